@@ -1,0 +1,5 @@
+//! The pure part of Amime: what users write, the snapshot, its translation, and the matcher.
+//!
+//! No I/O, no clock, no randomness: `control`, `proxy` and the binary's tools call it.
+
+pub mod config;
