@@ -21,15 +21,16 @@ pub use secret::*;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-/// Everything one proxy was told, by resource name.
+/// Everything one proxy was told, by resource name. Names are `Arc<str>` because the sidecars of one
+/// process share them, as they share the resources.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct ProxyConfig {
-    pub listeners: BTreeMap<String, Arc<Listener>>,
-    pub routes: BTreeMap<String, Arc<RouteConfig>>,
-    pub clusters: BTreeMap<String, Arc<Cluster>>,
+    pub listeners: BTreeMap<Arc<str>, Arc<Listener>>,
+    pub routes: BTreeMap<Arc<str>, Arc<RouteConfig>>,
+    pub clusters: BTreeMap<Arc<str>, Arc<Cluster>>,
     /// By cluster name (an EDS resource has its cluster's name).
-    pub endpoints: BTreeMap<String, Arc<ClusterEndpoints>>,
-    pub secrets: BTreeMap<String, Arc<Secret>>,
+    pub endpoints: BTreeMap<Arc<str>, Arc<ClusterEndpoints>>,
+    pub secrets: BTreeMap<Arc<str>, Arc<Secret>>,
 }
 
 /// The object, and the place in it, that a compiled thing came from. On the wire it is
