@@ -3,3 +3,4 @@
 //! No I/O, no clock, no randomness: `control`, `proxy` and the binary's tools call it.
 
 pub mod config;
+pub mod route;

@@ -91,7 +91,9 @@ pub enum Discovery {
     /// The first address of the one name.
     LogicalDns(ClusterEndpoints),
     /// The address that the client dialled; with `header`, the one in `x-envoy-original-dst-host`.
-    OriginalDst { header: bool },
+    OriginalDst {
+        header: bool,
+    },
     Opaque(String),
 }
 
@@ -104,8 +106,13 @@ pub enum LbPolicy {
         choices: Option<u32>,
     },
     Random,
-    RingHash { min_size: Option<u64>, max_size: Option<u64> },
-    Maglev { table_size: Option<u64> },
+    RingHash {
+        min_size: Option<u64>,
+        max_size: Option<u64>,
+    },
+    Maglev {
+        table_size: Option<u64>,
+    },
     /// For OriginalDst.
     ClusterProvided,
 }
@@ -215,4 +222,3 @@ pub enum DnsFamily {
     V4Preferred,
     All,
 }
-

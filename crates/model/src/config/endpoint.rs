@@ -57,10 +57,16 @@ impl Endpoint {
 pub enum EndpointAddress {
     Socket(SocketAddr),
     /// A name that DNS resolves (DNS clusters).
-    Name { host: String, port: u16 },
+    Name {
+        host: String,
+        port: u16,
+    },
     Pipe(String),
     /// An internal listener, and the real destination behind it (tunnels).
-    Internal { listener: String, endpoint_id: String },
+    Internal {
+        listener: String,
+        endpoint_id: String,
+    },
 }
 
 /// Unknown counts as healthy.

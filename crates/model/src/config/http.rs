@@ -87,13 +87,19 @@ pub enum HttpFilter {
     Cors,
     Router,
     /// `disabled`: off unless a route turns it on.
-    Opaque { filter: Opaque, disabled: bool },
+    Opaque {
+        filter: Opaque,
+        disabled: bool,
+    },
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum AccessLog {
     /// A file path (`/dev/stdout`) and the format: empty text is Envoy's default.
-    File { path: String, format: LogFormat },
+    File {
+        path: String,
+        format: LogFormat,
+    },
     Opaque(Opaque),
 }
 

@@ -45,7 +45,9 @@ pub enum ListenerFilter {
     /// Detects TLS, SNI and ALPN.
     TlsInspector,
     /// Detects HTTP/1 and HTTP/2 cleartext; not on these destination ports.
-    HttpInspector { disabled_ports: Vec<u16> },
+    HttpInspector {
+        disabled_ports: Vec<u16>,
+    },
     Opaque(Opaque),
 }
 

@@ -185,7 +185,10 @@ pub enum RedirectPath {
     Keep,
     Full(String),
     Prefix(String),
-    Regex { regex: String, substitution: String },
+    Regex {
+        regex: String,
+        substitution: String,
+    },
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -1,0 +1,84 @@
+//! Cross-origin requests, as Envoy's CORS filter answers them.
+
+use super::matcher::Text;
+use super::request::RequestView;
+use super::table::CompileProblem;
+use crate::config::Cors;
+use http::header::{self, HeaderMap, HeaderName, HeaderValue};
+
+/// A `config::Cors`, compiled.
+#[derive(Debug)]
+pub struct CompiledCors {
+    origins: Vec<Text>,
+    allow_methods: Option<HeaderValue>,
+    allow_headers: Option<HeaderValue>,
+    expose_headers: Option<HeaderValue>,
+    max_age: Option<HeaderValue>,
+    credentials: bool,
+    forward_not_matching: bool,
+}
+
+/// What the policy means for one request.
+#[derive(Debug)]
+pub(super) enum CorsDecision {
+    /// A preflight that is answered with these headers.
+    Preflight(HeaderMap),
+    /// A preflight whose origin does not match and that is not sent on: answered without them.
+    Refused,
+    /// Sent on; the response gets these headers.
+    Allowed(HeaderMap),
+    /// Not a cross-origin request of an allowed origin: sent on as it is.
+    Plain,
+}
+
+impl CompiledCors {
+    pub(super) fn compile(cors: &Cors) -> Result<Self, CompileProblem> {
+        Ok(Self {
+            origins: cors.allow_origins.iter().map(Text::compile).collect::<Result<_, _>>()?,
+            allow_methods: list(&cors.allow_methods)?,
+            allow_headers: list(&cors.allow_headers)?,
+            expose_headers: list(&cors.expose_headers)?,
+            max_age: cors.max_age.map(|age| HeaderValue::from(age.as_secs())),
+            credentials: cors.allow_credentials.unwrap_or(false),
+            forward_not_matching: cors.forward_not_matching_preflights.unwrap_or(true),
+        })
+    }
+
+    pub(super) fn decide(&self, request: &RequestView<'_>) -> CorsDecision {
+        let Some(origin) = request.headers.get(header::ORIGIN) else { return CorsDecision::Plain };
+        let allowed = origin.to_str().is_ok_and(|text| self.origins.iter().any(|o| o.holds(text, false)));
+        let preflight =
+            request.method == "OPTIONS" && request.headers.contains_key(header::ACCESS_CONTROL_REQUEST_METHOD);
+        if !allowed {
+            return if preflight && !self.forward_not_matching { CorsDecision::Refused } else { CorsDecision::Plain };
+        }
+        let mut headers = HeaderMap::new();
+        headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, origin.clone());
+        if self.credentials {
+            headers.insert(header::ACCESS_CONTROL_ALLOW_CREDENTIALS, HeaderValue::from_static("true"));
+        }
+        let mut put = |name: HeaderName, value: &Option<HeaderValue>| {
+            if let Some(value) = value {
+                headers.insert(name, value.clone());
+            }
+        };
+        if !preflight {
+            put(header::ACCESS_CONTROL_EXPOSE_HEADERS, &self.expose_headers);
+            return CorsDecision::Allowed(headers);
+        }
+        put(header::ACCESS_CONTROL_ALLOW_METHODS, &self.allow_methods);
+        put(header::ACCESS_CONTROL_ALLOW_HEADERS, &self.allow_headers);
+        put(header::ACCESS_CONTROL_MAX_AGE, &self.max_age);
+        CorsDecision::Preflight(headers)
+    }
+}
+
+fn list(words: &[String]) -> Result<Option<HeaderValue>, CompileProblem> {
+    if words.is_empty() {
+        return Ok(None);
+    }
+    let text = words.join(",");
+    HeaderValue::from_str(&text)
+        .map(Some)
+        .map_err(|_| CompileProblem(format!("`{}` is no header value", text.escape_debug())))
+}

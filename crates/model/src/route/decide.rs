@@ -1,0 +1,210 @@
+//! From the route that takes a request to what is done with it, as one value.
+
+use super::cors::CorsDecision;
+use super::edits::Edits;
+use super::request::{Draws, RequestView, within};
+use super::rewrite;
+use super::table::{RouteTable, Selection};
+use crate::config::{self, Abort, HttpFilter, RequireTls, RouteAction, WeightedCluster};
+use http::HeaderMap;
+use std::time::Duration;
+
+/// What is done with a request, and why.
+#[derive(Debug)]
+pub struct Decision<'t> {
+    /// None where no route takes the request.
+    pub selection: Option<Selection<'t>>,
+    /// An injected delay that comes first (flag DI).
+    pub delay: Option<Duration>,
+    pub outcome: Outcome<'t>,
+}
+
+#[derive(Debug)]
+pub enum Outcome<'t> {
+    /// The proxy answers by itself.
+    Respond(Respond<'t>),
+    Forward(Forwarding<'t>),
+}
+
+#[derive(Debug, Default)]
+pub struct Respond<'t> {
+    pub status: u16,
+    /// Envoy's response flag: `NR`, `FI`; None for an answer that was asked for (redirect, direct response).
+    pub flag: Option<&'static str>,
+    pub location: Option<String>,
+    /// A gRPC status that goes with the answer.
+    pub grpc_status: Option<u32>,
+    pub body: &'t [u8],
+    /// Of a CORS preflight.
+    pub headers: HeaderMap,
+    /// The response edits of route, virtual host and configuration apply to it.
+    pub edited: bool,
+}
+
+#[derive(Debug)]
+pub struct Forwarding<'t> {
+    pub route: &'t config::Forward,
+    pub cluster: &'t WeightedCluster,
+    /// Index of `cluster` among the route's clusters.
+    pub cluster_index: usize,
+    /// The path and query to send; None where it stays.
+    pub path: Option<String>,
+    /// The authority to send; None where it stays.
+    pub authority: Option<&'t str>,
+    /// CORS headers for the response.
+    pub cors: HeaderMap,
+}
+
+/// Which of the filters that act on routes a connection manager has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RouteFilters {
+    pub cors: bool,
+    pub fault: bool,
+}
+
+impl RouteFilters {
+    pub fn of(filters: &[HttpFilter]) -> Self {
+        Self {
+            cors: filters.iter().any(|f| matches!(f, HttpFilter::Cors)),
+            fault: filters.iter().any(|f| matches!(f, HttpFilter::Fault)),
+        }
+    }
+}
+
+/// Finds the route and decides.
+pub fn decide<'t>(
+    table: &'t RouteTable,
+    request: &RequestView<'_>,
+    filters: RouteFilters,
+    draws: &Draws,
+) -> Decision<'t> {
+    // TLS is asked for before any route is looked at, as in Envoy.
+    if request.scheme != "https"
+        && table.virtual_host(request.authority).is_some_and(|host| host.require_tls == RequireTls::All)
+    {
+        let respond = Respond { status: 301, location: Some(rewrite::https_location(request)), ..Respond::default() };
+        return Decision { selection: None, delay: None, outcome: Outcome::Respond(respond) };
+    }
+    match table.select(request, draws.fraction) {
+        Some(selection) => selection.decide(request, filters, draws),
+        None => Decision {
+            selection: None,
+            delay: None,
+            outcome: Outcome::Respond(Respond { status: 404, flag: Some("NR"), ..Respond::default() }),
+        },
+    }
+}
+
+impl<'t> Selection<'t> {
+    /// What this route does with the request: CORS, then faults, then the action.
+    pub fn decide(self, request: &RequestView<'_>, filters: RouteFilters, draws: &Draws) -> Decision<'t> {
+        let mut cors_headers = HeaderMap::new();
+        if let (true, Some(cors)) = (filters.cors, &self.compiled.cors) {
+            match cors.decide(request) {
+                CorsDecision::Preflight(headers) => {
+                    return self.respond(Respond { status: 200, headers, edited: true, ..Respond::default() });
+                }
+                CorsDecision::Refused => {
+                    return self.respond(Respond { status: 200, edited: true, ..Respond::default() });
+                }
+                CorsDecision::Allowed(headers) => cors_headers = headers,
+                CorsDecision::Plain => {}
+            }
+        }
+        let mut delay = None;
+        if let (true, Some(fault)) = (filters.fault, &self.route.fault) {
+            delay = fault.delay.filter(|(share, _)| within(draws.delay, *share)).map(|(_, length)| length);
+            if let Some((_, abort)) = fault.abort.filter(|(share, _)| within(draws.abort, *share)) {
+                let (status, grpc_status) = match abort {
+                    Abort::Http(status) => (status, None),
+                    Abort::Grpc(status) => (200, Some(status)),
+                };
+                let respond = Respond {
+                    status,
+                    grpc_status,
+                    flag: Some("FI"),
+                    body: b"fault filter abort",
+                    headers: cors_headers,
+                    edited: true,
+                    ..Respond::default()
+                };
+                return Decision { delay, ..self.respond(respond) };
+            }
+        }
+        let mut decision = self.act(request, draws, cors_headers);
+        decision.delay = delay;
+        decision
+    }
+
+    fn act(self, request: &RequestView<'_>, draws: &Draws, cors: HeaderMap) -> Decision<'t> {
+        match &self.route.action {
+            RouteAction::Forward(forward) => {
+                let index = self.draw_cluster(forward, draws.weight);
+                let cluster = &forward.clusters[index];
+                let outcome = Outcome::Forward(Forwarding {
+                    route: forward,
+                    cluster,
+                    cluster_index: index,
+                    path: rewrite::path(&self, &forward.rewrite, request),
+                    authority: cluster.host_rewrite.as_deref().or(forward.host_rewrite.as_deref()),
+                    cors,
+                });
+                Decision { selection: Some(self), delay: None, outcome }
+            }
+            RouteAction::Redirect(redirect) => self.respond(Respond {
+                status: redirect.status,
+                location: Some(rewrite::location(&self, redirect, request)),
+                headers: cors,
+                edited: true,
+                ..Respond::default()
+            }),
+            RouteAction::Respond(response) => self.respond(Respond {
+                status: response.status,
+                body: &response.body,
+                headers: cors,
+                edited: true,
+                ..Respond::default()
+            }),
+            RouteAction::Opaque(_) => self.respond(Respond { status: 500, edited: true, ..Respond::default() }),
+        }
+    }
+
+    fn respond(self, respond: Respond<'t>) -> Decision<'t> {
+        Decision { selection: Some(self), delay: None, outcome: Outcome::Respond(respond) }
+    }
+
+    /// The weighted cluster that a draw falls on. Where all weights are 0, the first.
+    pub fn draw_cluster(&self, forward: &config::Forward, draw: u32) -> usize {
+        if forward.clusters.len() == 1 {
+            return 0;
+        }
+        let mut left = draw % self.compiled.total_weight;
+        for (index, cluster) in forward.clusters.iter().enumerate() {
+            match left.checked_sub(cluster.weight) {
+                Some(rest) => left = rest,
+                None => return index,
+            }
+        }
+        0
+    }
+
+    /// Edits of the request on its way to a cluster, in the order in which they apply.
+    pub fn request_edits(&self, cluster_index: usize) -> impl Iterator<Item = &'t Edits> {
+        let cluster = self.compiled.cluster_edits.get(cluster_index).map(|(request, _)| request);
+        cluster.into_iter().chain([
+            &self.compiled.request_edits,
+            &self.compiled_host.request_edits,
+            &self.table.request_edits,
+        ])
+    }
+
+    /// Edits of the response; without a cluster (None) those of an answer of the proxy's own.
+    pub fn response_edits(&self, cluster_index: Option<usize>) -> impl Iterator<Item = &'t Edits> {
+        let cluster = cluster_index.and_then(|i| self.compiled.cluster_edits.get(i)).map(|(_, response)| response);
+        cluster.into_iter().chain([
+            &self.compiled.response_edits,
+            &self.compiled_host.response_edits,
+            &self.table.response_edits,
+        ])
+    }
+}
