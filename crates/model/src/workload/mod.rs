@@ -1,0 +1,9 @@
+//! The workloads of `amime up`: which pods the user's objects would have, and where on this machine they live.
+//!
+//! The file source's pipeline calls it before each `Snapshot::build`, `explain` and the tests too.
+
+mod gateway_ports;
+mod plan;
+
+pub use gateway_ports::{GatewayPortPolicy, GatewayPortWant, OpenedPort, Seniority};
+pub use plan::{AddressPlan, Placement, PodAddresses, PodKey, Replacement};
