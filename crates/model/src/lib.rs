@@ -3,5 +3,7 @@
 //! No I/O, no clock, no randomness: `control`, `proxy` and the binary's tools call it.
 
 pub mod config;
+pub mod diagnostic;
+pub mod resource;
 pub mod route;
 pub mod workload;

@@ -1,0 +1,32 @@
+//! What users write: typed objects of Istio's and Kubernetes' kinds, with the place of every field.
+//!
+//! `load` reads them from text, `ResourceSet` holds those of all files, `validate` judges one at a time.
+//! `control` loads, `snapshot` reads.
+
+pub mod destination_rule;
+pub mod gateway;
+pub mod kube;
+pub mod mesh_config;
+mod meta;
+mod object;
+mod scalar;
+pub mod security;
+pub mod service_entry;
+mod set;
+pub mod sidecar;
+pub mod virtual_service;
+pub mod workload;
+
+pub use destination_rule::DestinationRule;
+pub use gateway::Gateway;
+pub use kube::{ConfigMap, EndpointSlice, Endpoints, Namespace, Secret, Service, ServiceAccount};
+pub use mesh_config::MeshConfig;
+pub use meta::{Kind, LabelRequirement, LabelSelector, Map, ObjectMeta, OwnerReference, ResourceId};
+pub use object::{Object, SourceDocument, Spec};
+pub use scalar::{Bytes, Duration, IntOrString, Timestamp};
+pub use security::{AuthorizationPolicy, PeerAuthentication, RequestAuthentication};
+pub use service_entry::{ServiceEntry, WorkloadEntry, WorkloadGroup, WorkloadSelector};
+pub use set::ResourceSet;
+pub use sidecar::{ProxyConfigResource, Sidecar};
+pub use virtual_service::VirtualService;
+pub use workload::{CronJob, Placement, Pod, PodSpec, PodTemplate, Workload};

@@ -1,0 +1,73 @@
+//! An object of any kind: its name, metadata, typed spec, and the document that it was read from.
+
+use super::*;
+use crate::diagnostic::{Diagnostic, Place};
+use std::sync::Arc;
+
+/// An object as it was written. Always whole: what could not be read has its zero value and a
+/// diagnostic in `errors`.
+#[derive(Debug, Clone)]
+pub struct Object {
+    pub id: ResourceId,
+    pub meta: ObjectMeta,
+    pub spec: Spec,
+    /// `None` for objects that were made up (expanded pods, tests).
+    pub source: Option<Arc<SourceDocument>>,
+    /// What is wrong in this object; the field paths say which rules are broken.
+    pub errors: Vec<Diagnostic>,
+}
+
+/// The typed content, by kind. Cheap to clone.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Spec {
+    VirtualService(Arc<VirtualService>),
+    DestinationRule(Arc<DestinationRule>),
+    Gateway(Arc<Gateway>),
+    ServiceEntry(Arc<ServiceEntry>),
+    WorkloadEntry(Arc<WorkloadEntry>),
+    WorkloadGroup(Arc<WorkloadGroup>),
+    Sidecar(Arc<Sidecar>),
+    ProxyConfig(Arc<ProxyConfigResource>),
+    AuthorizationPolicy(Arc<AuthorizationPolicy>),
+    PeerAuthentication(Arc<PeerAuthentication>),
+    RequestAuthentication(Arc<RequestAuthentication>),
+    Namespace(Arc<Namespace>),
+    Service(Arc<Service>),
+    Pod(Arc<Pod>),
+    Endpoints(Arc<Endpoints>),
+    EndpointSlice(Arc<EndpointSlice>),
+    ServiceAccount(Arc<ServiceAccount>),
+    Secret(Arc<Secret>),
+    ConfigMap(Arc<ConfigMap>),
+    Deployment(Arc<Workload>),
+    StatefulSet(Arc<Workload>),
+    DaemonSet(Arc<Workload>),
+    ReplicaSet(Arc<Workload>),
+    Job(Arc<Workload>),
+    CronJob(Arc<CronJob>),
+}
+
+impl Object {
+    /// An object that nobody wrote.
+    pub fn made_up(id: ResourceId, meta: ObjectMeta, spec: Spec) -> Self {
+        Self { id, meta, spec, source: None, errors: Vec::new() }
+    }
+
+    /// Where that field was written (`spec.http[1].timeout`), or its nearest parent that was.
+    pub fn place(&self, path: &str) -> Option<Place> {
+        self.source.as_ref()?.place(path)
+    }
+}
+
+/// The document that an object was read from.
+#[derive(Debug)]
+pub struct SourceDocument {
+    pub file: Arc<str>,
+}
+
+impl SourceDocument {
+    /// Where that field was written (`spec.http[1].timeout`), or its nearest parent that was.
+    pub fn place(&self, _path: &str) -> Option<Place> {
+        None
+    }
+}
