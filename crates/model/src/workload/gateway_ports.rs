@@ -59,10 +59,7 @@ pub struct OpenedPort {
 impl AddressPlan {
     /// A port for each distinct (pod, port) that is wanted. A literal port wins over a moved one, then the earlier
     /// Gateway over the later; the loser gets the next port that is free. Wants for which no port exists are left out.
-    pub fn gateway_ports(
-        &self,
-        wants: &[GatewayPortWant],
-    ) -> BTreeMap<PodKey, BTreeMap<u16, OpenedPort>> {
+    pub fn gateway_ports(&self, wants: &[GatewayPortWant]) -> BTreeMap<PodKey, BTreeMap<u16, OpenedPort>> {
         let mut first: BTreeMap<(&PodKey, u16), &Seniority> = BTreeMap::new();
         for want in wants {
             let entry = first.entry((&want.pod, want.port)).or_insert(&want.gateway);
@@ -85,18 +82,13 @@ impl AddressPlan {
         let mut opened: BTreeMap<PodKey, BTreeMap<u16, OpenedPort>> = BTreeMap::new();
         for (_, gateway, port, pod, wish) in order {
             let found = if used.contains(&wish) {
-                (wish..=u16::MAX)
-                    .find(|p| !used.contains(p) && !wished.contains(p) && !self.is_busy(*p))
+                (wish..=u16::MAX).find(|p| !used.contains(p) && !wished.contains(p) && !self.is_busy(*p))
             } else {
                 Some(wish)
             };
             let Some(found) = found else { continue };
             used.insert(found);
-            let place = OpenedPort {
-                opened: found,
-                wished: wish,
-                gateway: gateway.clone(),
-            };
+            let place = OpenedPort { opened: found, wished: wish, gateway: gateway.clone() };
             opened.entry(pod.clone()).or_default().insert(port, place);
         }
         opened

@@ -174,19 +174,12 @@ impl AddressPlan {
         let slot = *self.slots.get(pod)?;
         let [a, b] = self.network;
         let [c, d] = slot.to_be_bytes();
-        Some(PodAddresses {
-            pod_ip: Ipv4Addr::new(a, b, c, d),
-            app_ip: Ipv4Addr::new(a, b, c | 0x80, d),
-        })
+        Some(PodAddresses { pod_ip: Ipv4Addr::new(a, b, c, d), app_ip: Ipv4Addr::new(a, b, c | 0x80, d) })
     }
 
     /// For each TCP port of one pod the port that is bound in its place: itself where that is possible.
     pub fn bound_ports(&self, ports: &BTreeSet<u16>) -> BTreeMap<u16, u16> {
-        let mut used: BTreeSet<u16> = ports
-            .iter()
-            .copied()
-            .filter(|p| self.can_bind(*p))
-            .collect();
+        let mut used: BTreeSet<u16> = ports.iter().copied().filter(|p| self.can_bind(*p)).collect();
         let mut bound: BTreeMap<u16, u16> = used.iter().map(|p| (*p, *p)).collect();
         for port in ports {
             if bound.contains_key(port) {
@@ -194,9 +187,7 @@ impl AddressPlan {
             }
             // 80 becomes 20080: still readable in a log.
             let wish = 20_000 + port % 10_000;
-            let found = (wish..=u16::MAX)
-                .chain(1024..wish)
-                .find(|p| self.can_bind(*p) && !used.contains(p));
+            let found = (wish..=u16::MAX).chain(1024..wish).find(|p| self.can_bind(*p) && !used.contains(p));
             if let Some(found) = found {
                 used.insert(found);
                 bound.insert(*port, found);
@@ -206,18 +197,9 @@ impl AddressPlan {
     }
 
     /// The addresses of the user's own processes that answer in place of this workload, by port of the pod.
-    pub fn replaced(
-        &self,
-        namespace: &str,
-        workload: &str,
-        ports: &BTreeSet<u16>,
-    ) -> BTreeMap<u16, SocketAddr> {
+    pub fn replaced(&self, namespace: &str, workload: &str, ports: &BTreeSet<u16>) -> BTreeMap<u16, SocketAddr> {
         let mut found = BTreeMap::new();
-        for r in self
-            .replacements
-            .iter()
-            .filter(|r| r.namespace == namespace && r.workload == workload)
-        {
+        for r in self.replacements.iter().filter(|r| r.namespace == namespace && r.workload == workload) {
             let only = (ports.len() == 1).then(|| ports.first().copied()).flatten();
             if let Some(port) = r.port.or(only) {
                 found.insert(port, r.address);
@@ -241,9 +223,7 @@ impl AddressPlan {
     fn forget_departed(&mut self, pods: &BTreeSet<PodKey>) {
         self.slots.retain(|pod, _| pods.contains(pod));
         let taken: BTreeSet<u16> = self.slots.values().copied().collect();
-        self.free = (FIRST_SLOT..SLOTS)
-            .filter(|slot| !taken.contains(slot))
-            .collect();
+        self.free = (FIRST_SLOT..SLOTS).filter(|slot| !taken.contains(slot)).collect();
     }
 }
 

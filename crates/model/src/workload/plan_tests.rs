@@ -2,10 +2,7 @@ use super::*;
 use proptest::prelude::*;
 
 fn pod(name: &str) -> PodKey {
-    PodKey {
-        namespace: "default".into(),
-        name: name.into(),
-    }
+    PodKey { namespace: "default".into(), name: name.into() }
 }
 
 fn pods<'a>(names: impl IntoIterator<Item = &'a str>) -> BTreeSet<PodKey> {
@@ -28,10 +25,7 @@ fn a_thousand_pods_have_two_thousand_addresses_and_keep_them() {
     let names: Vec<String> = (0..1000).map(|n| format!("load-{n}")).collect();
     let mut plan = AddressPlan::default();
     plan.settle(&pods(names.iter().map(String::as_str)));
-    let before: Vec<_> = names
-        .iter()
-        .map(|n| plan.addresses(&pod(n)).expect("settled"))
-        .collect();
+    let before: Vec<_> = names.iter().map(|n| plan.addresses(&pod(n)).expect("settled")).collect();
     let distinct: BTreeSet<Ipv4Addr> = before.iter().flat_map(|a| [a.pod_ip, a.app_ip]).collect();
     assert_eq!(distinct.len(), 2000);
 
@@ -40,10 +34,7 @@ fn a_thousand_pods_have_two_thousand_addresses_and_keep_them() {
     let more: Vec<String> = (0..5000).map(|n| format!("more-{n}")).collect();
     plan.settle(&pods(stay.iter().chain(&more).map(String::as_str)));
     plan.settle(&pods(names.iter().map(String::as_str)));
-    let after: Vec<_> = names
-        .iter()
-        .map(|n| plan.addresses(&pod(n)).expect("settled"))
-        .collect();
+    let after: Vec<_> = names.iter().map(|n| plan.addresses(&pod(n)).expect("settled")).collect();
     assert_eq!(before, after);
 }
 
@@ -67,34 +58,17 @@ fn ports_that_cannot_be_bound_move() {
     plan.mark_unbindable(80);
     plan.mark_unbindable(20080);
     let bound = plan.bound_ports(&BTreeSet::from([80, 9080, 20081, 15006]));
-    assert_eq!(
-        bound,
-        BTreeMap::from([(80, 20082), (9080, 9080), (20081, 20081), (15006, 25006)])
-    );
+    assert_eq!(bound, BTreeMap::from([(80, 20082), (9080, 9080), (20081, 20081), (15006, 25006)]));
 }
 
 #[test]
 fn a_replacement_without_port_takes_the_only_one() {
     let address: SocketAddr = "127.0.0.1:9999".parse().expect("an address");
-    let replacement = Replacement {
-        namespace: "default".into(),
-        workload: "web".into(),
-        port: None,
-        address,
-    };
+    let replacement = Replacement { namespace: "default".into(), workload: "web".into(), port: None, address };
     let plan = AddressPlan::default().with_replacements(vec![replacement]);
-    assert_eq!(
-        plan.replaced("default", "web", &BTreeSet::from([80])),
-        BTreeMap::from([(80, address)])
-    );
-    assert!(
-        plan.replaced("default", "web", &BTreeSet::from([80, 81]))
-            .is_empty()
-    );
-    assert!(
-        plan.replaced("other", "web", &BTreeSet::from([80]))
-            .is_empty()
-    );
+    assert_eq!(plan.replaced("default", "web", &BTreeSet::from([80])), BTreeMap::from([(80, address)]));
+    assert!(plan.replaced("default", "web", &BTreeSet::from([80, 81])).is_empty());
+    assert!(plan.replaced("other", "web", &BTreeSet::from([80])).is_empty());
 }
 
 proptest! {
