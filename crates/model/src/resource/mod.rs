@@ -29,4 +29,4 @@ pub use service_entry::{ServiceEntry, WorkloadEntry, WorkloadGroup, WorkloadSele
 pub use set::ResourceSet;
 pub use sidecar::{ProxyConfigResource, Sidecar};
 pub use virtual_service::VirtualService;
-pub use workload::{CronJob, Placement, Pod, PodSpec, PodTemplate, Workload};
+pub use workload::{CronJob, Pod, PodSpec, PodTemplate, Workload};

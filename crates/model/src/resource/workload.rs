@@ -4,9 +4,8 @@
 use super::meta::{LabelSelector, Map};
 use super::scalar::IntOrString;
 use super::service_entry::{ExecCheck, GrpcCheck, HttpCheck, TcpCheck};
+use crate::workload::Placement;
 use serde::Deserialize;
-use std::collections::BTreeMap;
-use std::net::IpAddr;
 
 #[derive(Debug, Clone, Default, PartialEq, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
@@ -16,19 +15,6 @@ pub struct Pod {
     /// Where the pod really is; set by `model::workload` for made-up pods, never read from YAML.
     #[serde(skip)]
     pub placement: Option<Placement>,
-}
-
-/// Where a made-up pod lives on this machine.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Placement {
-    /// What endpoints name; the sidecar listens there.
-    pub pod_ip: IpAddr,
-    /// Where the application (or its stand-in) listens.
-    pub app_ip: IpAddr,
-    /// Pod port to the port really bound, where it cannot be bound as written; for gateways, gateway port to opened port.
-    pub ports: BTreeMap<u16, u16>,
-    /// Gateways: the addresses their ports are opened at. Empty for other pods.
-    pub bind: Vec<IpAddr>,
 }
 
 #[derive(Debug, Clone, Default, PartialEq, Deserialize)]
