@@ -43,12 +43,10 @@ pub struct CompiledRoute {
 
 /// Why a part of a route configuration cannot be compiled.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("route configuration {config}, virtual host {host}{}: {reason}", .origin.as_ref().map(|o| format!(", {o}")).unwrap_or_default())]
+#[error("{place}: {reason}")]
 pub struct CompileError {
-    pub config: String,
-    pub host: String,
-    /// The rule, where it is known.
-    pub origin: Option<Origin>,
+    /// `route configuration 80, virtual host reviews.default…:80, VirtualService default/reviews http[1]`.
+    pub place: String,
     pub reason: String,
 }
 
@@ -88,11 +86,10 @@ impl RouteTable {
         let mut domains = Domains::default();
         let mut hosts = Vec::with_capacity(config.virtual_hosts.len());
         for (index, host) in config.virtual_hosts.iter().enumerate() {
-            let fail = |origin: &Option<Origin>, CompileProblem(reason): CompileProblem| CompileError {
-                config: config.name.clone(),
-                host: host.name.clone(),
-                origin: origin.clone(),
-                reason,
+            let fail = |origin: &Option<Origin>, CompileProblem(reason): CompileProblem| {
+                let rule = origin.as_ref().map(|origin| format!(", {origin}")).unwrap_or_default();
+                let place = format!("route configuration {}, virtual host {}{rule}", config.name, host.name);
+                CompileError { place, reason }
             };
             for domain in &host.domains {
                 domains.insert(domain, index).map_err(|problem| fail(&host.origin, problem))?;
@@ -108,9 +105,7 @@ impl RouteTable {
             });
         }
         let fail = |CompileProblem(reason): CompileProblem| CompileError {
-            config: config.name.clone(),
-            host: String::new(),
-            origin: None,
+            place: format!("route configuration {}", config.name),
             reason,
         };
         let request_edits = Edits::compile(&config.request_headers).map_err(fail)?;

@@ -1,0 +1,26 @@
+# What a developer runs. `make test` is the whole check that CI runs; the rest are parts of it, or longer.
+
+CARGO ?= cargo
+
+.PHONY: test format lint unit bench bless
+
+## Everything that must hold: format, lints, forbidden edges, all tests.
+test: format lint unit
+
+format:
+	$(CARGO) fmt --all --check
+
+lint:
+	$(CARGO) clippy --workspace --all-targets --locked -- -D warnings
+
+# Forbidden edges are among them (crates/testkit/tests/edges.rs).
+unit:
+	$(CARGO) test --workspace --locked
+
+## Rewrites the golden files' outputs; look at the difference before you commit it.
+bless:
+	AMIME_BLESS=1 $(CARGO) test --workspace --locked golden
+
+## Requests a second and CPU µs a request through the gateway, beside HAProxy and Envoy where they are installed.
+bench:
+	$(CARGO) run --release --locked -p amime-proxy --example bench
