@@ -1,1 +1,15 @@
-//! placeholder
+//! Envoy v3 on the wire: protobuf <-> `model::config`, and the state machines of both ends of an ADS stream.
+//!
+//! `control` serves it, `proxy` consumes it. The state machines ([`client`], [`server`]) do no I/O and
+//! read no clock; [`transport`] puts them on tonic. Protobuf types never leave this crate.
+
+pub mod client;
+pub mod decode;
+pub mod intern;
+mod message;
+mod refs;
+mod resource_type;
+
+pub use message::{DeltaRequest, DeltaResponse, Node, Resource, SotwRequest};
+pub use refs::*;
+pub use resource_type::{PerType, ResourceType};
