@@ -46,12 +46,8 @@ impl Interner {
         Ok(match kind {
             ResourceType::Secret => Decoded::Secret(get(&self.secrets, body, decode::secret)?),
             ResourceType::Cluster => Decoded::Cluster(get(&self.clusters, body, decode::cluster)?),
-            ResourceType::Endpoints => {
-                Decoded::Endpoints(get(&self.endpoints, body, decode::endpoints)?)
-            }
-            ResourceType::Listener => {
-                Decoded::Listener(get(&self.listeners, body, decode::listener)?)
-            }
+            ResourceType::Endpoints => Decoded::Endpoints(get(&self.endpoints, body, decode::endpoints)?),
+            ResourceType::Listener => Decoded::Listener(get(&self.listeners, body, decode::listener)?),
             ResourceType::Route => Decoded::Route(get(&self.routes, body, decode::route)?),
         })
     }
@@ -83,10 +79,7 @@ struct Names {
 
 impl Default for Names {
     fn default() -> Self {
-        Self {
-            known: HashSet::new(),
-            sweep_at: SWEEP,
-        }
+        Self { known: HashSet::new(), sweep_at: SWEEP }
     }
 }
 
@@ -98,10 +91,7 @@ struct Table<T> {
 
 impl<T> Default for Table<T> {
     fn default() -> Self {
-        Self {
-            known: HashMap::new(),
-            sweep_at: SWEEP,
-        }
+        Self { known: HashMap::new(), sweep_at: SWEEP }
     }
 }
 

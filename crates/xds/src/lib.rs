@@ -9,6 +9,8 @@ pub mod intern;
 mod message;
 mod refs;
 mod resource_type;
+pub mod transport;
+mod wire;
 
 pub use message::{DeltaRequest, DeltaResponse, Node, Resource, SotwRequest};
 pub use refs::*;

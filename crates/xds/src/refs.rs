@@ -1,8 +1,8 @@
 //! What one resource names of others: the edges along which updates are ordered, at both ends.
 
 use amime_model::config::{
-    Cluster, Discovery, DownstreamTls, FilterChain, Forward, Listener, NetworkFilter, RouteAction,
-    RouteConfig, RouteSource, UpstreamTls,
+    Cluster, Discovery, DownstreamTls, FilterChain, Forward, Listener, NetworkFilter, RouteAction, RouteConfig,
+    RouteSource, UpstreamTls,
 };
 use std::time::Duration;
 
@@ -20,34 +20,20 @@ pub fn cluster_secrets(cluster: &Cluster) -> impl Iterator<Item = &str> {
     cluster
         .tls
         .iter()
-        .chain(
-            cluster
-                .transport_socket_matches
-                .iter()
-                .filter_map(|m| m.tls.as_ref()),
-        )
+        .chain(cluster.transport_socket_matches.iter().filter_map(|m| m.tls.as_ref()))
         .flat_map(upstream_secrets)
 }
 
 fn upstream_secrets(tls: &UpstreamTls) -> impl Iterator<Item = &str> {
-    tls.certificate
-        .iter()
-        .chain(&tls.validation)
-        .map(String::as_str)
+    tls.certificate.iter().chain(&tls.validation).map(String::as_str)
 }
 
 fn downstream_secrets(tls: &DownstreamTls) -> impl Iterator<Item = &str> {
-    tls.certificates
-        .iter()
-        .chain(&tls.validation)
-        .map(String::as_str)
+    tls.certificates.iter().chain(&tls.validation).map(String::as_str)
 }
 
 fn chains(listener: &Listener) -> impl Iterator<Item = &FilterChain> {
-    listener
-        .filter_chains
-        .iter()
-        .chain(listener.default_filter_chain.as_deref())
+    listener.filter_chains.iter().chain(listener.default_filter_chain.as_deref())
 }
 
 fn filters(listener: &Listener) -> impl Iterator<Item = &NetworkFilter> {
@@ -56,9 +42,7 @@ fn filters(listener: &Listener) -> impl Iterator<Item = &NetworkFilter> {
 
 /// The SDS names of a listener.
 pub fn listener_secrets(listener: &Listener) -> impl Iterator<Item = &str> {
-    chains(listener)
-        .filter_map(|c| c.tls.as_ref())
-        .flat_map(downstream_secrets)
+    chains(listener).filter_map(|c| c.tls.as_ref()).flat_map(downstream_secrets)
 }
 
 /// The RDS names of a listener.
@@ -118,13 +102,7 @@ pub fn route_linger(routes: &RouteConfig) -> Duration {
             let retries = forward.retry.as_ref().map_or(Duration::ZERO, |retry| {
                 let each = retry.per_try_timeout.unwrap_or_default();
                 let tries = each.saturating_mul(retry.attempts.saturating_add(1));
-                whole.map_or(tries, |whole| {
-                    if tries.is_zero() {
-                        whole
-                    } else {
-                        tries.min(whole)
-                    }
-                })
+                whole.map_or(tries, |whole| if tries.is_zero() { whole } else { tries.min(whole) })
             });
             delay.saturating_add(retries)
         })

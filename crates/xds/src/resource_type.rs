@@ -13,13 +13,7 @@ pub enum ResourceType {
 }
 
 impl ResourceType {
-    pub const ALL: [Self; 5] = [
-        Self::Secret,
-        Self::Cluster,
-        Self::Endpoints,
-        Self::Listener,
-        Self::Route,
-    ];
+    pub const ALL: [Self; 5] = [Self::Secret, Self::Cluster, Self::Endpoints, Self::Listener, Self::Route];
 
     pub fn type_url(self) -> &'static str {
         match self {

@@ -112,10 +112,7 @@ pub struct QueryMatch {
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum ValueMatch {
     Present,
-    String {
-        value: StringMatch,
-        ignore_case: bool,
-    },
+    String { value: StringMatch, ignore_case: bool },
 }
 
 #[derive(Debug, Clone, PartialEq)]
@@ -227,12 +224,7 @@ pub struct HashPolicy {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum HashKind {
     Header(String),
-    Cookie {
-        name: String,
-        path: String,
-        ttl: Option<Duration>,
-        attributes: Vec<(String, String)>,
-    },
+    Cookie { name: String, path: String, ttl: Option<Duration>, attributes: Vec<(String, String)> },
     SourceIp,
     Query(String),
 }

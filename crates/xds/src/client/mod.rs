@@ -25,9 +25,7 @@ pub struct ClientOptions {
 
 impl Default for ClientOptions {
     fn default() -> Self {
-        Self {
-            warm_limit: Duration::from_secs(15),
-        }
+        Self { warm_limit: Duration::from_secs(15) }
     }
 }
 
@@ -105,8 +103,7 @@ impl Client {
             && self.accepted[ResourceType::Listener]
             && self.config.listeners.values().all(|l| {
                 refs::listener_routes(l).all(|name| {
-                    self.config.routes.contains_key(name)
-                        || self.absent[ResourceType::Route].contains(name)
+                    self.config.routes.contains_key(name) || self.absent[ResourceType::Route].contains(name)
                 })
             })
     }
@@ -198,9 +195,7 @@ impl Client {
             self.absent[kind].insert(name.clone());
             changes.insert(name, None);
         }
-        self.staged[kind]
-            .get_or_insert_with(|| Staged::new(now))
-            .merge(now, response.nonce, changes);
+        self.staged[kind].get_or_insert_with(|| Staged::new(now)).merge(now, response.nonce, changes);
         if kind.is_wildcard() {
             self.subscribe();
         }
@@ -211,9 +206,7 @@ impl Client {
         if self.applying.is_some() {
             return None;
         }
-        let kind = ResourceType::ALL
-            .into_iter()
-            .find(|&kind| self.is_ready(kind, now))?;
+        let kind = ResourceType::ALL.into_iter().find(|&kind| self.is_ready(kind, now))?;
         let staged = self.staged[kind].take()?;
         if let Some(problem) = self.unknown_cluster(&staged) {
             for nonce in staged.nonces {
@@ -225,19 +218,8 @@ impl Client {
         let (changed, removed) = staged.apply(kind, Arc::make_mut(&mut config));
         let id = self.next_id;
         self.next_id += 1;
-        self.applying = Some(Applying {
-            id,
-            kind,
-            config: config.clone(),
-            staged,
-        });
-        Some(Update {
-            kind,
-            config,
-            changed,
-            removed,
-            id,
-        })
+        self.applying = Some(Applying { id, kind, config: config.clone(), staged });
+        Some(Update { kind, config, changed, removed, id })
     }
 
     /// Every worker runs that update.
@@ -279,12 +261,7 @@ impl Client {
     fn answer(&mut self, type_url: &str, nonce: String, error: Option<String>) {
         if self.connected {
             let type_url = type_url.into();
-            self.out.push(DeltaRequest {
-                type_url,
-                nonce,
-                error,
-                ..DeltaRequest::default()
-            });
+            self.out.push(DeltaRequest { type_url, nonce, error, ..DeltaRequest::default() });
         }
     }
 
@@ -295,16 +272,12 @@ impl Client {
         if now >= staged.since + self.options.warm_limit {
             return true;
         }
-        staged
-            .changes
-            .values()
-            .flatten()
-            .all(|(_, resource)| match resource {
-                Decoded::Secret(_) | Decoded::Endpoints(_) => true,
-                Decoded::Cluster(cluster) => self.cluster_is_warm(cluster),
-                Decoded::Listener(listener) => self.listener_is_warm(listener),
-                Decoded::Route(routes) => refs::route_clusters(routes).all(|c| !self.is_coming(c)),
-            })
+        staged.changes.values().flatten().all(|(_, resource)| match resource {
+            Decoded::Secret(_) | Decoded::Endpoints(_) => true,
+            Decoded::Cluster(cluster) => self.cluster_is_warm(cluster),
+            Decoded::Listener(listener) => self.listener_is_warm(listener),
+            Decoded::Route(routes) => refs::route_clusters(routes).all(|c| !self.is_coming(c)),
+        })
     }
 
     fn cluster_is_warm(&self, cluster: &Cluster) -> bool {
@@ -315,9 +288,7 @@ impl Client {
     fn listener_is_warm(&self, listener: &Listener) -> bool {
         refs::listener_routes(listener).all(|name| self.has(ResourceType::Route, name))
             && refs::listener_secrets(listener).all(|name| self.has(ResourceType::Secret, name))
-            && refs::listener_clusters(listener)
-                .into_iter()
-                .all(|c| !self.is_coming(c))
+            && refs::listener_clusters(listener).into_iter().all(|c| !self.is_coming(c))
     }
 
     /// That resource is there, or the server has said that it is not.
@@ -342,25 +313,17 @@ impl Client {
 
     /// `validate_clusters`: such a route configuration is refused where a cluster is missing.
     fn unknown_cluster(&self, staged: &Staged) -> Option<String> {
-        staged
-            .changes
-            .values()
-            .flatten()
-            .find_map(|(_, resource)| match resource {
-                Decoded::Route(routes) if routes.validate_clusters => refs::route_clusters(routes)
-                    .find(|name| !self.config.clusters.contains_key(*name))
-                    .map(|name| format!("route {}: unknown cluster {name}", routes.name)),
-                _ => None,
-            })
+        staged.changes.values().flatten().find_map(|(_, resource)| match resource {
+            Decoded::Route(routes) if routes.validate_clusters => refs::route_clusters(routes)
+                .find(|name| !self.config.clusters.contains_key(*name))
+                .map(|name| format!("route {}: unknown cluster {name}", routes.name)),
+            _ => None,
+        })
     }
 
     /// Asks for what is newly named, and no longer for what nothing names.
     fn subscribe(&mut self) {
-        for kind in [
-            ResourceType::Endpoints,
-            ResourceType::Route,
-            ResourceType::Secret,
-        ] {
+        for kind in [ResourceType::Endpoints, ResourceType::Route, ResourceType::Secret] {
             let wanted = self.wanted(kind);
             if wanted == self.subscribed[kind] {
                 self.prune(kind);
@@ -427,20 +390,11 @@ impl Client {
             ResourceType::Secret => refs::listener_secrets(l).for_each(add),
             _ => {}
         };
-        self.config
-            .clusters
-            .values()
-            .for_each(|c| of_cluster(c, &mut add));
-        self.config
-            .listeners
-            .values()
-            .for_each(|l| of_listener(l, &mut add));
+        self.config.clusters.values().for_each(|c| of_cluster(c, &mut add));
+        self.config.listeners.values().for_each(|l| of_listener(l, &mut add));
         let staged = self.staged.iter().filter_map(|(_, staged)| staged.as_ref());
         let applying = self.applying.iter().map(|a| &a.staged);
-        for (_, resource) in staged
-            .chain(applying)
-            .flat_map(|s| s.changes.values().flatten())
-        {
+        for (_, resource) in staged.chain(applying).flat_map(|s| s.changes.values().flatten()) {
             match resource {
                 Decoded::Cluster(cluster) => of_cluster(cluster, &mut add),
                 Decoded::Listener(listener) => of_listener(listener, &mut add),

@@ -21,11 +21,7 @@ pub(super) struct Staged {
 
 impl Staged {
     pub(super) fn new(since: Instant) -> Self {
-        Self {
-            since,
-            nonces: Vec::new(),
-            changes: Changes::new(),
-        }
+        Self { since, nonces: Vec::new(), changes: Changes::new() }
     }
 
     /// A further response of the type before the one before it was run.
@@ -36,11 +32,7 @@ impl Staged {
     }
 
     /// Writes the changes into `config`; the names that changed and those that are gone.
-    pub(super) fn apply(
-        &self,
-        kind: ResourceType,
-        config: &mut ProxyConfig,
-    ) -> (Vec<Arc<str>>, Vec<Arc<str>>) {
+    pub(super) fn apply(&self, kind: ResourceType, config: &mut ProxyConfig) -> (Vec<Arc<str>>, Vec<Arc<str>>) {
         let (mut changed, mut removed) = (Vec::new(), Vec::new());
         for (name, change) in &self.changes {
             match change {
@@ -62,11 +54,7 @@ impl Staged {
 
 /// True where the configuration is another one now.
 fn put(config: &mut ProxyConfig, name: &Arc<str>, resource: &Decoded) -> bool {
-    fn insert<T: PartialEq>(
-        map: &mut BTreeMap<Arc<str>, Arc<T>>,
-        name: &Arc<str>,
-        value: &Arc<T>,
-    ) -> bool {
+    fn insert<T: PartialEq>(map: &mut BTreeMap<Arc<str>, Arc<T>>, name: &Arc<str>, value: &Arc<T>) -> bool {
         let old = map.insert(name.clone(), value.clone());
         old.is_none_or(|old| !Arc::ptr_eq(&old, value) && old != *value)
     }

@@ -1,0 +1,23 @@
+//! ADS over gRPC: the client's stream and its loop (called by `proxy`), and the server's (called by `control`).
+
+mod codec;
+mod open;
+mod serve;
+mod session;
+
+pub use open::{DeltaStream, channel_over};
+pub use serve::{AdsStream, Incoming, Requests, Responses, serve_connection};
+pub use session::{Backoff, run};
+
+/// gRPC's usual limit of 4 MiB is less than a mesh of some thousand services takes.
+pub const MAX_MESSAGE: usize = 512 << 20;
+
+/// Of one HTTP/2 stream: a whole small configuration in flight.
+const STREAM_WINDOW: u32 = 4 << 20;
+
+/// Of one HTTP/2 connection: a thousand sidecars of one process share it, and one that is slow must not
+/// use up what the others need.
+const CONNECTION_WINDOW: u32 = (1 << 31) - 1;
+
+const DELTA_PATH: &str = "/envoy.service.discovery.v3.AggregatedDiscoveryService/DeltaAggregatedResources";
+const SOTW_PATH: &str = "/envoy.service.discovery.v3.AggregatedDiscoveryService/StreamAggregatedResources";

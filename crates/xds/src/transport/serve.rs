@@ -1,0 +1,171 @@
+//! ADS over one incoming connection: HTTP/2 by hyper, requests by tonic's decoder, responses as chunks that
+//! the streams of many proxies share.
+//!
+//! tonic's own server would copy each response into a buffer of each stream.
+
+use super::codec::{delta_requests, sotw_requests};
+use super::{CONNECTION_WINDOW, DELTA_PATH, MAX_MESSAGE, SOTW_PATH, STREAM_WINDOW};
+use crate::{DeltaRequest, SotwRequest};
+use bytes::{BufMut, Bytes, BytesMut};
+use http::{HeaderMap, HeaderValue, Request, Response};
+use http_body::{Body, Frame};
+use hyper::body;
+use hyper::server::conn::http2;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioExecutor, TokioIo};
+use std::collections::VecDeque;
+use std::convert::Infallible;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::sync::mpsc;
+use tonic::{Code, Status, Streaming};
+
+/// Streams of one connection, at most: all sidecars of an `up` share one.
+const MAX_STREAMS: u32 = 1 << 20;
+
+/// A peer that does not answer an HTTP/2 ping for this long is gone.
+const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(10);
+const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(30);
+
+/// A stream that a proxy has opened.
+pub struct AdsStream {
+    pub requests: Incoming,
+    pub responses: Responses,
+}
+
+/// What a proxy sends, in the protocol that it chose.
+pub enum Incoming {
+    Delta(Streaming<DeltaRequest>),
+    Sotw(Streaming<SotwRequest>),
+}
+
+/// A request of either protocol.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Requests {
+    Delta(DeltaRequest),
+    Sotw(SotwRequest),
+}
+
+impl Incoming {
+    /// The next request; None at the end of the stream. Safe to cancel.
+    pub async fn next(&mut self) -> Result<Option<Requests>, Status> {
+        Ok(match self {
+            Self::Delta(stream) => stream.message().await?.map(Requests::Delta),
+            Self::Sotw(stream) => stream.message().await?.map(Requests::Sotw),
+        })
+    }
+}
+
+/// Where a stream's responses go. Dropping it ends the stream with status OK.
+#[derive(Debug)]
+pub struct Responses(mpsc::Sender<Vec<Bytes>>);
+
+impl Responses {
+    /// Sends one protobuf message, given in chunks that stay shared. Waits while the proxy is slow to read;
+    /// false where the stream has ended.
+    pub async fn send(&self, message: Vec<Bytes>) -> bool {
+        self.0.send(message).await.is_ok()
+    }
+
+    /// The proxy has gone.
+    pub async fn closed(&self) {
+        self.0.closed().await;
+    }
+}
+
+/// Serves one connection until it ends. `accept` is called with each stream, on this task: it spawns.
+///
+/// # Errors
+/// What broke the HTTP/2 connection.
+pub async fn serve_connection<IO, F>(io: IO, accept: F) -> Result<(), hyper::Error>
+where
+    IO: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    F: Fn(AdsStream),
+{
+    http2::Builder::new(TokioExecutor::new())
+        .timer(hyper_util::rt::TokioTimer::new())
+        .max_concurrent_streams(MAX_STREAMS)
+        .initial_stream_window_size(STREAM_WINDOW)
+        .initial_connection_window_size(CONNECTION_WINDOW)
+        .keep_alive_interval(KEEPALIVE_INTERVAL)
+        .keep_alive_timeout(KEEPALIVE_TIMEOUT)
+        .serve_connection(
+            TokioIo::new(io),
+            service_fn(|request: Request<body::Incoming>| {
+                let response = respond(request, &accept);
+                std::future::ready(Ok::<_, Infallible>(response))
+            }),
+        )
+        .await
+}
+
+fn respond(request: Request<body::Incoming>, accept: &impl Fn(AdsStream)) -> Response<Chunks> {
+    let path = request.uri().path().to_owned();
+    let body = request.into_body();
+    let limit = Some(MAX_MESSAGE);
+    let requests = match path.as_str() {
+        DELTA_PATH => Incoming::Delta(Streaming::new_request(delta_requests(), body, None, limit)),
+        SOTW_PATH => Incoming::Sotw(Streaming::new_request(sotw_requests(), body, None, limit)),
+        other => {
+            let status = Status::unimplemented(format!("{other} is not served here"));
+            return status.into_http();
+        }
+    };
+    // One message waiting beside the one being written: what a proxy is slow to take is not computed ahead.
+    let (sender, messages) = mpsc::channel(1);
+    accept(AdsStream { requests, responses: Responses(sender) });
+    let mut response = Response::new(Chunks { messages: Some(messages), current: VecDeque::new() });
+    let content_type = HeaderValue::from_static("application/grpc");
+    response.headers_mut().insert(http::header::CONTENT_TYPE, content_type);
+    response
+}
+
+/// A response body: messages, each as a gRPC header and its chunks; then trailers.
+#[derive(Default)]
+struct Chunks {
+    /// None once the trailers are out.
+    messages: Option<mpsc::Receiver<Vec<Bytes>>>,
+    current: VecDeque<Bytes>,
+}
+
+impl Body for Chunks {
+    type Data = Bytes;
+    type Error = Infallible;
+
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+        if let Some(chunk) = self.current.pop_front() {
+            return Poll::Ready(Some(Ok(Frame::data(chunk))));
+        }
+        let Some(messages) = &mut self.messages else {
+            return Poll::Ready(None);
+        };
+        match ready!(messages.poll_recv(cx)) {
+            Some(message) => {
+                self.current = message.into();
+                let length = self.current.iter().map(Bytes::len).sum::<usize>();
+                Poll::Ready(Some(Ok(Frame::data(header(length)))))
+            }
+            None => {
+                self.messages = None;
+                let mut trailers = HeaderMap::new();
+                trailers.insert("grpc-status", HeaderValue::from(Code::Ok as i32));
+                Poll::Ready(Some(Ok(Frame::trailers(trailers))))
+            }
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.messages.is_none() && self.current.is_empty()
+    }
+}
+
+/// gRPC's five bytes before a message: not compressed, and its length.
+fn header(length: usize) -> Bytes {
+    let mut header = BytesMut::with_capacity(5);
+    header.put_u8(0);
+    // Protobuf itself ends at 2 GiB.
+    header.put_u32(u32::try_from(length).unwrap_or(u32::MAX));
+    header.freeze()
+}

@@ -1,0 +1,91 @@
+//! The loop of a client: opens the stream, drives [`Client`], and opens it again after a failure.
+
+use super::open::DeltaStream;
+use crate::client::{Client, Update};
+use std::hash::{BuildHasher, RandomState};
+use std::time::Duration;
+use tokio::time::Instant;
+use tonic::Status;
+use tonic::transport::Channel;
+
+/// How long to wait before the next attempt: doubled after each failure, less up to half of it by chance so
+/// that the proxies of a dead control plane do not all come back at once.
+#[derive(Debug, Clone, Copy)]
+pub struct Backoff {
+    pub first: Duration,
+    pub most: Duration,
+}
+
+impl Default for Backoff {
+    fn default() -> Self {
+        Self { first: Duration::from_millis(100), most: Duration::from_secs(5) }
+    }
+}
+
+impl Backoff {
+    fn after(self, failures: u32) -> Duration {
+        let whole = self.first.saturating_mul(1 << failures.min(16)).min(self.most);
+        // Each RandomState has keys of its own: chance enough to spread proxies.
+        let chance = RandomState::new().hash_one(failures) as f64 / u64::MAX as f64;
+        whole.mul_f64(1.0 - chance / 2.0)
+    }
+}
+
+/// Keeps `client` connected for as long as this future is polled. `apply` is called with each update and
+/// answers once every worker runs it, or why it cannot be run.
+pub async fn run<F, A>(channel: Channel, mut client: Client, backoff: Backoff, mut apply: F)
+where
+    F: FnMut(Update) -> A,
+    A: Future<Output = Result<(), String>>,
+{
+    let mut failures = 0;
+    loop {
+        match stream(channel.clone(), &mut client, &mut apply, &mut failures).await {
+            Ok(()) => tracing::debug!("the control plane has ended the stream"),
+            Err(status) => tracing::debug!(%status, "the stream to the control plane has ended"),
+        }
+        client.disconnected();
+        tokio::time::sleep(backoff.after(failures)).await;
+        failures = failures.saturating_add(1);
+    }
+}
+
+/// One stream, from its opening to its end.
+async fn stream<F, A>(channel: Channel, client: &mut Client, apply: &mut F, failures: &mut u32) -> Result<(), Status>
+where
+    F: FnMut(Update) -> A,
+    A: Future<Output = Result<(), String>>,
+{
+    client.connected();
+    let mut stream = DeltaStream::open(channel, client.requests()).await?;
+    loop {
+        while let Some(update) = client.poll(Instant::now().into_std()) {
+            match apply(update.clone()).await {
+                Ok(()) => client.accepted(&update),
+                Err(problem) => client.rejected(&update, &problem),
+            }
+        }
+        for request in client.requests() {
+            if !stream.send(request) {
+                return Ok(());
+            }
+        }
+        let deadline = client.deadline().map(Instant::from_std);
+        let wait = async {
+            match deadline {
+                Some(deadline) => tokio::time::sleep_until(deadline).await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            response = stream.next() => match response? {
+                Some(response) => {
+                    *failures = 0;
+                    client.on_response(Instant::now().into_std(), response);
+                }
+                None => return Ok(()),
+            },
+            () = wait => {}
+        }
+    }
+}
