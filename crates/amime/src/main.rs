@@ -1,1 +1,46 @@
-fn main() {}
+//! `amime`, the one binary: control plane, sidecar, gateway and tools. This file reads the command line;
+//! `cmd` has one file a subcommand.
+
+mod cmd;
+mod up;
+
+use clap::{Parser, Subcommand};
+use std::process::ExitCode;
+
+const ABOUT: &str = "A service mesh that speaks Istio's API";
+
+const EXAMPLES: &str = "\
+Examples:
+  amime up k8s/                     run the mesh that the manifests in k8s/ describe
+  kustomize build . | amime up -    the same, from standard input
+  amime completions bash > ~/.local/share/bash-completion/completions/amime
+
+Exit codes: 0 all is well, 1 findings or a failure, 2 the command line is wrong.
+Colour is for terminals alone; NO_COLOR=1 turns it off there too.";
+
+#[derive(Debug, Parser)]
+#[command(name = "amime", version, about = ABOUT, after_help = EXAMPLES, styles = cmd::STYLES)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    Up(cmd::up::Args),
+    Completions(cmd::completions::Args),
+}
+
+fn main() -> ExitCode {
+    let outcome = match Cli::parse().command {
+        Command::Up(args) => cmd::up::run(args),
+        Command::Completions(args) => cmd::completions::run(&args),
+    };
+    match outcome {
+        Ok(code) => code,
+        Err(error) => {
+            cmd::report(&error);
+            ExitCode::FAILURE
+        }
+    }
+}
