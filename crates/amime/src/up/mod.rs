@@ -2,6 +2,7 @@
 
 mod capture;
 mod machine;
+mod name_proxy;
 mod names;
 mod prefixed;
 mod replace;
