@@ -1,6 +1,7 @@
 //! `amime up`: the mesh that the user's manifests describe, on this machine. `cmd::up` calls `run`.
 
 mod capture;
+mod health;
 mod machine;
 mod name_proxy;
 mod names;
