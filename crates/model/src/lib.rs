@@ -4,6 +4,10 @@
 
 pub mod config;
 pub mod diagnostic;
+pub mod host;
+pub mod protocol;
 pub mod resource;
 pub mod route;
+pub mod snapshot;
+pub mod translate;
 pub mod workload;

@@ -1,0 +1,337 @@
+//! The snapshot: all that users wrote, validated, resolved and indexed; immutable.
+//!
+//! Only `Snapshot::build` makes one. `translate` and the tools read it.
+
+mod delegate;
+mod destination_rule;
+mod endpoints;
+mod held;
+mod names;
+mod pod;
+mod registry;
+mod service;
+mod vip;
+mod virtual_service;
+
+pub use delegate::Left;
+pub use destination_rule::{DestinationRules, MergedRule, for_client};
+pub use endpoints::{is_dns, target_in_pod};
+pub use held::Held;
+pub use pod::Pod;
+pub use service::{
+    Age, EndpointHost, EndpointsByPort, ExportTo, Labels, Registry, Resolution, Service, ServiceAddress,
+    ServiceEndpoint, ServiceKey, ServicePort, TargetPort, selects,
+};
+pub use virtual_service::{Health, ResolvedVirtualService, Rule, http_destinations, l4_destinations};
+
+use crate::config::Origin;
+use crate::diagnostic::{Diagnostic, Place};
+use crate::resource::{Gateway, Kind, MeshConfig, Object, ResourceId, ResourceSet, Secret, Sidecar, Spec};
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+/// What `Snapshot::build` gives.
+#[derive(Debug, Clone)]
+pub struct Built {
+    pub snapshot: Arc<Snapshot>,
+    /// To be passed to the next build.
+    pub held: Held,
+    pub diagnostics: Vec<Diagnostic>,
+}
+
+#[derive(Debug)]
+pub struct Snapshot {
+    pub mesh: MeshConfig,
+    /// The oldest first.
+    services: Vec<Arc<Service>>,
+    by_host: BTreeMap<String, BTreeMap<String, Arc<Service>>>,
+    endpoints: BTreeMap<ServiceKey, EndpointsByPort>,
+    pods: BTreeMap<(String, String), Arc<Pod>>,
+    /// Roots with their delegates merged in, the oldest first.
+    virtual_services: Vec<Arc<ResolvedVirtualService>>,
+    /// Indexes into `virtual_services` by `mesh` or gateway.
+    by_gateway: BTreeMap<String, Vec<usize>>,
+    pub destination_rules: DestinationRules,
+    /// The oldest first.
+    gateways: Vec<GatewayObject>,
+    /// Those for some workloads first, then the oldest first.
+    sidecars: Vec<SidecarObject>,
+    secrets: BTreeMap<(String, String), Arc<Secret>>,
+    objects: ResourceSet,
+    /// The label keys that decide something for a sidecar (sourceLabels and workload selectors).
+    label_keys: BTreeSet<String>,
+    left: Vec<Left>,
+}
+
+#[derive(Debug, Clone)]
+pub struct GatewayObject {
+    pub id: ResourceId,
+    pub spec: Arc<Gateway>,
+    /// Indexes of servers that are not understood: their ports are not opened.
+    pub broken: BTreeSet<usize>,
+}
+
+#[derive(Debug, Clone)]
+pub struct SidecarObject {
+    pub id: ResourceId,
+    pub spec: Arc<Sidecar>,
+}
+
+impl Snapshot {
+    /// The one way to a snapshot. `held` is what the build before gave; empty for tools that read files once.
+    pub fn build(resources: &ResourceSet, mesh: &MeshConfig, held: &Held) -> Built {
+        let effective = held::effective(resources, held);
+        let mut built = Self::of(&effective.resources, mesh);
+        built.objects = resources.clone();
+        Built { snapshot: Arc::new(built), held: effective.held, diagnostics: effective.diagnostics }
+    }
+
+    fn of(resources: &ResourceSet, mesh: &MeshConfig) -> Self {
+        let services = registry::services(resources, mesh);
+        let pods = pod::pods(resources);
+        let entries = pod::workload_entries(resources);
+        let endpoints = endpoints::Sources::new(resources, &pods, &entries).all(&services);
+        let (virtual_services, left) = resolve_virtual_services(resources, mesh);
+        let mut by_gateway: BTreeMap<String, Vec<usize>> = BTreeMap::new();
+        for (index, vs) in virtual_services.iter().enumerate() {
+            for gateway in vs.gateways.iter().collect::<BTreeSet<_>>() {
+                by_gateway.entry(gateway.clone()).or_default().push(index);
+            }
+        }
+        let rules: Vec<_> = resources
+            .of_kind(Kind::DestinationRule)
+            .filter_map(|object| match &object.spec {
+                Spec::DestinationRule(rule) if !rule.host.is_empty() => Some((&**object, &**rule)),
+                _ => None,
+            })
+            .collect();
+        let destination_rules =
+            DestinationRules::build(&rules, &mesh.default_destination_rule_export_to, &mesh.root_namespace);
+        let sidecars = sidecars(resources);
+        let label_keys = label_keys(&virtual_services, &destination_rules, &sidecars);
+        Self {
+            mesh: mesh.clone(),
+            by_host: by_host(&services),
+            services,
+            endpoints,
+            pods,
+            virtual_services,
+            by_gateway,
+            destination_rules,
+            gateways: gateways(resources),
+            sidecars,
+            secrets: secrets(resources),
+            objects: ResourceSet::default(),
+            label_keys,
+            left,
+        }
+    }
+
+    /// All services, the oldest first.
+    pub fn services(&self) -> &[Arc<Service>] {
+        &self.services
+    }
+
+    /// Those that a namespace may see: the ones for some namespaces first, then those for everyone.
+    pub fn services_for(&self, namespace: &str) -> impl Iterator<Item = &Arc<Service>> {
+        let some = self.services.iter().filter(move |s| match &s.export_to {
+            ExportTo::Everyone => false,
+            ExportTo::Namespaces(set) => set.contains(namespace),
+        });
+        some.chain(self.services.iter().filter(|s| s.export_to == ExportTo::Everyone))
+    }
+
+    /// The services of one host name, by namespace.
+    pub fn services_of_host(&self, host: &str) -> Option<&BTreeMap<String, Arc<Service>>> {
+        self.by_host.get(host)
+    }
+
+    /// The endpoints of a service port.
+    pub fn endpoints(&self, service: &Service, port: u32) -> &[ServiceEndpoint] {
+        self.endpoints.get(&service.key()).and_then(|ports| ports.get(&port)).map_or(&[], Vec::as_slice)
+    }
+
+    pub fn pods(&self) -> impl Iterator<Item = &Arc<Pod>> {
+        self.pods.values()
+    }
+
+    pub fn pod(&self, namespace: &str, name: &str) -> Option<&Arc<Pod>> {
+        self.pods.get(&(namespace.to_string(), name.to_string()))
+    }
+
+    /// The oldest first.
+    pub fn virtual_services(&self) -> &[Arc<ResolvedVirtualService>] {
+        &self.virtual_services
+    }
+
+    /// The VirtualServices of a gateway (`mesh` or `namespace/name`) that a namespace may see: its own private
+    /// ones first, then those for it among others, then those for everyone, each the oldest first.
+    pub fn virtual_services_for(&self, namespace: &str, gateway: &str) -> Vec<&Arc<ResolvedVirtualService>> {
+        let mut found: Vec<_> = self
+            .by_gateway
+            .get(gateway)
+            .into_iter()
+            .flatten()
+            .map(|index| &self.virtual_services[*index])
+            .filter(|vs| vs.export_to.includes(namespace))
+            .collect();
+        found.sort_by_key(|vs| match &vs.export_to {
+            ExportTo::Everyone => 2,
+            ExportTo::Namespaces(_) if &*vs.id.namespace == namespace => 0,
+            ExportTo::Namespaces(_) => 1,
+        });
+        found
+    }
+
+    pub fn gateways(&self) -> &[GatewayObject] {
+        &self.gateways
+    }
+
+    /// The Sidecar of a workload: its namespace's, else the root namespace's.
+    pub fn sidecar_of(&self, namespace: &str, labels: &Labels) -> Option<&SidecarObject> {
+        let applies = |s: &&SidecarObject| s.spec.workload_selector.as_ref().is_none_or(|w| selects(&w.labels, labels));
+        let of = |ns: &str| self.sidecars.iter().filter(|s| &*s.id.namespace == ns).find(applies);
+        let root = self.mesh.root_namespace.as_str();
+        let of_root = || self.sidecars.iter().find(|s| &*s.id.namespace == root && s.spec.workload_selector.is_none());
+        of(namespace).or_else(of_root)
+    }
+
+    pub fn secret(&self, namespace: &str, name: &str) -> Option<&Arc<Secret>> {
+        self.secrets.get(&(namespace.to_string(), name.to_string()))
+    }
+
+    /// Label keys by which something chooses among workloads: a sidecar's view depends on no others.
+    pub fn label_keys(&self) -> &BTreeSet<String> {
+        &self.label_keys
+    }
+
+    /// What delegation left out.
+    pub fn left(&self) -> &[Left] {
+        &self.left
+    }
+
+    /// The object as written.
+    pub fn object(&self, id: &ResourceId) -> Option<&Arc<Object>> {
+        self.objects.get(id)
+    }
+
+    /// File, line and column of what compiled into something.
+    pub fn place(&self, origin: &Origin) -> Option<Place> {
+        let kind = Kind::ALL.iter().copied().find(|k| k.as_str() == origin.kind)?;
+        let id = ResourceId::new(kind, origin.namespace.as_str(), origin.name.as_str());
+        self.objects.get(&id)?.place(&origin.path)
+    }
+}
+
+/// An origin in this object.
+pub fn origin_of(id: &ResourceId, path: impl Into<String>) -> Origin {
+    Origin {
+        kind: id.kind.as_str().to_string(),
+        namespace: id.namespace.to_string(),
+        name: id.name.to_string(),
+        path: path.into(),
+    }
+}
+
+fn resolve_virtual_services(
+    resources: &ResourceSet,
+    mesh: &MeshConfig,
+) -> (Vec<Arc<ResolvedVirtualService>>, Vec<Left>) {
+    let mut roots = Vec::new();
+    let mut delegates = BTreeMap::new();
+    for object in resources.of_kind(Kind::VirtualService) {
+        let Spec::VirtualService(spec) = &object.spec else { continue };
+        let resolved = virtual_service::resolve(object, spec, &mesh.default_virtual_service_export_to);
+        if resolved.is_delegate() {
+            delegates.insert((resolved.id.namespace.to_string(), resolved.id.name.to_string()), resolved);
+        } else {
+            roots.push(resolved);
+        }
+    }
+    roots.sort_by(|a, b| a.age.cmp(&b.age));
+    let find = |namespace: &str, name: &str| delegates.get(&(namespace.to_string(), name.to_string()));
+    let mut left = Vec::new();
+    for root in roots.iter_mut().filter(|r| r.has_delegates()) {
+        let (rules, out) = delegate::merge(root, &find);
+        root.http = rules;
+        left.extend(out);
+    }
+    (roots.into_iter().map(Arc::new).collect(), left)
+}
+
+/// Of services of one host in one namespace the oldest counts, a Kubernetes Service before a ServiceEntry.
+fn by_host(services: &[Arc<Service>]) -> BTreeMap<String, BTreeMap<String, Arc<Service>>> {
+    let mut by_host: BTreeMap<String, BTreeMap<String, Arc<Service>>> = BTreeMap::new();
+    for service in services {
+        let of_host = by_host.entry(service.host.clone()).or_default();
+        match of_host.get(&service.namespace) {
+            Some(known) if !(known.registry == Registry::ServiceEntry && service.registry == Registry::Kubernetes) => {}
+            _ => {
+                of_host.insert(service.namespace.clone(), service.clone());
+            }
+        }
+    }
+    by_host
+}
+
+fn gateways(resources: &ResourceSet) -> Vec<GatewayObject> {
+    let mut found: Vec<_> = resources
+        .of_kind(Kind::Gateway)
+        .filter_map(|object| match &object.spec {
+            Spec::Gateway(spec) => {
+                let broken = (0..spec.servers.len())
+                    .filter(|i| virtual_service::is_broken(object, &format!("spec.servers[{i}]")))
+                    .collect();
+                Some((Age::of(object), GatewayObject { id: object.id.clone(), spec: spec.clone(), broken }))
+            }
+            _ => None,
+        })
+        .collect();
+    found.sort_by(|(a, _), (b, _)| a.cmp(b));
+    found.into_iter().map(|(_, gateway)| gateway).collect()
+}
+
+fn sidecars(resources: &ResourceSet) -> Vec<SidecarObject> {
+    let mut found: Vec<_> = resources
+        .of_kind(Kind::Sidecar)
+        .filter_map(|object| match &object.spec {
+            Spec::Sidecar(spec) => Some((Age::of(object), SidecarObject { id: object.id.clone(), spec: spec.clone() })),
+            _ => None,
+        })
+        .collect();
+    found.sort_by(|(a, sa), (b, sb)| {
+        (sa.spec.workload_selector.is_none(), a).cmp(&(sb.spec.workload_selector.is_none(), b))
+    });
+    found.into_iter().map(|(_, sidecar)| sidecar).collect()
+}
+
+fn secrets(resources: &ResourceSet) -> BTreeMap<(String, String), Arc<Secret>> {
+    resources
+        .of_kind(Kind::Secret)
+        .filter_map(|object| match &object.spec {
+            Spec::Secret(secret) => {
+                Some(((object.id.namespace.to_string(), object.id.name.to_string()), secret.clone()))
+            }
+            _ => None,
+        })
+        .collect()
+}
+
+fn label_keys(
+    virtual_services: &[Arc<ResolvedVirtualService>],
+    rules: &DestinationRules,
+    sidecars: &[SidecarObject],
+) -> BTreeSet<String> {
+    let mut keys = BTreeSet::new();
+    for vs in virtual_services {
+        let http = vs.http.iter().flat_map(|r| r.route.matches.iter().map(|m| &m.source_labels));
+        let tls = vs.tls.iter().flat_map(|r| r.route.matches.iter().map(|m| &m.source_labels));
+        let tcp = vs.tcp.iter().flat_map(|r| r.route.matches.iter().map(|m| &m.source_labels));
+        keys.extend(http.chain(tls).chain(tcp).flat_map(|labels| labels.keys().cloned()));
+    }
+    keys.extend(rules.all().filter_map(|r| r.client_labels()).flat_map(|labels| labels.keys().cloned()));
+    keys.extend(
+        sidecars.iter().filter_map(|s| s.spec.workload_selector.as_ref()).flat_map(|w| w.labels.keys().cloned()),
+    );
+    keys
+}

@@ -1,0 +1,215 @@
+//! The listeners of gateways, and the certificates that they name.
+//!
+//! `translate` calls it with the Gateways that choose the proxy.
+
+use super::gateway_merge::{Group, Merged, MergedServer, merge};
+use super::hcm::{Side, connection_manager};
+use super::l4;
+use super::node::{LocalScope, Scope};
+use super::view::View;
+use super::{Exclusion, gateway_routes, names, server_tls};
+use crate::config::{
+    Direction, FilterChain, FilterChainMatch, Listener, ListenerFilter, NetworkFilter, RouteConfig, RouteSource, Secret,
+};
+use crate::host::overlaps;
+use crate::resource::gateway::ServerTlsMode;
+use crate::snapshot::ResolvedVirtualService;
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+
+#[derive(Default)]
+pub(super) struct Gateways {
+    pub listeners: Vec<Listener>,
+    pub routes: Vec<RouteConfig>,
+    pub secrets: Vec<Secret>,
+}
+
+pub(super) fn build(view: &View<'_>, scope: &Scope, exclusions: &mut Vec<Exclusion>) -> Gateways {
+    let chosen: Vec<_> = scope.local.gateways.iter().filter_map(|i| view.snapshot.gateways().get(*i)).collect();
+    let target_port = |number: u32| {
+        // In `up` a gateway's port is opened as it is written; there is no Service in front.
+        let targets = if scope.local.place.is_some() { &[] } else { scope.local.targets.as_slice() };
+        targets.iter().find(|t| t.port == number).map(|t| t.target_port)
+    };
+    let merged = merge(&chosen, &target_port, exclusions);
+    let mut gateways = Gateways {
+        routes: merged.by_routes.iter().map(|(name, servers)| gateway_routes::build(view, name, servers)).collect(),
+        ..Gateways::default()
+    };
+    gateways.listeners = listeners(view, &scope.local, &merged);
+    let servers = merged.groups.iter().flat_map(|group| &group.servers);
+    gateways.secrets = server_tls::secrets(view, servers.filter_map(MergedServer::tls));
+    gateways
+}
+
+/// One for each address and port; groups of servers that share them share the listener.
+fn listeners(view: &View<'_>, local: &LocalScope, merged: &Merged) -> Vec<Listener> {
+    let mut by_address: BTreeMap<(IpAddr, u16), Vec<FilterChain>> = BTreeMap::new();
+    // SNI hosts of passthrough rules by port, with the address they are bound to.
+    let mut taken: BTreeMap<u16, BTreeSet<(String, String)>> = BTreeMap::new();
+    let mut written: BTreeMap<(IpAddr, u16), u32> = BTreeMap::new();
+    for group in &merged.groups {
+        let bind = group.bind.parse().unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED));
+        let chains = chains_of(view, group, bind, taken.entry(group.port).or_default());
+        let key = (bind, group.port);
+        if !chains.is_empty() {
+            by_address.entry(key).or_default().extend(chains);
+            written.entry(key).or_insert(group.servers.first().map_or(0, |s| s.number));
+        }
+    }
+    by_address
+        .into_iter()
+        .map(|((bind, port), chains)| {
+            let addresses = addresses(local, bind, port, written.get(&(bind, port)).copied().unwrap_or_default());
+            listener(names::listener(bind, port), &addresses, chains)
+        })
+        .collect()
+}
+
+/// Where a listener opens its port; never empty.
+fn addresses(local: &LocalScope, bind: IpAddr, port: u16, written: u32) -> Vec<SocketAddr> {
+    match &local.place {
+        Some(place) if !place.bind.is_empty() => {
+            let opened = u16::try_from(written).ok().and_then(|n| place.bound.get(&n).copied()).unwrap_or(port);
+            place.bind.iter().map(|ip| SocketAddr::new(*ip, opened)).collect()
+        }
+        _ => vec![SocketAddr::new(bind, port)],
+    }
+}
+
+fn listener(name: String, addresses: &[SocketAddr], chains: Vec<FilterChain>) -> Listener {
+    let inspects = chains.iter().any(|c| !c.matches.server_names.is_empty() || c.tls.is_some());
+    let origins: Vec<_> = chains.iter().filter_map(|c| c.origin.clone()).collect();
+    Listener {
+        name,
+        address: addresses.first().copied().unwrap_or(SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), 0)),
+        additional_addresses: addresses.get(1..).unwrap_or_default().to_vec(),
+        bind_to_port: true,
+        direction: Direction::Outbound,
+        listener_filters: if inspects { vec![ListenerFilter::TlsInspector] } else { Vec::new() },
+        listener_filters_timeout: None,
+        continue_on_timeout: false,
+        use_original_dst: false,
+        filter_chains: chains,
+        default_filter_chain: None,
+        origins,
+        access_log: Vec::new(),
+    }
+}
+
+fn chains_of(view: &View<'_>, group: &Group, bind: IpAddr, taken: &mut BTreeSet<(String, String)>) -> Vec<FilterChain> {
+    let name = names::listener(bind, group.port);
+    if group.protocol.is_http() {
+        let origin = group.servers.first().map(|s| s.origin.clone());
+        return vec![http_chain(view, &name, &group.routes, None, origin)];
+    }
+    let mut chains = Vec::new();
+    for server in &group.servers {
+        if server.ends_https() {
+            chains.push(http_chain(view, &name, &server.routes, Some(server), Some(server.origin.clone())));
+        } else if server.is_passthrough() {
+            chains.extend(passthrough_chains(view, server, taken));
+        } else {
+            chains.extend(tcp_chain(view, server));
+        }
+    }
+    chains
+}
+
+fn chain(server: Option<&MergedServer>, filter: NetworkFilter, origin: Option<crate::config::Origin>) -> FilterChain {
+    let tls = server.and_then(MergedServer::tls);
+    let server_names =
+        if tls.is_some() { server.map(MergedServer::server_names).unwrap_or_default() } else { Vec::new() };
+    let any = server_names.iter().any(|n| n == "*");
+    FilterChain {
+        name: String::new(),
+        matches: FilterChainMatch {
+            server_names: if any { Vec::new() } else { server_names },
+            ..FilterChainMatch::default()
+        },
+        tls: tls.map(server_tls::of),
+        opaque_transport: None,
+        filters: vec![filter],
+        origin,
+    }
+}
+
+/// `server`: the one whose TLS is ended; None for plaintext.
+fn http_chain(
+    view: &View<'_>,
+    listener: &str,
+    routes: &str,
+    server: Option<&MergedServer>,
+    origin: Option<crate::config::Origin>,
+) -> FilterChain {
+    let stat_prefix = match server {
+        Some(server) if !server.spec.name.is_empty() => server.spec.name.clone(),
+        _ => format!("outbound_{listener};"),
+    };
+    let source = RouteSource::Rds(routes.to_string());
+    let manager = connection_manager(Side::Gateway, stat_prefix, source, &view.snapshot.mesh);
+    chain(server, NetworkFilter::Http(Box::new(manager)), origin)
+}
+
+/// TCP, and TLS that is ended: by the first `tcp` rule that fits.
+fn tcp_chain(view: &View<'_>, server: &MergedServer) -> Option<FilterChain> {
+    for vs in view.snapshot.virtual_services_for(&view.scope.namespace, &server.gateway) {
+        if !shares_host(server, vs) {
+            continue;
+        }
+        for rule in &vs.tcp {
+            let broken = rule.health != crate::snapshot::Health::Sound;
+            let fits =
+                rule.route.matches.is_empty() || rule.route.matches.iter().any(|m| fits(m.port, &m.gateways, server));
+            if (fits && !rule.route.route.is_empty()) || broken {
+                let proxy = l4::to_destinations(view, &rule.route.route, server.number, &rule.origin, rule.health);
+                return Some(chain(Some(server), NetworkFilter::Tcp(proxy), Some(rule.origin.clone())));
+            }
+        }
+    }
+    None
+}
+
+/// TLS that is not ended: a chain for each `tls` match, by SNI.
+fn passthrough_chains(
+    view: &View<'_>,
+    server: &MergedServer,
+    taken: &mut BTreeSet<(String, String)>,
+) -> Vec<FilterChain> {
+    let mut chains = Vec::new();
+    if server.tls().is_some_and(|tls| tls.mode == ServerTlsMode::AutoPassthrough) {
+        return chains;
+    }
+    for vs in view.snapshot.virtual_services_for(&view.scope.namespace, &server.gateway) {
+        if !shares_host(server, vs) {
+            continue;
+        }
+        for rule in vs.tls.iter().filter(|r| !r.route.route.is_empty()) {
+            for m in rule.route.matches.iter().filter(|m| fits(m.port, &m.gateways, server)) {
+                let keys: Vec<_> = m.sni_hosts.iter().map(|h| (h.clone(), server.spec.bind.clone())).collect();
+                if keys.iter().any(|key| taken.contains(key)) {
+                    continue;
+                }
+                taken.extend(keys);
+                let proxy = l4::to_destinations(view, &rule.route.route, server.number, &rule.origin, rule.health);
+                let mut names = m.sni_hosts.clone();
+                names.sort();
+                let mut chain = chain(None, NetworkFilter::Tcp(proxy), Some(rule.origin.clone()));
+                if !names.iter().any(|n| n == "*") {
+                    chain.matches.server_names = names;
+                }
+                chains.push(chain);
+            }
+        }
+    }
+    chains
+}
+
+fn shares_host(server: &MergedServer, vs: &ResolvedVirtualService) -> bool {
+    let of_namespace = server.hosts_for(&vs.id.namespace);
+    vs.hosts.iter().any(|host| of_namespace.iter().any(|h| overlaps(h, host)))
+}
+
+fn fits(port: u32, gateways: &[String], server: &MergedServer) -> bool {
+    (port == 0 || port == server.number) && (gateways.is_empty() || gateways.contains(&server.gateway))
+}

@@ -1,0 +1,275 @@
+//! The inbound side of a sidecar: the listener that takes what is meant for the pod, with chains for each of its
+//! ports, and the clusters of the application behind.
+//!
+//! `translate` calls it with the pod's own part of the scope.
+
+use super::cluster::passthrough;
+use super::hcm::{Side, connection_manager};
+use super::l4;
+use super::node::{Interception, LocalScope};
+use super::outbound::to_cluster_chain;
+use super::route::{self, plain_route, to_cluster};
+use super::view::View;
+use super::{names, policy};
+use crate::config::{
+    Cluster, ClusterEndpoints, Direction, Discovery, Endpoint, FilterChain, FilterChainMatch, LbPolicy, Listener,
+    ListenerFilter, LocalityEndpoints, NetworkFilter, RouteAction, RouteConfig, RouteSource, VirtualHost,
+};
+use crate::protocol::{ListenerProtocol, Protocol};
+use crate::snapshot::origin_of;
+use std::collections::BTreeMap;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::sync::Arc;
+use std::time::Duration;
+
+/// The address that the kernel's redirection leaves alone, so that the sidecar's own connections reach the pod.
+const PASSTHROUGH_SOURCE: IpAddr = IpAddr::V4(Ipv4Addr::new(127, 0, 0, 6));
+
+/// One port of the pod.
+#[derive(Debug, Clone)]
+struct Port {
+    number: u16,
+    protocol: Protocol,
+    /// Service and its port, for traces.
+    service: String,
+    service_port: u32,
+    /// Where the application answers; None: at the address that was dialled.
+    application: Option<SocketAddr>,
+    origin: Option<crate::config::Origin>,
+}
+
+pub(super) struct Inbound {
+    pub listener: Listener,
+    pub clusters: Vec<Cluster>,
+}
+
+pub(super) fn build(view: &View<'_>, local: &LocalScope) -> Inbound {
+    let ports = ports(view, local);
+    let mut clusters: Vec<Cluster> = ports.values().map(|port| cluster_of(view, port)).collect();
+    let mut all = passthrough(view, names::INBOUND_PASSTHROUGH_CLUSTER);
+    all.bind_source = Some(PASSTHROUGH_SOURCE);
+    clusters.push(all);
+    Inbound { listener: listener(view, local, &ports), clusters }
+}
+
+/// By the number that clients dial. Of services that share a port the oldest decides its protocol.
+fn ports(view: &View<'_>, local: &LocalScope) -> BTreeMap<u16, Port> {
+    let mut ports: BTreeMap<u16, Port> = BTreeMap::new();
+    let application = |port: u16| local.place.as_ref().and_then(|place| place.applications.get(&port).copied());
+    let ingress = view.sidecar.map(|s| s.spec.ingress.as_slice()).unwrap_or_default();
+    if ingress.is_empty() {
+        for target in &local.targets {
+            let service = view.snapshot.services_of_host(&target.service).and_then(|s| s.get(&target.namespace));
+            let Some(port) = service.and_then(|s| s.port(target.port)) else { continue };
+            if port.protocol == Protocol::Udp {
+                continue;
+            }
+            ports.entry(target.target_port).or_insert_with(|| Port {
+                number: target.target_port,
+                protocol: port.protocol,
+                service: target.service.clone(),
+                service_port: target.port,
+                application: application(target.target_port),
+                origin: service.map(|s| origin_of(&s.id, "")),
+            });
+        }
+    }
+    for (index, listener) in ingress.iter().enumerate() {
+        let Some(port) = &listener.port else { continue };
+        let Ok(number) = u16::try_from(port.number) else { continue };
+        let origin = view.sidecar.map(|s| origin_of(&s.id, format!("spec.ingress[{index}]")));
+        ports.entry(number).or_insert_with(|| Port {
+            number,
+            protocol: Protocol::parse(&port.protocol),
+            service: view.sidecar.map(|s| format!("{}.{}", s.id.name, s.id.namespace)).unwrap_or_default(),
+            service_port: port.number,
+            application: endpoint(&listener.default_endpoint, local, &application).or_else(|| application(number)),
+            origin,
+        });
+    }
+    // Here the pod's address itself is listened on, so that no port may be left to the kernel.
+    for number in local.place.iter().flat_map(|place| place.bound.keys().copied()) {
+        ports.entry(number).or_insert_with(|| Port {
+            number,
+            protocol: Protocol::Unspecified,
+            service: String::new(),
+            service_port: u32::from(number),
+            application: application(number),
+            origin: None,
+        });
+    }
+    ports
+}
+
+/// A Sidecar's `defaultEndpoint`: `127.0.0.1:PORT` and `0.0.0.0:PORT` (the pod's own address).
+fn endpoint(text: &str, local: &LocalScope, application: &dyn Fn(u16) -> Option<SocketAddr>) -> Option<SocketAddr> {
+    let address: SocketAddr = text.parse().ok()?;
+    // Where the application has an address of its own, that is meant.
+    if let Some(place) = application(address.port()) {
+        return Some(place);
+    }
+    match address.ip() {
+        ip if ip.is_unspecified() => {
+            let own = local.addresses.iter().find(|a| a.is_ipv4() == ip.is_ipv4())?;
+            Some(SocketAddr::new(*own, address.port()))
+        }
+        _ => Some(address),
+    }
+}
+
+fn cluster_of(view: &View<'_>, port: &Port) -> Cluster {
+    let mesh = &view.snapshot.mesh;
+    let name = names::inbound_cluster(port.number);
+    let discovery = match port.application {
+        Some(address) => Discovery::Static(ClusterEndpoints {
+            cluster: name.clone(),
+            localities: vec![LocalityEndpoints {
+                endpoints: vec![Endpoint::at(address)],
+                ..LocalityEndpoints::default()
+            }],
+            overprovisioning_factor: None,
+        }),
+        None => Discovery::OriginalDst { header: false },
+    };
+    let mut cluster = Cluster::new(name, discovery);
+    if port.application.is_none() {
+        cluster.lb = LbPolicy::ClusterProvided;
+        cluster.bind_source = Some(PASSTHROUGH_SOURCE);
+    }
+    policy::protocol(&mut cluster, port.protocol, true);
+    let of_rule = view.rule(&port.service).and_then(|r| r.rule.traffic_policy.as_ref());
+    let of_rule = policy::over_mesh(policy::for_port(of_rule, port.service_port), mesh).and_then(|p| p.connection_pool);
+    let of_sidecar = view.sidecar.and_then(|s| {
+        let of_listener =
+            s.spec.ingress.iter().find(|l| l.port.as_ref().is_some_and(|p| p.number == u32::from(port.number)));
+        of_listener.and_then(|l| l.connection_pool.as_ref()).or(s.spec.inbound_connection_pool.as_ref())
+    });
+    policy::connection_pool(&mut cluster, of_sidecar.or(of_rule.as_ref()), None, mesh);
+    cluster.origins = port.origin.iter().cloned().collect();
+    cluster
+}
+
+fn listener(view: &View<'_>, local: &LocalScope, ports: &BTreeMap<u16, Port>) -> Listener {
+    let mesh = &view.snapshot.mesh;
+    let own_port = u16::try_from(mesh.proxy_inbound_listen_port).unwrap_or(15006);
+    let bound = |port: u16| local.place.as_ref().and_then(|p| p.bound.get(&port).copied()).unwrap_or(port);
+    let mut filter_chains =
+        vec![to_cluster_chain(view, "virtualInbound-blackhole", names::BLACK_HOLE_CLUSTER.to_string(), Some(own_port))];
+    let mut undetected = Vec::new();
+    for port in ports.values() {
+        let opened = bound(port.number);
+        let name = names::listener("0.0.0.0", port.number);
+        match port.protocol.listener() {
+            ListenerProtocol::Http => filter_chains.push(http_chain(view, port, &name, Some(opened), false)),
+            ListenerProtocol::Tcp => filter_chains.push(tcp_chain(view, port, &name, Some(opened))),
+            ListenerProtocol::Auto => {
+                filter_chains.push(http_chain(view, port, &name, Some(opened), true));
+                filter_chains.push(tcp_chain(view, port, &name, Some(opened)));
+                continue;
+            }
+            ListenerProtocol::Other => continue,
+        }
+        undetected.push(opened);
+    }
+    let mut additional_addresses = Vec::new();
+    let (address, filter) = match (local.interception, &local.place) {
+        (Interception::ProxyProtocol, Some(place)) => {
+            let mut opened: Vec<u16> = ports.keys().map(|p| bound(*p)).filter(|p| *p != own_port).collect();
+            opened.sort_unstable();
+            additional_addresses = opened.into_iter().map(|port| SocketAddr::new(place.pod_ip, port)).collect();
+            (SocketAddr::new(place.pod_ip, own_port), None)
+        }
+        _ => {
+            let everything = Port {
+                number: 0,
+                protocol: Protocol::Unspecified,
+                service: String::new(),
+                service_port: 0,
+                application: None,
+                origin: None,
+            };
+            filter_chains.push(http_chain(view, &everything, "virtualInbound-catchall-http", None, true));
+            filter_chains.push(tcp_chain(view, &everything, names::VIRTUAL_INBOUND, None));
+            (SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), own_port), Some(ListenerFilter::OriginalDst))
+        }
+    };
+    let mut listener_filters: Vec<ListenerFilter> = filter.into_iter().collect();
+    undetected.push(own_port);
+    undetected.sort_unstable();
+    listener_filters.push(ListenerFilter::HttpInspector { disabled_ports: undetected });
+    Listener {
+        name: names::VIRTUAL_INBOUND.to_string(),
+        address,
+        additional_addresses,
+        bind_to_port: true,
+        direction: Direction::Inbound,
+        listener_filters,
+        listener_filters_timeout: Some(mesh.protocol_detection_timeout.into()),
+        continue_on_timeout: true,
+        use_original_dst: false,
+        filter_chains,
+        default_filter_chain: None,
+        origins: Vec::new(),
+        access_log: Vec::new(),
+    }
+}
+
+/// The cluster of a port; port 0 is what no service names.
+fn cluster_name(port: &Port) -> String {
+    if port.number == 0 { names::INBOUND_PASSTHROUGH_CLUSTER.to_string() } else { names::inbound_cluster(port.number) }
+}
+
+fn chain(name: &str, opened: Option<u16>, filter: NetworkFilter) -> FilterChain {
+    FilterChain {
+        name: name.to_string(),
+        matches: FilterChainMatch {
+            destination_port: opened,
+            transport_protocol: "raw_buffer".to_string(),
+            ..FilterChainMatch::default()
+        },
+        tls: None,
+        opaque_transport: None,
+        filters: vec![filter],
+        origin: None,
+    }
+}
+
+fn tcp_chain(view: &View<'_>, port: &Port, name: &str, opened: Option<u16>) -> FilterChain {
+    let proxy = l4::to_one(view, cluster_name(port), "", None);
+    let mut chain = chain(name, opened, NetworkFilter::Tcp(proxy));
+    chain.origin.clone_from(&port.origin);
+    // Unlike an HTTP chain it takes TLS too, which nobody ends here.
+    chain.matches.transport_protocol = String::new();
+    chain
+}
+
+fn http_chain(view: &View<'_>, port: &Port, name: &str, opened: Option<u16>, detected: bool) -> FilterChain {
+    let cluster = cluster_name(port);
+    let mut action = to_cluster(cluster.clone());
+    if let RouteAction::Forward(forward) = &mut action {
+        forward.max_grpc_timeout = None;
+        forward.grpc_timeout_max = Some(Duration::ZERO);
+        if !port.protocol.is_grpc() {
+            forward.retry = Some(route::inbound_policy());
+        }
+    }
+    let routes = RouteConfig {
+        name: cluster,
+        virtual_hosts: vec![VirtualHost {
+            name: format!("inbound|http|{}", port.service_port),
+            domains: vec!["*".to_string()],
+            routes: vec![plain_route("default", action, format!("{}:{}/*", port.service, port.service_port))],
+            ..VirtualHost::default()
+        }],
+        ..RouteConfig::default()
+    };
+    let stat_prefix = format!("inbound_{name};");
+    let manager =
+        connection_manager(Side::Inbound, stat_prefix, RouteSource::Inline(Arc::new(routes)), &view.snapshot.mesh);
+    let mut chain = chain(name, opened, NetworkFilter::Http(Box::new(manager)));
+    chain.origin.clone_from(&port.origin);
+    if detected {
+        chain.matches.application_protocols = vec!["http/1.1".to_string(), "h2c".to_string()];
+    }
+    chain
+}

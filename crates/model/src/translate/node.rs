@@ -1,0 +1,252 @@
+//! Node: what a proxy says that it is; Scope: what of that decides its configuration.
+//!
+//! `control` makes a Node of what a proxy sends on its stream, and translates once for all nodes of equal Scope.
+
+use crate::snapshot::{Labels, Pod, Snapshot, selects, target_in_pod};
+use std::collections::BTreeMap;
+use std::net::{IpAddr, SocketAddr};
+
+/// A proxy, as it introduces itself.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Node {
+    pub kind: NodeKind,
+    pub namespace: String,
+    /// The pod's name.
+    pub name: String,
+    /// Of the pod; used where the snapshot does not know the pod.
+    pub labels: Labels,
+    /// The first is the pod's own; used where the snapshot does not know the pod.
+    pub addresses: Vec<IpAddr>,
+    pub interception: Interception,
+    /// The application resolves names by the mesh's DNS, so that ServiceEntries without addresses get one.
+    pub dns_capture: bool,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum NodeKind {
+    Sidecar,
+    /// Istio calls it router.
+    Gateway,
+}
+
+/// How an application's connections come to its sidecar.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Interception {
+    /// Redirected by the kernel, which knows the original destination.
+    Redirect,
+    /// With a PROXY header that names the original destination (`amime up`).
+    ProxyProtocol,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{0:?} is no node id of the form sidecar~10.0.0.1~pod.namespace~namespace.svc.cluster.local")]
+pub struct NodeError(String);
+
+impl Node {
+    /// From the node's id (`sidecar~IP~POD.NAMESPACE~DOMAIN`) and its metadata, as Istio's agent sends them.
+    pub fn parse(id: &str, metadata: &serde_json::Value) -> Result<Self, NodeError> {
+        let error = || NodeError(id.to_string());
+        let parts: Vec<_> = id.split('~').collect();
+        let [kind, address, pod, _domain] = parts.as_slice() else { return Err(error()) };
+        let kind = match *kind {
+            "sidecar" => NodeKind::Sidecar,
+            "router" => NodeKind::Gateway,
+            _ => return Err(error()),
+        };
+        let (name, namespace) = pod.rsplit_once('.').ok_or_else(error)?;
+        let text = |key: &str| metadata.get(key).and_then(|v| v.as_str());
+        let mut addresses: Vec<IpAddr> = address.parse().into_iter().collect();
+        for ip in text("INSTANCE_IPS").unwrap_or("").split(',').filter_map(|a| a.parse().ok()) {
+            if !addresses.contains(&ip) {
+                addresses.push(ip);
+            }
+        }
+        let labels = metadata.get("LABELS").and_then(|v| v.as_object());
+        Ok(Self {
+            kind,
+            namespace: text("NAMESPACE").unwrap_or(namespace).to_string(),
+            name: name.to_string(),
+            labels: labels
+                .into_iter()
+                .flatten()
+                .filter_map(|(key, value)| Some((key.clone(), value.as_str()?.to_string())))
+                .collect(),
+            addresses,
+            interception: match text("INTERCEPTION_MODE") {
+                Some("PROXY_PROTOCOL") => Interception::ProxyProtocol,
+                _ => Interception::Redirect,
+            },
+            dns_capture: text("DNS_CAPTURE") == Some("true") && text("DNS_AUTO_ALLOCATE") == Some("true"),
+        })
+    }
+
+    /// The id and metadata that `parse` reads back.
+    pub fn to_id(&self) -> (String, serde_json::Value) {
+        let kind = match self.kind {
+            NodeKind::Sidecar => "sidecar",
+            NodeKind::Gateway => "router",
+        };
+        let address = self.addresses.first().map_or_else(|| "0.0.0.0".to_string(), IpAddr::to_string);
+        let id = format!("{kind}~{address}~{}.{}~{}.svc.cluster.local", self.name, self.namespace, self.namespace);
+        let all: Vec<_> = self.addresses.iter().map(IpAddr::to_string).collect();
+        let flag = |on: bool| if on { "true" } else { "false" };
+        let metadata = serde_json::json!({
+            "NAMESPACE": self.namespace,
+            "LABELS": self.labels,
+            "INSTANCE_IPS": all.join(","),
+            "INTERCEPTION_MODE": match self.interception {
+                Interception::Redirect => "REDIRECT",
+                Interception::ProxyProtocol => "PROXY_PROTOCOL",
+            },
+            "DNS_CAPTURE": flag(self.dns_capture),
+            "DNS_AUTO_ALLOCATE": flag(self.dns_capture),
+        });
+        (id, metadata)
+    }
+
+    /// The proxy in front of a pod of the snapshot.
+    pub fn of_pod(pod: &Pod, kind: NodeKind, interception: Interception, dns_capture: bool) -> Self {
+        Self {
+            kind,
+            namespace: pod.namespace.clone(),
+            name: pod.name.clone(),
+            labels: (*pod.labels).clone(),
+            addresses: pod.addresses.clone(),
+            interception,
+            dns_capture,
+        }
+    }
+}
+
+/// What decides a proxy's configuration. `shared` alone decides what does not concern the pod itself, so
+/// proxies of equal `shared` have outbound listeners, routes and endpoints in common.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Scope {
+    pub shared: SharedScope,
+    pub local: LocalScope,
+}
+
+/// The view of a group of proxies.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct SharedScope {
+    pub kind: NodeKind,
+    pub namespace: String,
+    /// Only the labels that some selector looks at.
+    pub labels: Labels,
+    pub dns_capture: bool,
+}
+
+/// The pod itself: where its proxy listens and what is behind it.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct LocalScope {
+    pub interception: Interception,
+    pub addresses: Vec<IpAddr>,
+    /// What services say of the pod's ports, in the order of the services' age.
+    pub targets: Vec<Target>,
+    /// `amime up` only.
+    pub place: Option<LocalPlace>,
+    /// Indexes of the Gateways that choose this proxy; the order is that of age.
+    pub gateways: Vec<usize>,
+}
+
+/// A service port that a pod answers.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Target {
+    pub service: String,
+    pub namespace: String,
+    pub port: u32,
+    pub target_port: u16,
+}
+
+/// Where a pod of `amime up` listens, and its application.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct LocalPlace {
+    pub pod_ip: IpAddr,
+    /// Each port of the pod (of the gateway), and the port that is opened for it.
+    pub bound: BTreeMap<u16, u16>,
+    /// Where the application answers for each port.
+    pub applications: BTreeMap<u16, SocketAddr>,
+    /// Gateways: where their ports are opened; never empty for them.
+    pub bind: Vec<IpAddr>,
+}
+
+impl Scope {
+    pub fn of(snapshot: &Snapshot, node: &Node) -> Self {
+        let pod = snapshot.pod(&node.namespace, &node.name);
+        let labels = pod.map_or(&node.labels, |pod| &*pod.labels);
+        let relevant = labels
+            .iter()
+            .filter(|(key, _)| snapshot.label_keys().contains(*key))
+            .map(|(key, value)| (key.clone(), value.clone()))
+            .collect();
+        let gateways = match node.kind {
+            NodeKind::Sidecar => Vec::new(),
+            NodeKind::Gateway => (snapshot.gateways().iter().enumerate())
+                .filter(|(_, gateway)| selects(&gateway.spec.selector, labels))
+                .map(|(index, _)| index)
+                .collect(),
+        };
+        Self {
+            shared: SharedScope {
+                kind: node.kind,
+                namespace: node.namespace.clone(),
+                labels: relevant,
+                dns_capture: node.dns_capture,
+            },
+            local: LocalScope {
+                interception: node.interception,
+                addresses: pod.map_or(&node.addresses, |pod| &pod.addresses).clone(),
+                targets: pod.map(|pod| targets(snapshot, pod)).unwrap_or_default(),
+                place: pod.and_then(|pod| place(pod)),
+                gateways,
+            },
+        }
+    }
+}
+
+/// The service ports that a pod answers: by selector, or because an EndpointSlice or ServiceEntry names it.
+fn targets(snapshot: &Snapshot, pod: &Pod) -> Vec<Target> {
+    let mut targets: Vec<Target> = Vec::new();
+    for service in snapshot.services().iter().filter(|s| s.namespace == pod.namespace) {
+        let selected = !service.selector.is_empty() && selects(&service.selector, &pod.labels);
+        for port in &service.ports {
+            let named = || {
+                let host = pod.addresses.first().map(|ip| crate::snapshot::EndpointHost::Ip(*ip));
+                let endpoints = snapshot.endpoints(service, port.number).iter();
+                endpoints.filter(|e| Some(&e.address) == host.as_ref()).map(|e| e.port).next()
+            };
+            let number = if selected { target_in_pod(pod, &port.target) } else { named() };
+            let Some(target_port) = number else { continue };
+            let target = Target {
+                service: service.host.clone(),
+                namespace: service.namespace.clone(),
+                port: port.number,
+                target_port,
+            };
+            if !targets.contains(&target) {
+                targets.push(target);
+            }
+        }
+    }
+    targets
+}
+
+fn place(pod: &Pod) -> Option<LocalPlace> {
+    let placement = pod.placement()?;
+    Some(LocalPlace {
+        pod_ip: placement.pod_ip,
+        bound: placement.ports.clone(),
+        applications: placement.ports.keys().map(|port| (*port, placement.application(*port))).collect(),
+        bind: placement.bind.clone(),
+    })
+}
+
+impl LocalScope {
+    /// The address that upstream sockets are bound to: the pod's, where the proxy is not in its pod.
+    pub fn bind_source(&self) -> Option<IpAddr> {
+        match self.interception {
+            Interception::ProxyProtocol => self.place.as_ref().map(|place| place.pod_ip),
+            Interception::Redirect => None,
+        }
+    }
+}
