@@ -4,7 +4,9 @@
 //! read no clock; [`transport`] puts them on tonic. Protobuf types never leave this crate.
 
 pub mod client;
+mod convert;
 pub mod decode;
+pub mod encode;
 pub mod intern;
 mod message;
 mod refs;

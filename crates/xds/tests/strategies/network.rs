@@ -1,0 +1,137 @@
+//! Listeners, filter chains and network filters.
+
+use super::http::manager;
+use super::*;
+use ipnet::IpNet;
+
+pub(crate) fn access_logs() -> impl Strategy<Value = Vec<AccessLog>> {
+    let format = prop_oneof![
+        Just(LogFormat::Text(String::new())),
+        text().prop_map(LogFormat::Text),
+        labels().prop_map(LogFormat::Json),
+    ];
+    let log = prop_oneof![
+        (word(), format).prop_map(|(path, format)| AccessLog::File { path, format }),
+        opaque().prop_map(AccessLog::Opaque),
+    ];
+    vec(log, 0..2)
+}
+
+fn range() -> impl Strategy<Value = IpNet> {
+    (ip(), 0u8..=32).prop_map(|(ip, length)| IpNet::new(ip, length).expect("a length of either"))
+}
+
+fn chain_match() -> impl Strategy<Value = FilterChainMatch> {
+    let transport = prop_oneof![Just(String::new()), Just("tls".into()), Just("raw_buffer".into())];
+    (of(any::<u16>()), vec(range(), 0..2), vec(range(), 0..2), words(), transport, words()).prop_map(
+        |(port, prefixes, sources, server_names, transport_protocol, alpn)| FilterChainMatch {
+            destination_port: port,
+            prefix_ranges: prefixes,
+            source_prefix_ranges: sources,
+            server_names,
+            transport_protocol,
+            application_protocols: alpn,
+        },
+    )
+}
+
+fn downstream_tls() -> impl Strategy<Value = DownstreamTls> {
+    let names = (words(), of(word()), any::<bool>(), words());
+    let rest = (tls_version(), tls_version(), words(), sans(), words(), words());
+    (names, rest).prop_map(|((certificates, validation, require, alpn), (min, max, ciphers, sans, hashes, spki))| {
+        DownstreamTls {
+            certificates,
+            validation,
+            require_client_certificate: require,
+            alpn,
+            min_version: min,
+            max_version: max,
+            cipher_suites: ciphers,
+            match_sans: sans,
+            certificate_hashes: hashes,
+            certificate_spki: spki,
+        }
+    })
+}
+
+fn tcp() -> BoxedStrategy<TcpProxy> {
+    let cluster = (word(), any::<u32>()).prop_map(|(name, weight)| TcpCluster { name, weight });
+    let whole = word().prop_map(|name| vec![TcpCluster { name, weight: 100 }]);
+    let clusters = prop_oneof![vec(cluster, 1..3), whole];
+    (word(), clusters, of(duration()), any::<u32>(), any::<bool>(), access_logs(), of(origin()))
+        .prop_map(|(stat_prefix, clusters, idle_timeout, attempts, hash, access_log, origin)| TcpProxy {
+            stat_prefix,
+            clusters,
+            idle_timeout,
+            max_connect_attempts: attempts,
+            hash_source_ip: hash,
+            access_log,
+            origin,
+        })
+        .boxed()
+}
+
+fn network_filter() -> impl Strategy<Value = NetworkFilter> {
+    prop_oneof![
+        manager().prop_map(|m| NetworkFilter::Http(Box::new(m))),
+        tcp().prop_map(NetworkFilter::Tcp),
+        Just(NetworkFilter::SniCluster),
+        opaque().prop_map(NetworkFilter::Opaque),
+    ]
+}
+
+fn chain() -> BoxedStrategy<FilterChain> {
+    // A transport that is not understood stands in the place of TLS.
+    let transport = prop_oneof![
+        Just((None, None)),
+        downstream_tls().prop_map(|tls| (Some(tls), None)),
+        opaque().prop_map(|opaque| (None, Some(opaque))),
+    ];
+    (word(), chain_match(), transport, vec(network_filter(), 0..3), of(origin()))
+        .prop_map(|(name, matches, (tls, opaque_transport), filters, origin)| FilterChain {
+            name,
+            matches,
+            tls,
+            opaque_transport,
+            filters,
+            origin,
+        })
+        .boxed()
+}
+
+pub(crate) fn listener() -> BoxedStrategy<Listener> {
+    let direction = prop_oneof![Just(Direction::Unspecified), Just(Direction::Inbound), Just(Direction::Outbound),];
+    let filter = prop_oneof![
+        Just(ListenerFilter::OriginalDst),
+        Just(ListenerFilter::ProxyProtocol),
+        Just(ListenerFilter::TlsInspector),
+        vec(any::<u16>(), 0..4).prop_map(|disabled_ports| ListenerFilter::HttpInspector { disabled_ports }),
+        opaque().prop_map(ListenerFilter::Opaque),
+    ];
+    let binding = (word(), socket(), vec(socket(), 0..3), any::<bool>(), direction);
+    let filters = (vec(filter, 0..3), of(duration()), any::<bool>(), any::<bool>());
+    let chains = (vec(chain(), 0..2), of(chain()), vec(origin(), 0..3), access_logs());
+    (binding, filters, chains)
+        .prop_map(
+            |(
+                (name, address, additional_addresses, bind_to_port, direction),
+                (listener_filters, timeout, continue_on_timeout, use_original_dst),
+                (filter_chains, default, origins, access_log),
+            )| Listener {
+                name,
+                address,
+                additional_addresses,
+                bind_to_port,
+                direction,
+                listener_filters,
+                listener_filters_timeout: timeout,
+                continue_on_timeout,
+                use_original_dst,
+                filter_chains,
+                default_filter_chain: default.map(Box::new),
+                origins,
+                access_log,
+            },
+        )
+        .boxed()
+}
