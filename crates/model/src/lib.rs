@@ -11,3 +11,4 @@ pub mod route;
 pub mod snapshot;
 pub mod translate;
 pub mod workload;
+pub mod yaml;

@@ -3,9 +3,12 @@
 //! `load` reads them from text, `ResourceSet` holds those of all files, `validate` judges one at a time.
 //! `control` loads, `snapshot` reads.
 
+mod decode;
 pub mod destination_rule;
 pub mod gateway;
 pub mod kube;
+mod leaf;
+mod load;
 pub mod mesh_config;
 mod meta;
 mod object;
@@ -14,19 +17,24 @@ pub mod security;
 pub mod service_entry;
 mod set;
 pub mod sidecar;
+mod spelling;
+mod support;
+mod validate;
 pub mod virtual_service;
 pub mod workload;
 
 pub use destination_rule::DestinationRule;
 pub use gateway::Gateway;
 pub use kube::{ConfigMap, EndpointSlice, Endpoints, Namespace, Secret, Service, ServiceAccount};
+pub use load::{Loaded, UnknownKind, load, load_bytes};
 pub use mesh_config::MeshConfig;
 pub use meta::{Kind, LabelRequirement, LabelSelector, Map, ObjectMeta, OwnerReference, ResourceId};
-pub use object::{Object, SourceDocument, Spec};
+pub use object::{Object, Source, Spec};
 pub use scalar::{Bytes, Duration, IntOrString, Timestamp};
 pub use security::{AuthorizationPolicy, PeerAuthentication, RequestAuthentication};
 pub use service_entry::{ServiceEntry, WorkloadEntry, WorkloadGroup, WorkloadSelector};
-pub use set::ResourceSet;
+pub use set::{ResourceSet, unknown_kinds};
 pub use sidecar::{ProxyConfigResource, Sidecar};
+pub use validate::validate;
 pub use virtual_service::VirtualService;
 pub use workload::{CronJob, Pod, PodSpec, PodTemplate, Workload};

@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::diagnostic::{Diagnostic, Place};
+use crate::yaml::{Document, Node};
 use std::sync::Arc;
 
 /// An object as it was written. Always whole: what could not be read has its zero value and a
@@ -12,9 +13,11 @@ pub struct Object {
     pub meta: ObjectMeta,
     pub spec: Spec,
     /// `None` for objects that were made up (expanded pods, tests).
-    pub source: Option<Arc<SourceDocument>>,
-    /// What is wrong in this object; the field paths say which rules are broken.
+    pub source: Option<Source>,
+    /// What is wrong in this object (severity Error alone); the field paths say which rules are broken.
     pub errors: Vec<Diagnostic>,
+    /// Warnings and notes about this object: they break nothing.
+    pub notes: Vec<Diagnostic>,
 }
 
 /// The typed content, by kind. Cheap to clone.
@@ -50,24 +53,50 @@ pub enum Spec {
 impl Object {
     /// An object that nobody wrote.
     pub fn made_up(id: ResourceId, meta: ObjectMeta, spec: Spec) -> Self {
-        Self { id, meta, spec, source: None, errors: Vec::new() }
+        Self { id, meta, spec, source: None, errors: Vec::new(), notes: Vec::new() }
     }
 
     /// Where that field was written (`spec.http[1].timeout`), or its nearest parent that was.
     pub fn place(&self, path: &str) -> Option<Place> {
-        self.source.as_ref()?.place(path)
+        Some(self.source.as_ref()?.root().place_of(path))
+    }
+
+    /// Whether something is wrong at or below that field.
+    pub fn is_broken_at(&self, path: &str) -> bool {
+        self.errors.iter().any(|error| is_at_or_below(&error.field, path))
+    }
+
+    /// Whether two objects mean the same: all but where and how they were written.
+    pub fn means_the_same(&self, other: &Self) -> bool {
+        let broken = |object: &Self| object.errors.iter().map(|error| error.field.clone()).collect::<Vec<_>>();
+        self.id == other.id && self.meta == other.meta && self.spec == other.spec && broken(self) == broken(other)
     }
 }
 
-/// The document that an object was read from.
-#[derive(Debug)]
-pub struct SourceDocument {
-    pub file: Arc<str>,
+/// `spec.http[1].timeout` is below `spec.http[1]`, and `spec.http[10]` is not.
+fn is_at_or_below(field: &str, path: &str) -> bool {
+    field.strip_prefix(path).is_some_and(|rest| path.is_empty() || rest.is_empty() || rest.starts_with(['.', '[']))
 }
 
-impl SourceDocument {
-    /// Where that field was written (`spec.http[1].timeout`), or its nearest parent that was.
-    pub fn place(&self, _path: &str) -> Option<Place> {
-        None
+/// The place in a document that an object was read from.
+#[derive(Debug, Clone)]
+pub struct Source {
+    document: Arc<Document>,
+    root: u32,
+}
+
+impl Source {
+    pub(super) fn new(document: Arc<Document>, root: u32) -> Self {
+        Self { document, root }
+    }
+
+    /// The object's own node: the root of the document, or an item of a list.
+    pub fn root(&self) -> Node<'_> {
+        self.document.node(self.root).unwrap_or(self.document.root())
+    }
+
+    /// The file, as the user named it.
+    pub fn file(&self) -> &Arc<str> {
+        self.document.file()
     }
 }

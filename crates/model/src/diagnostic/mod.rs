@@ -2,13 +2,17 @@
 //!
 //! `resource` and `snapshot` make them; the binary prints them.
 
+mod render;
+
+pub use render::{Texts, render};
+
 use crate::resource::ResourceId;
 use std::sync::Arc;
 
 /// One finding.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Diagnostic {
-    /// `AM-…`, or Istio's analyzer code where it has one (`IST0101`).
+    /// See `codes`.
     pub code: &'static str,
     pub severity: Severity,
     pub message: String,
@@ -19,7 +23,7 @@ pub struct Diagnostic {
     pub field: String,
     /// What would have been right, as `a duration such as 1.5s`.
     pub expected: Option<String>,
-    /// What to write instead, as `did you mean "timeout"?`.
+    /// What to write instead, as it would stand in the file.
     pub suggestion: Option<String>,
 }
 
@@ -99,4 +103,28 @@ impl Diagnostic {
         self.suggestion = Some(suggestion.into());
         self
     }
+}
+
+/// The codes of findings about text and single objects. Where Istio's analyzer has a code for the same, it is used.
+pub mod codes {
+    /// A document is not YAML; it is left out.
+    pub const SYNTAX: &str = "AM-Y1";
+    /// A key twice in one mapping; the first one stays.
+    pub const DUPLICATE_KEY: &str = "AM-Y2";
+    /// A document that is no Kubernetes object.
+    pub const NOT_AN_OBJECT: &str = "AM-Y3";
+    /// Two objects of one kind, namespace and name; the earlier one stays.
+    pub const DUPLICATE_OBJECT: &str = "AM-R1";
+    /// A kind (or version of it) that Amime does not read.
+    pub const UNKNOWN_KIND: &str = "AM-R2";
+    /// A policy that is read and not enforced.
+    pub const NOT_ENFORCED: &str = "AM-R3";
+    /// A field that is read and has no effect.
+    pub const NO_EFFECT: &str = "AM-R4";
+    /// SchemaValidationError: a field of a wrong type, an unknown one, or one against Istio's rules.
+    pub const SCHEMA: &str = "IST0106";
+    /// SchemaWarning: against Istio's advice, or read by Istio's tools and refused by a cluster.
+    pub const SCHEMA_WARNING: &str = "IST0133";
+    /// Deprecated.
+    pub const DEPRECATED: &str = "IST0002";
 }

@@ -1,0 +1,151 @@
+//! Diagnostics as text, in the way of a compiler: what, where, the line itself, what was expected, what to try.
+//!
+//! The binary prints it; pure, so that it is tested as text.
+
+use super::{Diagnostic, Place, Severity};
+use crate::yaml::line_of;
+use std::collections::BTreeMap;
+use std::fmt::Write;
+use std::sync::Arc;
+
+/// The texts that places point into.
+#[derive(Debug, Clone, Default)]
+pub struct Texts {
+    by_file: BTreeMap<Arc<str>, Arc<str>>,
+}
+
+impl Texts {
+    /// Adds a file, or its new text.
+    pub fn insert(&mut self, file: Arc<str>, text: Arc<str>) {
+        self.by_file.insert(file, text);
+    }
+
+    /// The line of that place.
+    pub fn line(&self, place: &Place) -> Option<&str> {
+        line_of(self.by_file.get(&place.file)?, place.line)
+    }
+}
+
+/// Lines longer than this (JSON without line ends) are shown in part.
+const WIDTH: usize = 120;
+
+/// ANSI styles, or nothing.
+struct Styles {
+    colour: bool,
+}
+
+impl Styles {
+    fn paint(&self, code: &str, text: &str) -> String {
+        if self.colour { format!("\u{1b}[{code}m{text}\u{1b}[0m") } else { text.to_owned() }
+    }
+
+    fn severity(&self, severity: Severity, text: &str) -> String {
+        let code = match severity {
+            Severity::Error => "1;31",
+            Severity::Warning => "1;33",
+            Severity::Info => "1;36",
+        };
+        self.paint(code, text)
+    }
+
+    fn gutter(&self, text: &str) -> String {
+        self.paint("1;34", text)
+    }
+}
+
+/// The diagnostic as lines of text, the last one ended. `line` is the line that its place points at, without its end.
+pub fn render(diagnostic: &Diagnostic, line: Option<&str>, colour: bool) -> String {
+    let styles = Styles { colour };
+    let word = match diagnostic.severity {
+        Severity::Error => "error",
+        Severity::Warning => "warning",
+        Severity::Info => "note",
+    };
+    let head = styles.severity(diagnostic.severity, &format!("{word}[{}]", diagnostic.code));
+    let mut out = format!("{head}: {}\n", printable(&diagnostic.message));
+    let number = diagnostic.place.as_ref().map_or(String::new(), |place| place.line.to_string());
+    let margin = " ".repeat(number.len().max(1));
+    let bar = styles.gutter("|");
+    if let Some(place) = &diagnostic.place {
+        let _ = writeln!(out, "{margin}{} {place}", styles.gutter("-->"));
+        if let Some(line) = line {
+            let (shown, before, width) = excerpt(line, place.column as usize);
+            let carets = styles.severity(diagnostic.severity, &"^".repeat(width));
+            let _ = writeln!(out, "{margin} {bar}");
+            let _ = writeln!(out, "{} {bar} {shown}", styles.gutter(&format!("{number:>1}")));
+            let _ = writeln!(out, "{margin} {bar} {}{carets}", " ".repeat(before));
+        }
+    }
+    let mut note = |label: &str, text: &str| {
+        let _ = writeln!(out, "{margin} {} {label}{}", styles.gutter("="), printable(text));
+    };
+    match (&diagnostic.resource, diagnostic.field.as_str()) {
+        (Some(resource), "") => note("in ", &resource.to_string()),
+        (Some(resource), field) => note("in ", &format!("{resource}: {field}")),
+        (None, "") => {}
+        (None, field) => note("in ", field),
+    }
+    if let Some(expected) = &diagnostic.expected {
+        note("expected ", expected);
+    }
+    if let Some(suggestion) = &diagnostic.suggestion {
+        note("try ", &format!("`{suggestion}`"));
+    }
+    out
+}
+
+/// The part of a line to show, how many columns stand before the marked word in it, and how many the word takes.
+fn excerpt(line: &str, column: usize) -> (String, usize, usize) {
+    let characters: Vec<char> = line.chars().collect();
+    let at = column.saturating_sub(1).min(characters.len());
+    let quote = characters.get(at).copied().filter(|first| matches!(first, '"' | '\''));
+    let is_end = |next: &char| match quote {
+        Some(quote) => *next == quote,
+        None => next.is_whitespace() || matches!(next, ',' | ']' | '}'),
+    };
+    let word = characters[at..].iter().skip(1).position(is_end).map_or(characters.len() - at, |end| end + 1);
+    let word = if quote.is_some() { (word + 1).min(characters.len() - at) } else { word };
+    // A key ends before its colon.
+    let key = characters[at..at + word].iter().rposition(|next| *next != ':').map_or(word, |last| last + 1);
+    let word = if quote.is_some() { word } else { key };
+    let (from, to) = if characters.len() <= WIDTH {
+        (0, characters.len())
+    } else {
+        let from = at.saturating_sub(WIDTH / 2);
+        (from, (from + WIDTH).min(characters.len()))
+    };
+    let mut shown = String::new();
+    if from > 0 {
+        shown.push('…');
+    }
+    let before: usize = characters[from..at].iter().map(|character| columns(*character)).sum();
+    let marked: usize = characters[at..(at + word).min(to)].iter().map(|character| columns(*character)).sum();
+    shown.extend(characters[from..to].iter().map(|character| match character {
+        '\t' => ' ',
+        other if other.is_control() => '\u{fffd}',
+        other => *other,
+    }));
+    if to < characters.len() {
+        shown.push('…');
+    }
+    (shown, before + usize::from(from > 0), marked.max(1))
+}
+
+/// Columns that a character takes in a terminal: two for those of East Asia and most emoji, none for combining ones.
+fn columns(character: char) -> usize {
+    match u32::from(character) {
+        0x0300..=0x036f | 0x200b..=0x200f | 0xfe00..=0xfe0f => 0,
+        0x1100..=0x115f | 0x2e80..=0x303e | 0x3041..=0xa4cf | 0xac00..=0xd7a3 | 0xf900..=0xfaff => 2,
+        0xfe30..=0xfe6f | 0xff00..=0xff60 | 0xffe0..=0xffe6 | 0x1f300..=0x1faff | 0x20000..=0x3fffd => 2,
+        _ => 1,
+    }
+}
+
+/// Without control characters: what a file says must not steer the terminal.
+fn printable(text: &str) -> String {
+    text.chars().map(|character| if character.is_control() { '\u{fffd}' } else { character }).collect()
+}
+
+#[cfg(test)]
+#[path = "render_tests.rs"]
+mod tests;

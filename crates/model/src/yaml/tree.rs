@@ -1,0 +1,278 @@
+//! A YAML document as a tree in one arena: small, shared, and every node knows its place.
+//!
+//! `build` makes it, `resource` reads it and keeps it as the side table of places.
+
+use super::path::{Step, steps};
+use super::scalar::{Resolved, resolve};
+use crate::diagnostic::{Diagnostic, Place};
+use std::sync::Arc;
+
+/// One document of a file.
+#[derive(Debug)]
+pub struct Document {
+    pub(super) file: Arc<str>,
+    /// The whole file (without a byte order mark): scalars point into it.
+    pub(super) text: Arc<str>,
+    /// Scalars that do not stand in the file as they read: escapes, folded lines.
+    pub(super) unescaped: String,
+    pub(super) nodes: Vec<NodeData>,
+    /// The items of all sequences, and the keys and values (in turn) of all mappings.
+    pub(super) children: Vec<u32>,
+    pub(super) root: u32,
+    /// What is wrong without making the document unreadable: keys given twice.
+    pub(super) problems: Vec<Diagnostic>,
+}
+
+#[derive(Debug, Clone, Copy)]
+pub(super) struct NodeData {
+    pub(super) line: u32,
+    /// From 1.
+    pub(super) column: u32,
+    pub(super) content: Content,
+}
+
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Content {
+    Scalar {
+        start: u32,
+        len: u32,
+        in_file: bool,
+        style: Style,
+        tag: Tag,
+    },
+    Sequence {
+        first: u32,
+        len: u32,
+    },
+    /// `len` counts entries, of two children each.
+    Mapping {
+        first: u32,
+        len: u32,
+    },
+}
+
+/// How a scalar is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Style {
+    Plain,
+    Quoted,
+    /// `|` and `>`.
+    Block,
+}
+
+/// An explicit type, as `!!str`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Tag {
+    None,
+    Str,
+    /// `!!int`, `!!bool`, `!!float`, `!!null`: as the plain text says.
+    Core,
+    /// Anything else: without meaning here.
+    Other,
+}
+
+/// A node of a document.
+#[derive(Debug, Clone, Copy)]
+pub struct Node<'a> {
+    document: &'a Document,
+    id: u32,
+}
+
+/// A node by its shape.
+pub enum View<'a> {
+    Scalar(Scalar<'a>),
+    Sequence(Items<'a>),
+    Mapping(Entries<'a>),
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Scalar<'a> {
+    pub text: &'a str,
+    pub style: Style,
+    pub tag: Tag,
+}
+
+impl Scalar<'_> {
+    pub fn resolve(self) -> Resolved {
+        match (self.tag, self.style) {
+            (Tag::Core, _) | (Tag::None | Tag::Other, Style::Plain) => resolve(self.text),
+            _ => Resolved::Str,
+        }
+    }
+
+    pub fn is_null(self) -> bool {
+        self.resolve() == Resolved::Null
+    }
+}
+
+impl Document {
+    pub fn root(&self) -> Node<'_> {
+        Node { document: self, id: self.root }
+    }
+
+    /// The node that `Node::id` told.
+    pub fn node(&self, id: u32) -> Option<Node<'_>> {
+        ((id as usize) < self.nodes.len()).then_some(Node { document: self, id })
+    }
+
+    /// As the user named it.
+    pub fn file(&self) -> &Arc<str> {
+        &self.file
+    }
+
+    /// The text of the whole file.
+    pub fn text(&self) -> &Arc<str> {
+        &self.text
+    }
+
+    /// What is wrong in it, by field paths from its root.
+    pub fn problems(&self) -> &[Diagnostic] {
+        &self.problems
+    }
+}
+
+impl<'a> Node<'a> {
+    /// Names the node within its document.
+    pub fn id(self) -> u32 {
+        self.id
+    }
+
+    fn data(self) -> NodeData {
+        self.document.nodes[self.id as usize]
+    }
+
+    pub fn view(self) -> View<'a> {
+        let document = self.document;
+        match self.data().content {
+            Content::Scalar { start, len, in_file, style, tag } => {
+                let text: &str = if in_file { &document.text } else { &document.unescaped };
+                let text = &text[start as usize..(start + len) as usize];
+                View::Scalar(Scalar { text, style, tag })
+            }
+            Content::Sequence { first, len } => {
+                View::Sequence(Items { document, ids: &document.children[first as usize..(first + len) as usize] })
+            }
+            Content::Mapping { first, len } => {
+                View::Mapping(Entries { document, ids: &document.children[first as usize..(first + 2 * len) as usize] })
+            }
+        }
+    }
+
+    pub fn scalar(self) -> Option<Scalar<'a>> {
+        match self.view() {
+            View::Scalar(scalar) => Some(scalar),
+            _ => None,
+        }
+    }
+
+    /// The text of a scalar; empty for anything else.
+    pub fn text(self) -> &'a str {
+        self.scalar().map_or("", |scalar| scalar.text)
+    }
+
+    /// Absent, `~`, `null`, or nothing after the colon.
+    pub fn is_null(self) -> bool {
+        self.scalar().is_some_and(Scalar::is_null)
+    }
+
+    /// The value of that key, in a mapping.
+    pub fn get(self, key: &str) -> Option<Node<'a>> {
+        match self.view() {
+            View::Mapping(mut entries) => entries.find(|(name, _)| name.key_text() == key).map(|(_, value)| value),
+            _ => None,
+        }
+    }
+
+    /// The name of a mapping's key as Kubernetes reads it: `on` is `true`, `010` is `8`.
+    pub fn key_text(self) -> std::borrow::Cow<'a, str> {
+        let Some(scalar) = self.scalar() else { return "".into() };
+        match scalar.resolve() {
+            Resolved::Bool(true) => "true".into(),
+            Resolved::Bool(false) => "false".into(),
+            Resolved::Int(number) => number.to_string().into(),
+            Resolved::Float(number) if number.is_finite() => number.to_string().into(),
+            _ => scalar.text.into(),
+        }
+    }
+
+    pub fn place(self) -> Place {
+        let NodeData { line, column, .. } = self.data();
+        Place { file: self.document.file.clone(), line, column }
+    }
+
+    /// The place of a field: a scalar's or an item's own, the key's for a mapping or sequence under a key.
+    /// Where the field was not written: that of its nearest parent that was.
+    pub fn place_of(self, path: &str) -> Place {
+        let mut node = self;
+        let mut place = self.place();
+        for step in steps(path) {
+            let next = match (&step, node.view()) {
+                (Step::Key(wanted), View::Mapping(mut entries)) => {
+                    entries.find(|(key, _)| key.key_text() == wanted.as_str())
+                }
+                (Step::Index(index), View::Sequence(mut items)) => items.nth(*index).map(|item| (item, item)),
+                _ => None,
+            };
+            let Some((name, value)) = next else { break };
+            let on_its_own = matches!(value.view(), View::Scalar(scalar) if !scalar.text.is_empty());
+            place = if on_its_own { value.place() } else { name.place() };
+            node = value;
+        }
+        place
+    }
+}
+
+/// The items of a sequence.
+#[derive(Debug, Clone)]
+pub struct Items<'a> {
+    document: &'a Document,
+    ids: &'a [u32],
+}
+
+impl<'a> Iterator for Items<'a> {
+    type Item = Node<'a>;
+    fn next(&mut self) -> Option<Node<'a>> {
+        let (&id, rest) = self.ids.split_first()?;
+        self.ids = rest;
+        Some(Node { document: self.document, id })
+    }
+    fn size_hint(&self) -> (usize, Option<usize>) {
+        (self.ids.len(), Some(self.ids.len()))
+    }
+}
+
+impl ExactSizeIterator for Items<'_> {}
+
+/// The keys and values of a mapping, in the order of the file.
+#[derive(Debug, Clone)]
+pub struct Entries<'a> {
+    document: &'a Document,
+    ids: &'a [u32],
+}
+
+impl<'a> Iterator for Entries<'a> {
+    type Item = (Node<'a>, Node<'a>);
+    fn next(&mut self) -> Option<Self::Item> {
+        let [key, value, rest @ ..] = self.ids else { return None };
+        self.ids = rest;
+        let node = |id: &u32| Node { document: self.document, id: *id };
+        Some((node(key), node(value)))
+    }
+    fn size_hint(&self) -> (usize, Option<usize>) {
+        (self.ids.len() / 2, Some(self.ids.len() / 2))
+    }
+}
+
+impl ExactSizeIterator for Entries<'_> {}
+
+/// That line of a text (from 1), without its end. Lines end as YAML says: LF, CR LF or CR.
+pub(crate) fn line_of(text: &str, line: u32) -> Option<&str> {
+    let mut rest = text;
+    for _ in 1..line {
+        let end = rest.find(['\n', '\r'])?;
+        let width = if rest[end..].starts_with("\r\n") { 2 } else { 1 };
+        rest = &rest[end + width..];
+    }
+    let end = rest.find(['\n', '\r']).unwrap_or(rest.len());
+    Some(&rest[..end])
+}
