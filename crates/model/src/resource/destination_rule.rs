@@ -50,12 +50,13 @@ pub struct PortTrafficPolicy {
     pub tls: Option<ClientTls>,
 }
 
-/// `simple` and `consistent_hash` are a oneof.
+/// `simple`, `consistent_hash` and `backend_utilization` are a oneof.
 #[derive(Debug, Clone, Default, PartialEq, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct LoadBalancer {
     pub simple: Option<SimpleLb>,
     pub consistent_hash: Option<ConsistentHash>,
+    pub backend_utilization: Option<BackendUtilization>,
     pub locality_lb_setting: Option<LocalityLb>,
     pub zone_aware_lb_setting: Option<ZoneAwareLb>,
     /// Deprecated in favour of `warmup`.
@@ -120,6 +121,17 @@ pub struct CookieAttribute {
     pub value: String,
 }
 
+/// Weights by the load that backends report.
+#[derive(Debug, Clone, Default, PartialEq, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct BackendUtilization {
+    pub weight_stabilization_period: Option<Duration>,
+    pub weight_expiration_period: Option<Duration>,
+    pub weight_update_period: Option<Duration>,
+    pub error_utilization_penalty_percent: u32,
+    pub metric_names_for_computing_utilization: Vec<String>,
+}
+
 #[derive(Debug, Clone, Default, PartialEq, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct Warmup {
@@ -157,7 +169,7 @@ pub struct ZoneAwareLb {
     pub enabled: Option<bool>,
     pub failover: Vec<LocalityFailover>,
     pub failover_priority: Vec<String>,
-    pub min_cluster_size: Option<u64>,
+    pub min_cluster_size: Option<u32>,
 }
 
 #[derive(Debug, Clone, Default, PartialEq, Deserialize)]

@@ -54,6 +54,7 @@ pub struct ServerTls {
     pub min_protocol_version: TlsProtocol,
     pub max_protocol_version: TlsProtocol,
     pub cipher_suites: Vec<String>,
+    pub ecdh_curves: Vec<String>,
     pub insecure_skip_verify: Option<bool>,
 }
 

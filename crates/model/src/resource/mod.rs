@@ -27,7 +27,7 @@ pub use destination_rule::DestinationRule;
 pub use gateway::Gateway;
 pub use kube::{ConfigMap, EndpointSlice, Endpoints, Namespace, Secret, Service, ServiceAccount};
 pub use load::{Loaded, UnknownKind, load, load_bytes};
-pub use mesh_config::MeshConfig;
+pub use mesh_config::{LoadedMeshConfig, MeshConfig, load_mesh_config};
 pub use meta::{Kind, LabelRequirement, LabelSelector, Map, ObjectMeta, OwnerReference, ResourceId};
 pub use object::{Object, Source, Spec};
 pub use scalar::{Bytes, Duration, IntOrString, Timestamp};

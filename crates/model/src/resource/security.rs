@@ -108,8 +108,8 @@ pub struct Condition {
 pub struct PeerAuthentication {
     pub selector: Option<LabelSelector>,
     pub mtls: Option<MutualTls>,
-    /// By port number.
-    pub port_level_mtls: BTreeMap<String, MutualTls>,
+    /// By port number. An empty map is an error.
+    pub port_level_mtls: Option<BTreeMap<String, MutualTls>>,
 }
 
 #[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]

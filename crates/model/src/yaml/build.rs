@@ -50,7 +50,7 @@ pub fn parse(file: &Arc<str>, text: &str) -> Parsed {
                     continue;
                 }
                 Ok(None) => continue,
-                Err(diagnostic) => diagnostic,
+                Err(diagnostic) => *diagnostic,
             },
             Some(Err(error)) => builder.syntax_error(&error),
         };
@@ -135,16 +135,13 @@ impl Builder {
         )))
     }
 
-    fn refuse(&self, span: Span, message: &str) -> Diagnostic {
-        Diagnostic::error(codes::SYNTAX, message).with_place(Some(place(
-            &self.file,
-            span.start.line(),
-            span.start.col(),
-        )))
+    fn refuse(&self, span: Span, message: &str) -> Box<Diagnostic> {
+        let place = place(&self.file, span.start.line(), span.start.col());
+        Box::new(Diagnostic::error(codes::SYNTAX, message).with_place(Some(place)))
     }
 
     /// Takes one event; gives the document that it ends.
-    fn take(&mut self, event: Event<'_>, span: Span) -> Result<Option<Document>, Diagnostic> {
+    fn take(&mut self, event: Event<'_>, span: Span) -> Result<Option<Document>, Box<Diagnostic>> {
         match event {
             Event::Scalar(text, style, anchor, tag) => {
                 let style = match style {
@@ -231,7 +228,7 @@ impl Builder {
         self.open.push(Open { node, first: self.pending.len(), is_mapping, has_merge: false });
     }
 
-    fn end(&mut self, span: Span) -> Result<(), Diagnostic> {
+    fn end(&mut self, span: Span) -> Result<(), Box<Diagnostic>> {
         // The parser closes only what it opened.
         let Some(open) = self.open.pop() else { return Ok(()) };
         let mut children = self.pending.split_off(open.first);
@@ -255,7 +252,7 @@ impl Builder {
     }
 
     /// Replaces `<<: *base` and `<<: [*a, *b]` by the entries of these mappings that are not given otherwise.
-    fn merge(&self, children: &[u32], span: Span) -> Result<Vec<u32>, Diagnostic> {
+    fn merge(&self, children: &[u32], span: Span) -> Result<Vec<u32>, Box<Diagnostic>> {
         let node = |id: u32| self.document.node(id);
         let name = |id: u32| node(id).map(|key| key.key_text()).unwrap_or_default();
         let (merges, mut entries): (Vec<_>, Vec<_>) = children

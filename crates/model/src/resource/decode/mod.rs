@@ -5,13 +5,16 @@
 //! in quotes, enums also by number. What a cluster's API server would refuse all the same is a warning; an
 //! unknown field is an error. Kubernetes' kinds have many fields that a mesh does not use: those are no finding.
 
+mod access;
+
 use super::leaf;
 use super::scalar::{BYTES, DURATION, INT_OR_STRING, TIMESTAMP};
 use super::spelling::closest;
 use crate::diagnostic::{Diagnostic, codes};
-use crate::yaml::{Entries, Items, Node, Path, Resolved, View};
+use crate::yaml::{Entries, Node, Path, Resolved, View};
+use access::{Fields, Mapping, Sequence};
 use serde::de::value::BorrowedStrDeserializer;
-use serde::de::{DeserializeOwned, DeserializeSeed, Deserializer, Error as _, MapAccess, SeqAccess, Visitor};
+use serde::de::{DeserializeOwned, Deserializer, Visitor};
 use std::cell::RefCell;
 use std::fmt;
 
@@ -262,11 +265,11 @@ impl<'de> Deserializer<'de> for Decoder<'de, '_> {
                 None
             }
         };
-        visitor.visit_seq(Sequence { decoder: self, items, index: 0 })
+        visitor.visit_seq(Sequence::new(self, items))
     }
 
     fn deserialize_map<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Refusal> {
-        visitor.visit_map(Mapping { decoder: self, entries: self.entries(), current: None })
+        visitor.visit_map(Mapping::new(self, self.entries()))
     }
 
     fn deserialize_struct<V: Visitor<'de>>(
@@ -275,7 +278,7 @@ impl<'de> Deserializer<'de> for Decoder<'de, '_> {
         fields: &'static [&'static str],
         visitor: V,
     ) -> Result<V::Value, Refusal> {
-        visitor.visit_map(Fields { decoder: self, entries: self.entries(), fields, seen: 0, current: None })
+        visitor.visit_map(Fields::new(self, self.entries(), fields))
     }
 
     fn deserialize_enum<V: Visitor<'de>>(
@@ -296,132 +299,5 @@ impl<'de> Deserializer<'de> for Decoder<'de, '_> {
     }
 }
 
-struct Sequence<'de, 'p> {
-    decoder: Decoder<'de, 'p>,
-    items: Option<Items<'de>>,
-    index: usize,
-}
-
-impl<'de> SeqAccess<'de> for Sequence<'de, '_> {
-    type Error = Refusal;
-
-    fn next_element_seed<T: DeserializeSeed<'de>>(&mut self, seed: T) -> Result<Option<T::Value>, Refusal> {
-        let Some(node) = self.items.as_mut().and_then(Iterator::next) else { return Ok(None) };
-        let path = self.decoder.path.index(self.index);
-        self.index += 1;
-        let decoder = Decoder { node, path: &path, findings: self.decoder.findings };
-        if node.is_null() && self.decoder.findings.istio {
-            decoder.report(Diagnostic::error(codes::SCHEMA, "an item with nothing in it"));
-        }
-        seed.deserialize(decoder).map(Some)
-    }
-
-    fn size_hint(&self) -> Option<usize> {
-        self.items.as_ref().map(ExactSizeIterator::len)
-    }
-}
-
-/// A map of any keys.
-struct Mapping<'de, 'p> {
-    decoder: Decoder<'de, 'p>,
-    entries: Option<Entries<'de>>,
-    current: Option<(String, Node<'de>)>,
-}
-
-impl<'de> MapAccess<'de> for Mapping<'de, '_> {
-    type Error = Refusal;
-
-    fn next_key_seed<K: DeserializeSeed<'de>>(&mut self, seed: K) -> Result<Option<K::Value>, Refusal> {
-        let Some((key, value)) = self.entries.as_mut().and_then(Iterator::next) else { return Ok(None) };
-        let name = key.key_text().into_owned();
-        if name != key.text() {
-            let message = format!("Kubernetes reads the key `{}` as `{name}`", key.text());
-            let diagnostic = Diagnostic::warning(codes::SCHEMA_WARNING, message)
-                .with_place(Some(key.place()))
-                .with_field(self.decoder.path.key(&name).to_string())
-                .with_suggestion(format!("\"{}\"", key.text()));
-            self.decoder.findings.push(diagnostic);
-        }
-        let result = seed.deserialize(serde::de::value::StrDeserializer::<Refusal>::new(&name)).map(Some);
-        self.current = Some((name, value));
-        result
-    }
-
-    fn next_value_seed<V: DeserializeSeed<'de>>(&mut self, seed: V) -> Result<V::Value, Refusal> {
-        let (name, node) = self.current.take().ok_or_else(|| Refusal::custom("a value without a key"))?;
-        let path = self.decoder.path.key(&name);
-        seed.deserialize(Decoder { node, path: &path, findings: self.decoder.findings })
-    }
-}
-
-/// The fields of a struct: unknown ones are left out, and reported in Istio's kinds.
-struct Fields<'de, 'p> {
-    decoder: Decoder<'de, 'p>,
-    entries: Option<Entries<'de>>,
-    fields: &'static [&'static str],
-    /// Bit n: field n was given. No struct has more than 64 fields, else it would not be told twice.
-    seen: u64,
-    current: Option<(&'static str, Node<'de>)>,
-}
-
-impl<'de> MapAccess<'de> for Fields<'de, '_> {
-    type Error = Refusal;
-
-    fn next_key_seed<K: DeserializeSeed<'de>>(&mut self, seed: K) -> Result<Option<K::Value>, Refusal> {
-        while let Some((key, value)) = self.entries.as_mut().and_then(Iterator::next) {
-            let Some(at) = self.field(key) else { continue };
-            let bit = 1u64.checked_shl(at as u32).unwrap_or(0);
-            if self.seen & bit != 0 {
-                self.report(key, Diagnostic::error(codes::DUPLICATE_KEY, "given twice, in two spellings"));
-                continue;
-            }
-            self.seen |= bit;
-            let name = self.fields[at];
-            self.current = Some((name, value));
-            return seed.deserialize(BorrowedStrDeserializer::<Refusal>::new(name)).map(Some);
-        }
-        Ok(None)
-    }
-
-    fn next_value_seed<V: DeserializeSeed<'de>>(&mut self, seed: V) -> Result<V::Value, Refusal> {
-        let (name, node) = self.current.take().ok_or_else(|| Refusal::custom("a value without a field"))?;
-        let path = self.decoder.path.key(name);
-        seed.deserialize(Decoder { node, path: &path, findings: self.decoder.findings })
-    }
-}
-
-impl Fields<'_, '_> {
-    /// Which field a key names.
-    fn field(&self, key: Node<'_>) -> Option<usize> {
-        let name = key.text();
-        if let Some(at) = self.fields.iter().position(|field| *field == name) {
-            return Some(at);
-        }
-        if !self.decoder.findings.istio {
-            return None;
-        }
-        let camel = super::spelling::camel_case(name);
-        if let Some(at) = self.fields.iter().position(|field| *field == camel) {
-            let message =
-                format!("`{name}` is read as `{camel}`: the API server of a cluster does not know this spelling");
-            self.report(key, Diagnostic::warning(codes::SCHEMA_WARNING, message).with_suggestion(camel));
-            return Some(at);
-        }
-        let mut diagnostic = Diagnostic::error(codes::SCHEMA, format!("unknown field `{name}`"));
-        match closest(name, self.fields.iter().copied()) {
-            Some(field) => diagnostic.suggestion = Some(field.to_owned()),
-            None => diagnostic.expected = Some(format!("one of {}", self.fields.join(", "))),
-        }
-        self.report(key, diagnostic);
-        None
-    }
-
-    fn report(&self, key: Node<'_>, diagnostic: Diagnostic) {
-        let field = self.decoder.path.key(key.text()).to_string();
-        self.decoder.findings.push(diagnostic.with_place(Some(key.place())).with_field(field));
-    }
-}
-
 #[cfg(test)]
-#[path = "decode_tests.rs"]
 mod tests;
