@@ -27,6 +27,8 @@ pub(super) struct Sources<'a> {
     by_namespace: BTreeMap<&'a str, Vec<&'a Arc<Pod>>>,
     /// EndpointSlices by namespace and service.
     slices: BTreeMap<(&'a str, &'a str), Vec<&'a crate::resource::EndpointSlice>>,
+    /// The mesh of `amime up`.
+    placed: bool,
 }
 
 impl<'a> Sources<'a> {
@@ -38,6 +40,8 @@ impl<'a> Sources<'a> {
         let mut by_address = BTreeMap::new();
         let mut by_namespace: BTreeMap<_, Vec<_>> = BTreeMap::new();
         for pod in pods.values() {
+            // An object that tells a pod's address knows the one that it had where it was exported.
+            by_address.extend(pod.spec.status.pod_ip.parse::<IpAddr>().map(|ip| (ip, pod)));
             by_address.extend(pod.addresses.iter().map(|ip| (*ip, pod)));
             by_namespace.entry(pod.namespace.as_str()).or_default().push(pod);
         }
@@ -47,7 +51,8 @@ impl<'a> Sources<'a> {
                 slices.entry((&*object.id.namespace, name.as_str())).or_default().push(&**slice);
             }
         }
-        Self { resources, pods, entries, by_address, by_namespace, slices }
+        let placed = pods.values().any(|pod| pod.placement().is_some());
+        Self { resources, pods, entries, by_address, by_namespace, slices, placed }
     }
 
     /// The endpoints of all services. Services of one host and namespace share theirs.
@@ -82,6 +87,10 @@ impl<'a> Sources<'a> {
             return EndpointsByPort::new();
         }
         let name = (service.namespace.as_str(), service.name.as_str());
+        if self.placed && !service.selector.is_empty() {
+            // The pods were made up, so that written slices name others.
+            return self.of_selector(service);
+        }
         if let Some(slices) = self.slices.get(&name) {
             return self.of_slices(service, slices);
         }
@@ -89,6 +98,10 @@ impl<'a> Sources<'a> {
         if let Some(Spec::Endpoints(endpoints)) = self.resources.get(&id).map(|o| &o.spec) {
             return self.of_endpoints(service, endpoints);
         }
+        self.of_selector(service)
+    }
+
+    fn of_selector(&self, service: &Service) -> EndpointsByPort {
         if service.selector.is_empty() {
             return EndpointsByPort::new();
         }
@@ -234,8 +247,9 @@ fn address_endpoint(
     ready: bool,
     hostname: &str,
 ) -> ServiceEndpoint {
+    let moved = pod.and_then(|pod| pod.placement()).map(|placement| placement.pod_ip);
     ServiceEndpoint {
-        address: EndpointHost::Ip(address),
+        address: EndpointHost::Ip(moved.unwrap_or(address)),
         port,
         bound_port: pod.map_or(port, |pod| pod.bound(port)),
         labels: pod.map(|pod| pod.labels.clone()).unwrap_or_default(),

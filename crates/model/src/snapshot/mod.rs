@@ -17,7 +17,7 @@ pub use delegate::Left;
 pub use destination_rule::{DestinationRules, MergedRule, for_client};
 pub use endpoints::{is_dns, target_in_pod};
 pub use held::Held;
-pub use pod::Pod;
+pub use pod::{Pod, workload_name};
 pub use service::{
     Age, EndpointHost, EndpointsByPort, ExportTo, Labels, Registry, Resolution, Service, ServiceAddress,
     ServiceEndpoint, ServiceKey, ServicePort, TargetPort, selects,

@@ -97,7 +97,7 @@ pub(super) fn identity(labels: &Labels, workload: &str, namespace: &str) -> Work
 }
 
 /// The Deployment (or other controller) that made the pod; a ReplicaSet's name without its hash; else the pod's own.
-fn workload_name(object: &Object) -> String {
+pub fn workload_name(object: &Object) -> String {
     let owner = object.meta.owners.iter().find(|o| o.controller).or(object.meta.owners.first());
     match owner {
         Some(owner) if owner.kind == "ReplicaSet" => match object.meta.labels.get("pod-template-hash") {

@@ -2,8 +2,12 @@
 //!
 //! The file source's pipeline calls it before each `Snapshot::build`, `explain` and the tests too.
 
+mod expand;
 mod gateway_ports;
+mod gateways;
 mod plan;
+mod pods;
 
+pub use expand::{Expanded, expand, workload_of};
 pub use gateway_ports::{GatewayPortPolicy, GatewayPortWant, OpenedPort, Seniority};
 pub use plan::{AddressPlan, Placement, PodAddresses, PodKey, Replacement};
