@@ -167,7 +167,7 @@ fn tcp_to_pb(proxy: &TcpProxy) -> tcp::TcpProxy {
         max_connect_attempts: u32_value(Some(proxy.max_connect_attempts)),
         hash_policy: proxy
             .hash_source_ip
-            .then(|| kind::HashPolicy {
+            .then_some(kind::HashPolicy {
                 policy_specifier: Some(kind::hash_policy::PolicySpecifier::SourceIp(kind::hash_policy::SourceIp {})),
             })
             .into_iter()

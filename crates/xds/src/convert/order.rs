@@ -59,11 +59,11 @@ fn sort(schema: &Schema, bytes: &mut [u8]) {
     while let Some(field) = Field::read(bytes, at) {
         let inside = schema.0.iter().find(|(number, _)| *number == field.number);
         let is_map = matches!(inside, Some((_, Map(_))));
-        if let Some((number, start, ends)) = &mut run {
-            if !is_map || *number != field.number {
-                sort_entries(&mut bytes[*start..at], *start, ends);
-                run = None;
-            }
+        if let Some((number, start, ends)) = &mut run
+            && (!is_map || *number != field.number)
+        {
+            sort_entries(&mut bytes[*start..at], *start, ends);
+            run = None;
         }
         match inside {
             Some((_, Message(schema))) => sort(schema, &mut bytes[field.body..field.end]),

@@ -5,7 +5,7 @@ use super::common::{
     string_matcher, u32_value,
 };
 use super::origin::{from_origin, of_origin};
-use super::route_action as action;
+use super::{route_action as action, route_filters};
 use crate::decode::DecodeError;
 use amime_model::config::{
     HeaderEdits, HeaderMatch, PathMatch, QueryMatch, RequireTls, Route, RouteAction, RouteConfig, RouteMatch,
@@ -65,7 +65,7 @@ fn route_to_pb(route: &Route) -> pb::Route {
         name: route.name.clone(),
         r#match: Some(match_to_pb(&route.matches)),
         action: Some(action::to_pb(&route.action)),
-        typed_per_filter_config: action::filters_to_pb(route).chain(opaque).collect(),
+        typed_per_filter_config: route_filters::to_pb(route).chain(opaque).collect(),
         request_headers_to_add: edits_to_pb(request),
         request_headers_to_remove: request.remove.clone(),
         response_headers_to_add: edits_to_pb(response),
@@ -193,10 +193,10 @@ fn host_from_pb(mut host: pb::VirtualHost, above: &Filters) -> Result<VirtualHos
     filters.extend(host.typed_per_filter_config);
     let retry = host.retry_policy;
     let routes = host.routes.into_iter().map(|mut route| {
-        if let Some(pb::route::Action::Route(action)) = &mut route.action {
-            if action.retry_policy.is_none() {
-                action.retry_policy.clone_from(&retry);
-            }
+        if let Some(pb::route::Action::Route(action)) = &mut route.action
+            && action.retry_policy.is_none()
+        {
+            action.retry_policy.clone_from(&retry);
         }
         route_from_pb(route, &filters)
     });
@@ -217,7 +217,7 @@ fn route_from_pb(route: pb::Route, above: &Filters) -> Result<Route, DecodeError
     for (name, config) in above {
         filters.entry(name.clone()).or_insert_with(|| config.clone());
     }
-    let (fault, cors) = action::filters_from_pb(&mut filters);
+    let (fault, cors) = route_filters::from_pb(&mut filters);
     let mut opaque_filters: Vec<_> = filters.into_iter().map(|(name, config)| opaque(name, config)).collect();
     opaque_filters.sort_by(|a, b| a.name.cmp(&b.name));
     let (matches, understood) = match_from_pb(route.r#match.unwrap_or_default());

@@ -1,31 +1,21 @@
-//! What a route does: forward, redirect, respond; and its fault and CORS policies.
+//! What a route does: forward, redirect, respond.
 
 use super::common::{
-    any, bool_value, bytes_source, duration, from_duration, from_runtime_share, from_share, from_source,
-    from_string_matcher, is_true, non_empty, regex, runtime_share, set_if, share, string_matcher, u32_value, unpack,
+    bytes_source, duration, from_duration, from_runtime_share, from_source, non_empty, regex, runtime_share, set_if,
+    u32_value,
 };
+use super::retry::{hash_from_pb, hash_to_pb, retry_from_pb, retry_to_pb};
 use super::route::{edits_from_pb, edits_to_pb};
 use crate::decode::DecodeError;
 use amime_model::config::{
-    Abort, Cors, DirectResponse, Fault, Forward, HashKind, HashPolicy, Mirror, PathRewrite, Redirect, RedirectPath,
-    RetryPolicy, Route, RouteAction, WeightedCluster,
+    DirectResponse, Forward, Mirror, PathRewrite, Redirect, RedirectPath, RouteAction, WeightedCluster,
 };
 use envoy_types::pb::envoy::config::route::v3 as pb;
-use envoy_types::pb::envoy::extensions::filters::common::fault::v3 as common_fault;
-use envoy_types::pb::envoy::extensions::filters::http::cors::v3 as cors;
-use envoy_types::pb::envoy::extensions::filters::http::fault::v3 as fault;
-use envoy_types::pb::envoy::extensions::retry;
 use envoy_types::pb::envoy::r#type::matcher::v3::RegexMatchAndSubstitute;
 use envoy_types::pb::google::protobuf::Any;
 use pb::redirect_action::{PathRewriteSpecifier, RedirectResponseCode, SchemeRewriteSpecifier};
-use pb::route_action::hash_policy as hash;
 use pb::route_action::{ClusterSpecifier, HostRewriteSpecifier};
 use prost::Name;
-use std::collections::HashMap;
-use std::time::Duration;
-
-const FAULT: &str = "envoy.filters.http.fault";
-const CORS: &str = "envoy.filters.http.cors";
 
 /// Of a cluster that stands alone.
 const WHOLE: u32 = 100;
@@ -226,110 +216,6 @@ fn mirror_to_pb(mirror: &Mirror) -> pb::route_action::RequestMirrorPolicy {
     }
 }
 
-fn retry_to_pb(policy: &RetryPolicy) -> pb::RetryPolicy {
-    let backoff = policy.backoff_base.is_some() || policy.backoff_max.is_some();
-    pb::RetryPolicy {
-        retry_on: policy.on.join(","),
-        num_retries: u32_value(Some(policy.attempts)),
-        per_try_timeout: duration(policy.per_try_timeout),
-        retriable_status_codes: policy.retriable_status_codes.iter().map(|c| (*c).into()).collect(),
-        retry_host_predicate: policy
-            .previous_hosts
-            .then(|| pb::retry_policy::RetryHostPredicate {
-                name: "envoy.retry_host_predicates.previous_hosts".into(),
-                config_type: Some(pb::retry_policy::retry_host_predicate::ConfigType::TypedConfig(any(
-                    &retry::host::previous_hosts::v3::PreviousHostsPredicate {},
-                ))),
-            })
-            .into_iter()
-            .collect(),
-        host_selection_retry_max_attempts: policy.previous_hosts_max_attempts.into(),
-        retry_priority: policy.previous_priorities.map(|frequency| {
-            let config = retry::priority::previous_priorities::v3::PreviousPrioritiesConfig {
-                update_frequency: i32::try_from(frequency).unwrap_or(i32::MAX),
-            };
-            pb::retry_policy::RetryPriority {
-                name: "envoy.retry_priorities.previous_priorities".into(),
-                config_type: Some(pb::retry_policy::retry_priority::ConfigType::TypedConfig(any(&config))),
-            }
-        }),
-        retry_back_off: backoff.then(|| pb::retry_policy::RetryBackOff {
-            base_interval: duration(policy.backoff_base),
-            max_interval: duration(policy.backoff_max),
-        }),
-        ..Default::default()
-    }
-}
-
-fn retry_from_pb(policy: pb::RetryPolicy) -> RetryPolicy {
-    use pb::retry_policy::retry_host_predicate::ConfigType as HostConfig;
-    use pb::retry_policy::retry_priority::ConfigType as PriorityConfig;
-    use retry::host::previous_hosts::v3::PreviousHostsPredicate;
-    use retry::priority::previous_priorities::v3::PreviousPrioritiesConfig;
-    let on = policy.retry_on.split(',').map(str::trim).filter(|word| !word.is_empty());
-    let priority = policy.retry_priority.and_then(|p| match p.config_type {
-        Some(PriorityConfig::TypedConfig(config)) => unpack::<PreviousPrioritiesConfig>(&config)?.ok(),
-        None => None,
-    });
-    let backoff = policy.retry_back_off.unwrap_or_default();
-    let codes = policy.retriable_status_codes.into_iter();
-    RetryPolicy {
-        on: on.map(str::to_owned).collect(),
-        // Envoy's default is one.
-        attempts: policy.num_retries.map_or(1, |n| n.value),
-        per_try_timeout: from_duration(policy.per_try_timeout),
-        retriable_status_codes: codes.filter_map(|c| u16::try_from(c).ok()).collect(),
-        previous_hosts: policy.retry_host_predicate.iter().any(|p| {
-            matches!(&p.config_type, Some(HostConfig::TypedConfig(config))
-                if config.type_url == PreviousHostsPredicate::type_url())
-        }),
-        previous_hosts_max_attempts: u32::try_from(policy.host_selection_retry_max_attempts).unwrap_or_default(),
-        previous_priorities: priority.and_then(|p| u32::try_from(p.update_frequency).ok()),
-        backoff_base: from_duration(backoff.base_interval),
-        backoff_max: from_duration(backoff.max_interval),
-    }
-}
-
-fn hash_to_pb(policy: &HashPolicy) -> pb::route_action::HashPolicy {
-    use hash::PolicySpecifier;
-    let specifier = match &policy.kind {
-        HashKind::Header(name) => {
-            PolicySpecifier::Header(hash::Header { header_name: name.clone(), ..Default::default() })
-        }
-        HashKind::Cookie { name, path, ttl, attributes } => {
-            let attribute =
-                |(name, value): &(String, String)| hash::CookieAttribute { name: name.clone(), value: value.clone() };
-            PolicySpecifier::Cookie(hash::Cookie {
-                name: name.clone(),
-                path: path.clone(),
-                ttl: duration(*ttl),
-                attributes: attributes.iter().map(attribute).collect(),
-            })
-        }
-        HashKind::SourceIp => PolicySpecifier::ConnectionProperties(hash::ConnectionProperties { source_ip: true }),
-        HashKind::Query(name) => PolicySpecifier::QueryParameter(hash::QueryParameter { name: name.clone() }),
-    };
-    pb::route_action::HashPolicy { terminal: policy.terminal, policy_specifier: Some(specifier) }
-}
-
-/// None for what is not understood: balancing goes by the other policies.
-fn hash_from_pb(policy: pb::route_action::HashPolicy) -> Option<HashPolicy> {
-    use hash::PolicySpecifier;
-    let kind = match policy.policy_specifier? {
-        PolicySpecifier::Header(header) if header.regex_rewrite.is_none() => HashKind::Header(header.header_name),
-        PolicySpecifier::Cookie(cookie) => HashKind::Cookie {
-            name: cookie.name,
-            path: cookie.path,
-            ttl: from_duration(cookie.ttl),
-            attributes: cookie.attributes.into_iter().map(|a| (a.name, a.value)).collect(),
-        },
-        PolicySpecifier::ConnectionProperties(properties) if properties.source_ip => HashKind::SourceIp,
-        PolicySpecifier::QueryParameter(query) => HashKind::Query(query.name),
-        _ => return None,
-    };
-    Some(HashPolicy { kind, terminal: policy.terminal })
-}
-
 fn redirect_to_pb(redirect: &Redirect) -> pb::RedirectAction {
     let code = match redirect.status {
         302 => RedirectResponseCode::Found,
@@ -390,113 +276,4 @@ fn redirect_from_pb(redirect: pb::RedirectAction) -> Redirect {
         path,
         strip_query: redirect.strip_query,
     }
-}
-
-/// The per-filter configuration of a route's fault and CORS policies.
-pub(crate) fn filters_to_pb(route: &Route) -> impl Iterator<Item = (String, Any)> {
-    let fault = route.fault.as_ref().map(|f| (FAULT.to_owned(), any(&fault_to_pb(f))));
-    let cors = route.cors.as_ref().map(|c| (CORS.to_owned(), any(&cors_to_pb(c))));
-    fault.into_iter().chain(cors)
-}
-
-/// Takes out what is understood.
-pub(crate) fn filters_from_pb(filters: &mut HashMap<String, Any>) -> (Option<Fault>, Option<Cors>) {
-    let fault = filters.get(FAULT).and_then(unpack::<fault::HttpFault>);
-    let fault = fault.and_then(Result::ok).and_then(fault_from_pb);
-    let cors = filters.get(CORS).and_then(unpack::<cors::CorsPolicy>);
-    let cors = cors.and_then(Result::ok).and_then(cors_from_pb);
-    if fault.is_some() {
-        filters.remove(FAULT);
-    }
-    if cors.is_some() {
-        filters.remove(CORS);
-    }
-    (fault, cors)
-}
-
-fn fault_to_pb(policy: &Fault) -> fault::HttpFault {
-    use common_fault::fault_delay::FaultDelaySecifier::FixedDelay;
-    use fault::fault_abort::ErrorType;
-    let delay = policy.delay.map(|(percentage, delay)| common_fault::FaultDelay {
-        percentage: Some(share(percentage)),
-        fault_delay_secifier: duration(Some(delay)).map(FixedDelay),
-    });
-    let abort = policy.abort.map(|(percentage, abort)| fault::FaultAbort {
-        percentage: Some(share(percentage)),
-        error_type: Some(match abort {
-            Abort::Http(status) => ErrorType::HttpStatus(status.into()),
-            Abort::Grpc(status) => ErrorType::GrpcStatus(status),
-        }),
-        ..Default::default()
-    });
-    fault::HttpFault { delay, abort, ..Default::default() }
-}
-
-/// None for a policy that is not understood.
-fn fault_from_pb(policy: fault::HttpFault) -> Option<Fault> {
-    use common_fault::fault_delay::FaultDelaySecifier::FixedDelay;
-    use fault::fault_abort::ErrorType;
-    let elsewhere = !policy.upstream_cluster.is_empty()
-        || !policy.headers.is_empty()
-        || !policy.downstream_nodes.is_empty()
-        || policy.response_rate_limit.is_some();
-    if elsewhere {
-        return None;
-    }
-    // Envoy's default share of a fault is none.
-    let share = |percentage: Option<_>| percentage.as_ref().map(from_share).unwrap_or_default();
-    let delay = policy.delay.map(|delay| match delay.fault_delay_secifier {
-        Some(FixedDelay(time)) => Some((share(delay.percentage), from_duration(Some(time)).unwrap_or_default())),
-        _ => None,
-    });
-    let abort = policy.abort.map(|abort| match abort.error_type {
-        Some(ErrorType::HttpStatus(status)) => {
-            Some((share(abort.percentage), Abort::Http(u16::try_from(status).ok()?)))
-        }
-        Some(ErrorType::GrpcStatus(status)) => Some((share(abort.percentage), Abort::Grpc(status))),
-        _ => None,
-    });
-    // A policy with a part that is not understood is not understood.
-    Some(Fault { delay: delay.map_or(Some(None), |d| d.map(Some))?, abort: abort.map_or(Some(None), |a| a.map(Some))? })
-}
-
-fn cors_to_pb(policy: &Cors) -> cors::CorsPolicy {
-    cors::CorsPolicy {
-        allow_origin_string_match: policy.allow_origins.iter().map(|origin| string_matcher(origin, false)).collect(),
-        allow_methods: policy.allow_methods.join(","),
-        allow_headers: policy.allow_headers.join(","),
-        expose_headers: policy.expose_headers.join(","),
-        max_age: policy.max_age.map(|age| age.as_secs().to_string()).unwrap_or_default(),
-        allow_credentials: bool_value(policy.allow_credentials),
-        forward_not_matching_preflights: bool_value(policy.forward_not_matching_preflights),
-        ..Default::default()
-    }
-}
-
-/// None for a policy that is not understood.
-fn cors_from_pb(policy: cors::CorsPolicy) -> Option<Cors> {
-    let enabled = policy
-        .filter_enabled
-        .is_none_or(|share| from_runtime_share(Some(share)) == amime_model::config::PerMillion::ALL);
-    if !enabled || is_true(policy.allow_private_network_access) {
-        return None;
-    }
-    let origins: Option<Vec<_>> = policy
-        .allow_origin_string_match
-        .into_iter()
-        .map(|origin| from_string_matcher(origin).filter(|(_, ignore)| !ignore).map(|(o, _)| o))
-        .collect();
-    let list = |text: String| {
-        let words = text.split(',').map(str::trim).filter(|word| !word.is_empty());
-        words.map(str::to_owned).collect()
-    };
-    Some(Cors {
-        allow_origins: origins?,
-        allow_methods: list(policy.allow_methods),
-        allow_headers: list(policy.allow_headers),
-        expose_headers: list(policy.expose_headers),
-        max_age: policy.max_age.parse().ok().map(Duration::from_secs),
-        allow_credentials: policy.allow_credentials.map(|c| c.value),
-        forward_not_matching_preflights: policy.forward_not_matching_preflights.map(|f| f.value),
-    })
 }

@@ -141,7 +141,7 @@ fn upstream_context(tls: &UpstreamTls) -> pb::UpstreamTlsContext {
     pb::UpstreamTlsContext {
         common_tls_context: Some(pb::CommonTlsContext {
             tls_params: versions(tls.min_version, tls.max_version, &[]),
-            tls_certificate_sds_secret_configs: tls.certificate.iter().map(sds).collect(),
+            tls_certificate_sds_secret_configs: tls.certificate.iter().map(|name| sds(name)).collect(),
             alpn_protocols: tls.alpn.clone(),
             validation_context_type: validation,
             ..Default::default()
@@ -154,7 +154,7 @@ fn upstream_context(tls: &UpstreamTls) -> pb::UpstreamTlsContext {
 const ACCEPT_UNTRUSTED: i32 = pb::certificate_validation_context::TrustChainVerification::AcceptUntrusted as i32;
 
 /// By SDS alone where the context adds nothing to it.
-fn combined(name: &String, default: pb::CertificateValidationContext) -> Context {
+fn combined(name: &str, default: pb::CertificateValidationContext) -> Context {
     if default == pb::CertificateValidationContext::default() {
         return Context::ValidationContextSdsSecretConfig(sds(name));
     }
@@ -209,7 +209,7 @@ fn downstream_context(tls: &DownstreamTls) -> pb::DownstreamTlsContext {
     pb::DownstreamTlsContext {
         common_tls_context: Some(pb::CommonTlsContext {
             tls_params: versions(tls.min_version, tls.max_version, &tls.cipher_suites),
-            tls_certificate_sds_secret_configs: tls.certificates.iter().map(sds).collect(),
+            tls_certificate_sds_secret_configs: tls.certificates.iter().map(|name| sds(name)).collect(),
             alpn_protocols: tls.alpn.clone(),
             validation_context_type: validation,
             ..Default::default()
@@ -243,8 +243,8 @@ fn downstream_tls(context: pb::DownstreamTlsContext) -> Option<DownstreamTls> {
     })
 }
 
-fn sds(name: &String) -> pb::SdsSecretConfig {
-    pb::SdsSecretConfig { name: name.clone(), sds_config: super::common::ads() }
+fn sds(name: &str) -> pb::SdsSecretConfig {
+    pb::SdsSecretConfig { name: name.to_owned(), sds_config: super::common::ads() }
 }
 
 /// None where certificates come from elsewhere than SDS.
