@@ -4,6 +4,7 @@
 
 pub mod config;
 pub mod diagnostic;
+pub mod explain;
 pub mod host;
 pub mod protocol;
 pub mod resource;

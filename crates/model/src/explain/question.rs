@@ -1,0 +1,123 @@
+//! One request to be explained, as a line of JSON asks for it.
+
+use crate::translate::NodeKind;
+use serde::Deserialize;
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+
+/// One of `from` and `at` is needed.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct Question {
+    /// Repeated in the answer.
+    pub id: String,
+    /// `namespace/pod`: the application in that pod sends it. A workload's name will do.
+    pub from: Option<String>,
+    /// `namespace/pod`: it arrives at that gateway.
+    pub at: Option<String>,
+    /// `http://`, `https://` or `tcp://`.
+    pub url: String,
+    /// What the application dials; None: what the mesh's DNS says.
+    pub address: Option<String>,
+    /// GET where absent.
+    pub method: Option<String>,
+    pub headers: BTreeMap<String, OneOrMany>,
+    /// The host header; None: the URL's.
+    pub authority: Option<String>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(untagged)]
+pub enum OneOrMany {
+    One(String),
+    Many(Vec<String>),
+}
+
+impl OneOrMany {
+    pub(super) fn values(&self) -> &[String] {
+        match self {
+            Self::One(value) => std::slice::from_ref(value),
+            Self::Many(values) => values,
+        }
+    }
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum QuestionError {
+    #[error("{0} is no URL of http, https or tcp")]
+    Url(String),
+    #[error("{0} is no IP address")]
+    Address(String),
+    #[error("the request says neither from which pod it comes (from) nor at which gateway it arrives (at)")]
+    NoProxy,
+    #[error("{0} is not of the form namespace/pod")]
+    PodName(String),
+    #[error("there is no pod {pod}")]
+    NoSuchPod { kind: NodeKind, pod: String },
+    #[error("the mesh does not know an address of {0}; give one (address)")]
+    Unresolved(String),
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Scheme {
+    Http,
+    Https,
+    Tcp,
+}
+
+/// The parts of the URL.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Target {
+    pub scheme: Scheme,
+    pub host: String,
+    pub port: u16,
+    /// As written: with the port where there is one.
+    pub authority: String,
+    /// With the query; `/` at least.
+    pub path: String,
+}
+
+impl Question {
+    pub(super) fn target(&self) -> Result<Target, QuestionError> {
+        let error = || QuestionError::Url(self.url.clone());
+        let (scheme, rest) = self.url.split_once("://").ok_or_else(error)?;
+        let (scheme, default) = match scheme {
+            "http" => (Scheme::Http, Some(80)),
+            "https" => (Scheme::Https, Some(443)),
+            "tcp" => (Scheme::Tcp, None),
+            _ => return Err(error()),
+        };
+        let (authority, path) = rest.split_at(rest.find(['/', '?']).unwrap_or(rest.len()));
+        let host = crate::route::table::without_port(authority);
+        let port = match authority[host.len()..].strip_prefix(':') {
+            Some(port) => port.parse().map_err(|_| error())?,
+            None => default.ok_or_else(error)?,
+        };
+        if host.is_empty() {
+            return Err(error());
+        }
+        Ok(Target {
+            scheme,
+            host: host.trim_start_matches('[').trim_end_matches(']').to_string(),
+            port,
+            authority: authority.to_string(),
+            path: if path.starts_with('/') { path.to_string() } else { format!("/{path}") },
+        })
+    }
+
+    pub(super) fn address(&self) -> Result<Option<IpAddr>, QuestionError> {
+        let parse = |text: &String| text.parse().map_err(|_| QuestionError::Address(text.clone()));
+        self.address.as_ref().map(parse).transpose()
+    }
+
+    /// Which kind of proxy decides, and its pod.
+    pub(super) fn proxy(&self) -> Result<(NodeKind, (&str, &str)), QuestionError> {
+        let (kind, text) = match (&self.from, &self.at) {
+            (Some(from), _) => (NodeKind::Sidecar, from),
+            (None, Some(at)) => (NodeKind::Gateway, at),
+            (None, None) => return Err(QuestionError::NoProxy),
+        };
+        let pod = text.split_once('/').ok_or_else(|| QuestionError::PodName(text.clone()))?;
+        Ok((kind, pod))
+    }
+}
