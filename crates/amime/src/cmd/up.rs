@@ -17,25 +17,30 @@ Examples:
       from standard input
 
   amime up k8s/ --replace reviews-v1=127.0.0.1:9999
-      your own process at port 9999 is reviews-v1; up prints the proxy by which it reaches the mesh
+      your own process at port 9999 is reviews-v1; up prints the proxy by which
+      it reaches the mesh
 
   amime up other/ --gateway-port-offset 1000 --health-port 16021
       a second mesh beside the first: gateways at 1080, 1443, …
 
 What you get:
-  Each pod of the manifests gets loopback addresses of its own, a real sidecar, and a stand-in: a small server that
-  answers HTTP/1.1, HTTP/2, gRPC health and echo, WebSocket echo and TCP echo. Its HTTP answer is JSON that tells who
+  Each pod of the manifests gets loopback addresses of its own, a real sidecar,
+  and a stand-in: a small server that answers HTTP/1.1, HTTP/2, gRPC health and
+  echo, WebSocket echo and TCP echo. Its HTTP answer is JSON that tells who
   answered. Files are watched: a save takes effect within a second.
 
   Request headers steer a stand-in:
-    x-amime-call: http://reviews:9080/reviews/1,http://ratings:9080/   call on, through its own sidecar
-    x-amime-status: 503        answer this status
-    x-amime-delay: 200ms       answer late
-    x-amime-fail-first: 2      fail the first two requests of this x-request-id
+    x-amime-call: http://reviews:9080/,http://ratings:9080/
+                           call on, through its own sidecar
+    x-amime-status: 503    answer this status
+    x-amime-delay: 200ms   answer late
+    x-amime-fail-first: 2  fail the first two requests of this x-request-id
 
-  http://127.0.0.1:15021/healthz/ready answers 200 once every gateway and sidecar is ready.
+  http://127.0.0.1:15021/healthz/ready answers 200 once every gateway and
+  sidecar is ready.
 
-Exit codes: 0 ended by Ctrl-C or SIGTERM, 1 a failure (a port in use, unreadable files), 2 wrong arguments.";
+Exit codes: 0 ended by Ctrl-C or SIGTERM, 1 a failure (such as a port in use),
+2 wrong arguments.";
 
 /// Run the mesh that your manifests describe, on this machine
 #[derive(Debug, clap::Args)]

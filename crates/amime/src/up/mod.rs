@@ -2,12 +2,16 @@
 
 mod capture;
 mod health;
+mod live;
 mod machine;
 mod name_proxy;
 mod names;
+mod phases;
 mod prefixed;
+mod prepare;
 mod replace;
 mod standin;
+mod table;
 
 pub(crate) use replace::ReplaceArg;
 

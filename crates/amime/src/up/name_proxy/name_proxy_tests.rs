@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::up::machine::Network;
+use crate::up::names::Answer;
 use std::net::{IpAddr, Ipv4Addr};
 use tokio::io::AsyncWriteExt;
 
@@ -19,12 +20,13 @@ async fn start() -> Running {
     let [a, b] = network.octets();
     let origin =
         Origin { pod_ip: IpAddr::V4(Ipv4Addr::new(a, b, 1, 1)), app_ip: IpAddr::V4(Ipv4Addr::new(a, b, 129, 1)) };
-    let names =
-        Names::new(Arc::new(
-            |name: &str, _: &str| {
-                if name == "ratings" { vec!["10.9.8.7".parse().expect("an address")] } else { vec![] }
-            },
-        ));
+    let names = Names::new(Arc::new(|name: &str, _: &str| {
+        if name == "ratings" {
+            Answer::Addresses(vec!["10.9.8.7".parse().expect("an address")])
+        } else {
+            Answer::NoSuchName
+        }
+    }));
     let sidecar = Arc::new(TcpListener::bind((origin.pod_ip, 15001)).await.expect("bound"));
     let address = SocketAddr::new(origin.app_ip, PORT);
     let proxy = NameProxy::start(address, origin, "default".into(), names).await.expect("started");

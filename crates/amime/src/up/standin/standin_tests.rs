@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::up::machine::Network;
+use crate::up::names::Answer;
 use ::http::{HeaderMap, Request, Response, StatusCode};
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full};
@@ -39,7 +40,11 @@ async fn reviews() -> Running {
         origin,
     };
     let names = Names::new(Arc::new(|name: &str, namespace: &str| {
-        if name == "ratings" && namespace == "default" { vec!["10.9.8.7".parse().expect("an address")] } else { vec![] }
+        if name == "ratings" && namespace == "default" {
+            Answer::Addresses(vec!["10.9.8.7".parse().expect("an address")])
+        } else {
+            Answer::NoSuchName
+        }
     }));
     let (http, echo) = (SocketAddr::new(app_ip, 9080), SocketAddr::new(app_ip, 3306));
     let ports = [Bound { address: http, talk: Talk::Detect }, Bound { address: echo, talk: Talk::EchoOnly }];
