@@ -60,14 +60,15 @@ pub struct Forwarding<'t> {
 pub struct RouteFilters {
     pub cors: bool,
     pub fault: bool,
+    /// Faults come before CORS, as Istio orders them: an aborted request is no preflight.
+    pub fault_first: bool,
 }
 
 impl RouteFilters {
     pub fn of(filters: &[HttpFilter]) -> Self {
-        Self {
-            cors: filters.iter().any(|f| matches!(f, HttpFilter::Cors)),
-            fault: filters.iter().any(|f| matches!(f, HttpFilter::Fault)),
-        }
+        let cors = filters.iter().position(|f| matches!(f, HttpFilter::Cors));
+        let fault = filters.iter().position(|f| matches!(f, HttpFilter::Fault));
+        Self { cors: cors.is_some(), fault: fault.is_some(), fault_first: fault < cors && fault.is_some() }
     }
 }
 
@@ -96,44 +97,57 @@ pub fn decide<'t>(
 }
 
 impl<'t> Selection<'t> {
-    /// What this route does with the request: CORS, then faults, then the action.
+    /// What this route does with the request: faults and CORS in the order of the filters, then the action.
     pub fn decide(self, request: &RequestView<'_>, filters: RouteFilters, draws: &Draws) -> Decision<'t> {
+        let (delay, abort) = self.draw_fault(filters, draws);
+        if let (true, Some(abort)) = (filters.fault_first, abort) {
+            return Decision { delay, ..self.abort(abort, HeaderMap::new()) };
+        }
+        // Faults that come after CORS are not met by what CORS answers.
+        let before = delay.filter(|_| filters.fault_first);
         let mut cors_headers = HeaderMap::new();
         if let (true, Some(cors)) = (filters.cors, &self.compiled.cors) {
             match cors.decide(request) {
                 CorsDecision::Preflight(headers) => {
-                    return self.respond(Respond { status: 200, headers, edited: true, ..Respond::default() });
+                    let respond = Respond { status: 200, headers, edited: true, ..Respond::default() };
+                    return Decision { delay: before, ..self.respond(respond) };
                 }
                 CorsDecision::Refused => {
-                    return self.respond(Respond { status: 200, edited: true, ..Respond::default() });
+                    let respond = Respond { status: 200, edited: true, ..Respond::default() };
+                    return Decision { delay: before, ..self.respond(respond) };
                 }
                 CorsDecision::Allowed(headers) => cors_headers = headers,
                 CorsDecision::Plain => {}
             }
         }
-        let mut delay = None;
-        if let (true, Some(fault)) = (filters.fault, &self.route.fault) {
-            delay = fault.delay.filter(|(share, _)| within(draws.delay, *share)).map(|(_, length)| length);
-            if let Some((_, abort)) = fault.abort.filter(|(share, _)| within(draws.abort, *share)) {
-                let (status, grpc_status) = match abort {
-                    Abort::Http(status) => (status, None),
-                    Abort::Grpc(status) => (200, Some(status)),
-                };
-                let respond = Respond {
-                    status,
-                    grpc_status,
-                    flag: Some("FI"),
-                    body: b"fault filter abort",
-                    headers: cors_headers,
-                    edited: true,
-                    ..Respond::default()
-                };
-                return Decision { delay, ..self.respond(respond) };
-            }
+        if let Some(abort) = abort {
+            return Decision { delay, ..self.abort(abort, cors_headers) };
         }
-        let mut decision = self.act(request, draws, cors_headers);
-        decision.delay = delay;
-        decision
+        Decision { delay, ..self.act(request, draws, cors_headers) }
+    }
+
+    /// The delay and the abort that the draws fall into.
+    fn draw_fault(&self, filters: RouteFilters, draws: &Draws) -> (Option<Duration>, Option<Abort>) {
+        let Some(fault) = self.route.fault.as_ref().filter(|_| filters.fault) else { return (None, None) };
+        let delay = fault.delay.filter(|(share, _)| within(draws.delay, *share)).map(|(_, length)| length);
+        let abort = fault.abort.filter(|(share, _)| within(draws.abort, *share)).map(|(_, abort)| abort);
+        (delay, abort)
+    }
+
+    fn abort(self, abort: Abort, headers: HeaderMap) -> Decision<'t> {
+        let (status, grpc_status) = match abort {
+            Abort::Http(status) => (status, None),
+            Abort::Grpc(status) => (200, Some(status)),
+        };
+        self.respond(Respond {
+            status,
+            grpc_status,
+            flag: Some("FI"),
+            body: b"fault filter abort",
+            headers,
+            edited: true,
+            ..Respond::default()
+        })
     }
 
     fn act(self, request: &RequestView<'_>, draws: &Draws, cors: HeaderMap) -> Decision<'t> {

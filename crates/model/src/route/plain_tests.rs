@@ -236,7 +236,8 @@ proptest! {
     }
 }
 
-const NO_FILTERS: super::decide::RouteFilters = super::decide::RouteFilters { cors: false, fault: false };
+const NO_FILTERS: super::decide::RouteFilters =
+    super::decide::RouteFilters { cors: false, fault: false, fault_first: false };
 
 fn chain(name: &str, matches: FilterChainMatch) -> FilterChain {
     FilterChain { name: name.into(), matches, tls: None, opaque_transport: None, filters: Vec::new(), origin: None }

@@ -279,7 +279,11 @@ impl Builder<'_> {
         } else {
             number.to_string()
         };
-        self.routes.entry(name.clone()).or_insert((self.egress, number));
+        // As in Istio, the routes of a port are those of the first egress listener that has it, even where another
+        // one's services make the listener.
+        let has_port = |e: &Egress| e.port.as_ref().is_none_or(|p| p.number == number);
+        let egress = self.view.egress.iter().position(has_port).unwrap_or(self.egress);
+        self.routes.entry(name.clone()).or_insert((egress, number));
         Chain {
             sni: Vec::new(),
             cidrs: Vec::new(),
