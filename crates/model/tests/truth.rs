@@ -33,7 +33,7 @@ fn requests_are_answered_as_istio_and_envoy_did() {
         .filter_map(|entry| entry.ok()?.file_name().into_string().ok()?.strip_suffix(".jsonl").map(str::to_string))
         .collect();
     names.sort();
-    let (mut all, mut decided, mut whole) = (0, 0, 0);
+    let (mut all, mut decided, mut whole) = (0u32, 0u32, 0u32);
     for name in names {
         let files = [inventory.clone(), read(&folder.join(format!("{name}.yaml")))];
         let (resources, _) = ResourceSet::of_files(&files);
@@ -50,8 +50,8 @@ fn requests_are_answered_as_istio_and_envoy_did() {
             let first = decision_differs(&case["expect"], &got);
             let second = first.clone().or_else(|| details_differ(&case["expect"], &got));
             all += 1;
-            decided += usize::from(first.is_none());
-            whole += usize::from(second.is_none());
+            decided += u32::from(first.is_none());
+            whole += u32::from(second.is_none());
             if let Some(why) = second {
                 println!("{name}/{}: {why}", question.id);
             }
