@@ -1,1 +1,26 @@
-//! placeholder
+//! The data plane: runs a `model::config::ProxyConfig` over real sockets, thread per core.
+//!
+//! `Workers` are the threads, a `Proxy` lives on one of them (sidecars) or on all (gateways). A connection goes through
+//! `listen` (listener filters, filter chain), `http` or `tcp`, `balance` and `connect`; `telemetry` gets one record of
+//! each request. Modules are named after those stages.
+
+mod balance;
+mod cluster;
+mod connect;
+mod flags;
+mod http;
+mod intern;
+mod listen;
+mod proxy;
+mod proxy_worker;
+mod rng;
+mod runtime;
+mod tcp;
+mod telemetry;
+mod workers;
+
+pub use flags::Flags;
+pub use proxy::{ApplyError, Placement, Proxy, ProxyOptions};
+pub use runtime::ConfigError;
+pub use telemetry::{Protocol, ProxyIdentity, RecordSender, RequestRecord, Rule, Upstream};
+pub use workers::{Workers, WorkersGone};

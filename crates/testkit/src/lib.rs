@@ -1,1 +1,5 @@
-//! placeholder
+//! For tests alone: scripted origin servers and clients that send and see raw bytes.
+//! Never a normal dependency of anything.
+
+pub mod client;
+pub mod origin;

@@ -11,6 +11,7 @@ pub mod edits;
 pub mod hash;
 pub mod listener;
 pub mod matcher;
+pub mod normalize;
 pub mod regex;
 pub mod request;
 pub mod rewrite;

@@ -66,6 +66,9 @@ pub struct Selection<'t> {
     pub table: &'t RouteTable,
     pub host: &'t VirtualHost,
     pub route: &'t Route,
+    /// Places of `host` in the configuration and of `route` in the host.
+    pub host_index: usize,
+    pub route_index: usize,
     pub(super) compiled_host: &'t CompiledVirtualHost,
     pub(super) compiled: &'t CompiledRoute,
 }
@@ -137,6 +140,8 @@ impl RouteTable {
             table: self,
             host,
             route: &host.routes[at],
+            host_index: index,
+            route_index: at,
             compiled_host,
             compiled: &compiled_host.routes[at],
         })

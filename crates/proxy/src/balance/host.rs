@@ -1,0 +1,34 @@
+//! Endpoints as the balancer sees them, and what is known of each over all workers.
+
+use super::limits::Gauge;
+use super::outlier::HostHealth;
+use amime_model::config::Endpoint;
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+/// What all workers share about one address of one cluster. Survives configuration updates.
+#[derive(Debug)]
+pub(crate) struct HostShared {
+    pub(crate) address: SocketAddr,
+    /// Requests and TCP connections under way.
+    pub(crate) active: Gauge,
+    pub(crate) health: HostHealth,
+}
+
+impl HostShared {
+    pub(crate) fn new(address: SocketAddr) -> Self {
+        Self { address, active: Gauge::default(), health: HostHealth::default() }
+    }
+}
+
+/// One endpoint of one worker's view of a cluster.
+#[derive(Debug)]
+pub(crate) struct Host {
+    pub(crate) address: SocketAddr,
+    pub(crate) weight: u32,
+    /// By the configuration: neither unhealthy nor draining.
+    pub(crate) usable: bool,
+    /// None for an address that no endpoint names (original destination).
+    pub(crate) endpoint: Option<Arc<Endpoint>>,
+    pub(crate) shared: Arc<HostShared>,
+}

@@ -1,0 +1,63 @@
+use super::*;
+use crate::balance::HostShared;
+use std::rc::Rc;
+use std::sync::Arc;
+
+fn hosts(n: u8) -> Vec<Rc<Host>> {
+    (1..=n)
+        .map(|i| {
+            let address = std::net::SocketAddr::from(([127, 0, 0, i], 80));
+            let shared = Arc::new(HostShared::new(address));
+            Rc::new(Host { address, weight: 1, usable: true, endpoint: None, shared })
+        })
+        .collect()
+}
+
+fn ejected(hosts: &[Rc<Host>]) -> Vec<bool> {
+    let now = millis(Instant::now());
+    hosts.iter().map(|h| h.shared.health.ejected(now)).collect()
+}
+
+#[test]
+fn failures_in_a_row_eject_and_a_success_between_them_does_not() {
+    let detection = OutlierDetection { consecutive_5xx: Some(3), max_ejection_percent: Some(100), ..Default::default() };
+    let cluster = ClusterHealth::default();
+    let hosts = hosts(2);
+    for status in [500, 503, 200, 500, 500] {
+        report(&detection, &cluster, &hosts, &hosts[0], Outcome::Status(status), 0);
+    }
+    assert_eq!(ejected(&hosts), [false, false]);
+    report(&detection, &cluster, &hosts, &hosts[0], Outcome::Local(503), 0);
+    assert_eq!(ejected(&hosts), [true, false]);
+    assert_eq!(cluster.epoch.load(Relaxed), 1);
+}
+
+#[test]
+fn no_more_than_the_share_is_ejected_but_always_one() {
+    let detection = OutlierDetection { consecutive_5xx: Some(1), max_ejection_percent: Some(10), ..Default::default() };
+    let cluster = ClusterHealth::default();
+    let hosts = hosts(4);
+    for host in &hosts {
+        report(&detection, &cluster, &hosts, host, Outcome::Status(500), 0);
+    }
+    assert_eq!(ejected(&hosts), [true, false, false, false]);
+}
+
+#[test]
+fn gateway_errors_count_only_where_enforced() {
+    let mut detection = OutlierDetection {
+        consecutive_5xx: Some(0),
+        enforcing_consecutive_5xx: Some(0),
+        consecutive_gateway_failure: Some(1),
+        ..Default::default()
+    };
+    let cluster = ClusterHealth::default();
+    let hosts = hosts(1);
+    report(&detection, &cluster, &hosts, &hosts[0], Outcome::Status(503), 0);
+    assert_eq!(ejected(&hosts), [false]);
+    detection.enforcing_consecutive_gateway_failure = Some(100);
+    report(&detection, &cluster, &hosts, &hosts[0], Outcome::Status(500), 0);
+    assert_eq!(ejected(&hosts), [false]);
+    report(&detection, &cluster, &hosts, &hosts[0], Outcome::Status(503), 0);
+    assert_eq!(ejected(&hosts), [true]);
+}

@@ -1,0 +1,319 @@
+//! Choosing a host: priority, then locality, then the policy among its healthy hosts.
+
+use super::host::{Host, HostShared};
+use super::outlier::{ClusterHealth, millis};
+use super::ring::Consistent;
+use super::schedule::RoundRobin;
+use crate::rng::Rng;
+use amime_model::config::{Cluster, ClusterEndpoints, EndpointAddress, Health, LbPolicy};
+use std::cell::RefCell;
+use std::net::SocketAddr;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+use std::time::Instant;
+
+/// Envoy's defaults, in percent.
+const PANIC_THRESHOLD: u32 = 50;
+const OVERPROVISIONING: u32 = 140;
+
+/// One worker's view of a cluster's endpoints. Rebuilt when the endpoints change; the view of which are
+/// healthy follows the shared state.
+pub(crate) struct Balancer {
+    policy: LbPolicy,
+    locality_weighted: bool,
+    panic_threshold: u32,
+    overprovisioning: u32,
+    hosts: Vec<Rc<Host>>,
+    /// One for each locality, by priority.
+    groups: Vec<Group>,
+    health: Arc<ClusterHealth>,
+    view: RefCell<View>,
+}
+
+struct Group {
+    priority: u32,
+    weight: u32,
+    hosts: Vec<usize>,
+}
+
+/// Who takes part right now.
+struct View {
+    epoch: u64,
+    /// When an ejected host comes back, in `millis`.
+    until: u64,
+    priorities: Vec<Priority>,
+}
+
+struct Priority {
+    /// In percent.
+    load: u32,
+    total_weight: u64,
+    sets: Vec<Set>,
+}
+
+/// Hosts among which the policy chooses.
+struct Set {
+    weight: u64,
+    members: Vec<usize>,
+    turns: RoundRobin,
+    /// Cumulative weights; empty where all are equal.
+    cumulative: Vec<u64>,
+    consistent: Option<Consistent>,
+}
+
+/// What of a request a choice depends on.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct PickContext<'a> {
+    pub(crate) hash: Option<u64>,
+    /// Hosts that this request has tried and should not be given again …
+    pub(crate) tried: &'a [SocketAddr],
+    /// … for so many further choices.
+    pub(crate) reselect: u32,
+    pub(crate) now: Instant,
+}
+
+impl Balancer {
+    /// `shared` finds what is known of an address.
+    pub(crate) fn new(
+        cluster: &Cluster,
+        endpoints: &ClusterEndpoints,
+        health: Arc<ClusterHealth>,
+        shared: &mut dyn FnMut(SocketAddr) -> Arc<HostShared>,
+        rng: &Rng,
+    ) -> Self {
+        let mut hosts = Vec::new();
+        let mut groups = Vec::new();
+        for locality in &endpoints.localities {
+            let mut members = Vec::with_capacity(locality.endpoints.len());
+            for endpoint in &locality.endpoints {
+                let EndpointAddress::Socket(address) = endpoint.address else { continue };
+                if endpoint.health == Health::Draining {
+                    continue;
+                }
+                members.push(hosts.len());
+                hosts.push(Rc::new(Host {
+                    address,
+                    weight: endpoint.weight.max(1),
+                    usable: endpoint.health.takes_requests(),
+                    endpoint: Some(Arc::new(endpoint.clone())),
+                    shared: shared(address),
+                }));
+            }
+            if !members.is_empty() {
+                groups.push(Group {
+                    priority: locality.priority,
+                    weight: locality.weight.unwrap_or(u32::from(!cluster.locality_weighted)),
+                    hosts: members,
+                });
+            }
+        }
+        groups.sort_by_key(|group| group.priority);
+        let mut balancer = Self {
+            policy: cluster.lb.clone(),
+            locality_weighted: cluster.locality_weighted,
+            panic_threshold: cluster.panic_threshold.unwrap_or(PANIC_THRESHOLD),
+            overprovisioning: endpoints.overprovisioning_factor.unwrap_or(OVERPROVISIONING).max(100),
+            hosts,
+            groups,
+            health,
+            view: RefCell::new(View { epoch: 0, until: u64::MAX, priorities: Vec::new() }),
+        };
+        let view = balancer.look(rng);
+        balancer.view = RefCell::new(view);
+        balancer
+    }
+
+    pub(crate) fn hosts(&self) -> &[Rc<Host>] {
+        &self.hosts
+    }
+
+    /// The host for a request; None where there is none (UH).
+    pub(crate) fn pick(&self, context: &PickContext<'_>, rng: &Rng) -> Option<&Rc<Host>> {
+        let mut view = self.view.borrow_mut();
+        let returning = view.until != u64::MAX && view.until <= millis(context.now);
+        if returning || view.epoch != self.health.epoch.load(Relaxed) {
+            *view = self.look(rng);
+        }
+        let mut chosen = None;
+        for attempt in 0..=context.reselect {
+            let index = view.choose(self, context.hash, attempt, rng)?;
+            chosen = Some(&self.hosts[index]);
+            if !context.tried.contains(&self.hosts[index].address) {
+                break;
+            }
+        }
+        chosen
+    }
+
+    /// Works out who takes part.
+    fn look(&self, rng: &Rng) -> View {
+        let epoch = self.health.epoch.load(Relaxed);
+        let now = millis(Instant::now());
+        let mut until = u64::MAX;
+        let healthy: Vec<bool> = self
+            .hosts
+            .iter()
+            .map(|host| {
+                if host.shared.health.ejected(now) {
+                    until = until.min(host.shared.health.ejected_until());
+                }
+                host.usable && !host.shared.health.ejected(now)
+            })
+            .collect();
+        self.health.next_return.store(until, Relaxed);
+
+        let by_priority: Vec<&[Group]> = self.groups.chunk_by(|a, b| a.priority == b.priority).collect();
+        let availability: Vec<u32> = by_priority.iter().map(|groups| self.availability(groups, &healthy)).collect();
+        let total = availability.iter().sum::<u32>().min(100);
+        let mut left = 100;
+        let mut priorities = Vec::with_capacity(by_priority.len());
+        for (groups, availability) in by_priority.iter().zip(&availability) {
+            let load = (availability * 100).checked_div(total).map_or(left, |load| load.min(left));
+            left -= load;
+            let panics = total < 100 && self.panics(groups, &healthy);
+            priorities.push(self.priority(groups, load, &healthy, panics, rng));
+        }
+        // What rounding left over goes to the first that has any.
+        if let Some(first) = priorities.iter_mut().find(|p| p.load > 0) {
+            first.load += left;
+        }
+        View { epoch, until, priorities }
+    }
+
+    /// How much of the traffic the healthy hosts of some groups can take, in percent.
+    fn availability(&self, groups: &[Group], healthy: &[bool]) -> u32 {
+        let (up, all) = count(groups, healthy);
+        (up * self.overprovisioning).checked_div(all).unwrap_or(0).min(100)
+    }
+
+    fn panics(&self, groups: &[Group], healthy: &[bool]) -> bool {
+        let (up, all) = count(groups, healthy);
+        up * 100 < self.panic_threshold * all
+    }
+
+    fn priority(&self, groups: &[Group], load: u32, healthy: &[bool], panics: bool, rng: &Rng) -> Priority {
+        let members = |group: &Group| -> Vec<usize> {
+            group.hosts.iter().copied().filter(|h| panics || healthy[*h]).collect()
+        };
+        let mut sets = Vec::new();
+        if self.locality_weighted && !panics {
+            for group in groups {
+                let weight = u64::from(group.weight) * u64::from(self.availability(std::slice::from_ref(group), healthy));
+                if weight > 0 {
+                    sets.push(self.set(members(group), weight, rng));
+                }
+            }
+        } else {
+            sets.push(self.set(groups.iter().flat_map(members).collect(), 1, rng));
+        }
+        sets.retain(|set| !set.members.is_empty());
+        Priority { load, total_weight: sets.iter().map(|set| set.weight).sum(), sets }
+    }
+
+    fn set(&self, members: Vec<usize>, weight: u64, rng: &Rng) -> Set {
+        let weights: Vec<u32> = members.iter().map(|h| self.hosts[*h].weight).collect();
+        let mut cumulative = Vec::new();
+        if weights.windows(2).any(|pair| pair[0] != pair[1]) {
+            let mut sum = 0;
+            cumulative.extend(weights.iter().map(|w| {
+                sum += u64::from(*w);
+                sum
+            }));
+        }
+        let hashed: Vec<(SocketAddr, u32)> =
+            members.iter().map(|h| (self.hosts[*h].address, self.hosts[*h].weight)).collect();
+        Set {
+            weight,
+            turns: RoundRobin::new(&weights, rng.below(weights.len())),
+            consistent: Consistent::build(&self.policy, &hashed),
+            members,
+            cumulative,
+        }
+    }
+}
+
+impl View {
+    fn choose(&mut self, balancer: &Balancer, hash: Option<u64>, attempt: u32, rng: &Rng) -> Option<usize> {
+        // Priority and locality are chosen by the hash too, so that a hash keeps its host.
+        let draw = |bound: u64| match hash {
+            Some(hash) => hash % bound.max(1),
+            None => rng.below(usize::try_from(bound).unwrap_or(usize::MAX)) as u64,
+        };
+        let mut left = if self.priorities.len() > 1 { draw(100) as u32 } else { 0 };
+        let at = self.priorities.iter().position(|p| match left.checked_sub(p.load) {
+            Some(rest) => {
+                left = rest;
+                false
+            }
+            None => true,
+        });
+        let priority = match at {
+            Some(at) => &mut self.priorities[at],
+            None => self.priorities.iter_mut().find(|p| !p.sets.is_empty())?,
+        };
+        let mut left = if priority.sets.len() > 1 { draw(priority.total_weight) } else { 0 };
+        let set = priority.sets.iter_mut().find(|set| match left.checked_sub(set.weight) {
+            Some(rest) => {
+                left = rest;
+                false
+            }
+            None => true,
+        })?;
+        set.choose(balancer, hash, attempt, rng)
+    }
+}
+
+impl Set {
+    fn choose(&mut self, balancer: &Balancer, hash: Option<u64>, attempt: u32, rng: &Rng) -> Option<usize> {
+        if let Some(consistent) = &self.consistent {
+            let at = consistent.pick(hash.unwrap_or_else(|| rng.next_u64()), attempt);
+            return self.members.get(at).copied();
+        }
+        match &balancer.policy {
+            LbPolicy::LeastRequest { choices } => {
+                let load = |index: usize| {
+                    let host = &balancer.hosts[index];
+                    f64::from(host.shared.active.get() + 1) / f64::from(host.weight)
+                };
+                // Two different hosts where there are only two, so that the idle one always wins.
+                if let ([a, b], true) = (self.members.as_slice(), self.cumulative.is_empty()) {
+                    let (a, b) = if rng.next_u32() & 1 == 0 { (*a, *b) } else { (*b, *a) };
+                    return Some(if load(b) < load(a) { b } else { a });
+                }
+                let mut best = self.random(rng)?;
+                for _ in 1..choices.unwrap_or(2).max(1) {
+                    let other = self.random(rng)?;
+                    if load(other) < load(best) {
+                        best = other;
+                    }
+                }
+                Some(best)
+            }
+            LbPolicy::Random => self.random(rng),
+            _ => self.turns.next().and_then(|at| self.members.get(at).copied()),
+        }
+    }
+
+    /// Each with the chance that its weight gives it.
+    fn random(&self, rng: &Rng) -> Option<usize> {
+        let at = match self.cumulative.last() {
+            None => rng.below(self.members.len()),
+            Some(total) => {
+                let draw = rng.below(usize::try_from(*total).unwrap_or(usize::MAX)) as u64;
+                self.cumulative.partition_point(|sum| *sum <= draw)
+            }
+        };
+        self.members.get(at).copied()
+    }
+}
+
+/// Healthy hosts, and all.
+fn count(groups: &[Group], healthy: &[bool]) -> (u32, u32) {
+    let hosts = || groups.iter().flat_map(|group| &group.hosts);
+    (hosts().filter(|h| healthy[**h]).count() as u32, hosts().count() as u32)
+}
+
+#[cfg(test)]
+#[path = "select_tests.rs"]
+mod tests;

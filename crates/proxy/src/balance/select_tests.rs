@@ -1,0 +1,144 @@
+use super::*;
+use crate::balance::outlier::{self, Outcome};
+use amime_model::config::{Discovery, Endpoint, LocalityEndpoints, OutlierDetection};
+use std::collections::HashMap;
+
+fn address(i: u8) -> SocketAddr {
+    SocketAddr::from(([10, 0, 0, i], 80))
+}
+
+fn locality(priority: u32, weight: Option<u32>, hosts: &[(u8, u32, Health)]) -> LocalityEndpoints {
+    let endpoints = hosts
+        .iter()
+        .map(|(i, weight, health)| Endpoint { weight: *weight, health: *health, ..Endpoint::at(address(*i)) })
+        .collect();
+    LocalityEndpoints { priority, weight, endpoints, ..Default::default() }
+}
+
+fn balancer(cluster: &Cluster, localities: Vec<LocalityEndpoints>) -> Balancer {
+    let endpoints = ClusterEndpoints { localities, ..Default::default() };
+    Balancer::new(
+        cluster,
+        &endpoints,
+        Arc::new(ClusterHealth::default()),
+        &mut |a| Arc::new(HostShared::new(a)),
+        &Rng::new(),
+    )
+}
+
+fn cluster(lb: LbPolicy) -> Cluster {
+    Cluster { lb, ..Cluster::new("c", Discovery::Eds(String::new())) }
+}
+
+/// How often each host is picked in `n` picks.
+fn picks(balancer: &Balancer, n: usize, hash: impl Fn(usize) -> Option<u64>) -> HashMap<u8, usize> {
+    let rng = Rng::new();
+    let mut seen = HashMap::new();
+    for i in 0..n {
+        let context = PickContext { hash: hash(i), tried: &[], reselect: 0, now: Instant::now() };
+        if let Some(host) = balancer.pick(&context, &rng) {
+            let SocketAddr::V4(v4) = host.address else { unreachable!() };
+            *seen.entry(v4.ip().octets()[3]).or_insert(0) += 1;
+        }
+    }
+    seen
+}
+
+const UP: Health = Health::Healthy;
+const DOWN: Health = Health::Unhealthy;
+
+#[test]
+fn round_robin_is_exact_and_random_is_fair() {
+    let hosts = [(1, 1, UP), (2, 1, UP), (3, 2, UP)];
+    let even = balancer(&cluster(LbPolicy::RoundRobin), vec![locality(0, None, &hosts)]);
+    assert_eq!(picks(&even, 400, |_| None), HashMap::from([(1, 100), (2, 100), (3, 200)]));
+    let random = picks(&balancer(&cluster(LbPolicy::Random), vec![locality(0, None, &hosts)]), 4_000, |_| None);
+    assert!((1_800..2_200).contains(&random[&3]), "{random:?}");
+}
+
+#[test]
+fn least_request_avoids_the_busy_one() {
+    let hosts = [(1, 1, UP), (2, 1, UP)];
+    let least = balancer(&cluster(LbPolicy::LeastRequest { choices: None }), vec![locality(0, None, &hosts)]);
+    let _busy = crate::balance::limits::Gauge::take(crate::cluster::ActiveHost(least.hosts()[0].clone()));
+    assert_eq!(picks(&least, 50, |_| None), HashMap::from([(2, 50)]));
+}
+
+#[test]
+fn a_hash_keeps_its_host() {
+    let hosts = [(1, 1, UP), (2, 1, UP), (3, 1, UP)];
+    let ring = balancer(&cluster(LbPolicy::RingHash { min_size: None, max_size: None }), vec![locality(0, None, &hosts)]);
+    assert_eq!(picks(&ring, 100, |_| Some(42)).len(), 1);
+    assert_eq!(picks(&ring, 1_000, |i| Some((i as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15))).len(), 3);
+}
+
+#[test]
+fn a_lower_priority_takes_over_what_the_higher_one_cannot() {
+    let both = |first: &[(u8, u32, Health)]| {
+        let b = balancer(
+            &cluster(LbPolicy::RoundRobin),
+            vec![locality(0, None, first), locality(1, None, &[(9, 1, UP)])],
+        );
+        picks(&b, 4_000, |_| None).get(&9).copied().unwrap_or(0)
+    };
+    assert_eq!(both(&[(1, 1, UP), (2, 1, UP)]), 0);
+    // 3 of 4 healthy, times 1.4: all of it still stays.
+    assert_eq!(both(&[(1, 1, UP), (2, 1, UP), (3, 1, UP), (4, 1, DOWN)]), 0);
+    // Half, times 1.4: 30 % go over.
+    let over = both(&[(1, 1, UP), (2, 1, DOWN)]);
+    assert!((1_050..1_350).contains(&over), "{over}");
+    assert_eq!(both(&[(1, 1, DOWN), (2, 1, DOWN)]), 4_000);
+}
+
+#[test]
+fn panic_uses_all_hosts_and_a_threshold_of_zero_none() {
+    let hosts = [(1, 1, UP), (2, 1, DOWN), (3, 1, DOWN)];
+    let panicking = balancer(&cluster(LbPolicy::RoundRobin), vec![locality(0, None, &hosts)]);
+    assert_eq!(picks(&panicking, 30, |_| None).len(), 3);
+    let mut never = cluster(LbPolicy::RoundRobin);
+    never.panic_threshold = Some(0);
+    assert_eq!(picks(&balancer(&never, vec![locality(0, None, &hosts)]), 30, |_| None), HashMap::from([(1, 30)]));
+    assert!(picks(&balancer(&never, vec![locality(0, None, &[(1, 1, DOWN)])]), 5, |_| None).is_empty());
+    assert!(picks(&balancer(&never, vec![]), 5, |_| None).is_empty());
+    // A draining host takes nothing, not even in panic.
+    assert!(picks(&balancer(&cluster(LbPolicy::Random), vec![locality(0, None, &[(1, 1, Health::Draining)])]), 5, |_| None).is_empty());
+}
+
+#[test]
+fn localities_share_by_weight() {
+    let mut weighted = cluster(LbPolicy::RoundRobin);
+    weighted.locality_weighted = true;
+    let b = balancer(&weighted, vec![locality(0, Some(1), &[(1, 1, UP)]), locality(0, Some(3), &[(2, 1, UP), (3, 1, UP)])]);
+    let seen = picks(&b, 4_000, |_| None);
+    assert!((880..1_120).contains(&seen[&1]), "{seen:?}");
+}
+
+#[test]
+fn tried_hosts_are_passed_over() {
+    let b = balancer(&cluster(LbPolicy::RoundRobin), vec![locality(0, None, &[(1, 1, UP), (2, 1, UP)])]);
+    let rng = Rng::new();
+    for _ in 0..20 {
+        let context = PickContext { hash: None, tried: &[address(1)], reselect: 5, now: Instant::now() };
+        assert_eq!(b.pick(&context, &rng).unwrap().address, address(2));
+    }
+}
+
+#[test]
+fn an_ejected_host_leaves_and_comes_back() {
+    let b = balancer(&cluster(LbPolicy::RoundRobin), vec![locality(0, None, &[(1, 1, UP), (2, 1, UP)])]);
+    let detection = OutlierDetection {
+        consecutive_5xx: Some(1),
+        base_ejection: Some(std::time::Duration::from_millis(5)),
+        max_ejection_percent: Some(100),
+        ..Default::default()
+    };
+    assert_eq!(picks(&b, 10, |_| None).len(), 2);
+    outlier::report(&detection, &b.health, b.hosts(), &b.hosts()[0], Outcome::Status(500), 0);
+    let gone = picks(&b, 2, |_| None);
+    assert!(gone.contains_key(&2));
+    let back = Instant::now() + std::time::Duration::from_secs(5);
+    while Instant::now() < back && picks(&b, 10, |_| None).len() < 2 {
+        std::thread::yield_now();
+    }
+    assert_eq!(picks(&b, 10, |_| None).len(), 2);
+}

@@ -1,0 +1,200 @@
+//! HTTP/1 connections of one worker to one endpoint: one request at a time each, kept for the next one.
+
+use super::dial::dial;
+use super::pool::{HostPool, Pools, Reset, SendError, Sent, UpstreamRequest, classify};
+use crate::balance::limits::{Connections, Gauge, Pending};
+use crate::http::body::RequestBody;
+use hyper::client::conn::http1;
+use hyper_util::rt::TokioIo;
+use std::cell::{Cell, RefCell};
+use std::collections::VecDeque;
+use std::rc::Rc;
+use std::time::Instant;
+use tokio::sync::oneshot;
+
+#[derive(Default)]
+pub(crate) struct Pool {
+    /// The most recently used last, and taken first.
+    idle: RefCell<Vec<Conn>>,
+    /// Requests that wait because the cluster has as many connections as it may.
+    waiters: RefCell<VecDeque<oneshot::Sender<Conn>>>,
+    /// Open connections and those being opened.
+    open: Cell<u32>,
+    reaping: Cell<bool>,
+}
+
+struct Conn {
+    sender: http1::SendRequest<RequestBody>,
+    requests: u32,
+    opened: Instant,
+    last_used: Instant,
+}
+
+/// A connection while a request uses it.
+pub(crate) struct Lease {
+    conn: Conn,
+    pool: Rc<HostPool>,
+    pools: Rc<Pools>,
+}
+
+impl Lease {
+    pub(crate) fn give_back(self) {
+        let Self { mut conn, pool, pools } = self;
+        let settings = &pools.settings;
+        let used_up = settings.max_requests_per_connection != 0 && conn.requests >= settings.max_requests_per_connection;
+        let old = settings.max_connection_duration.is_some_and(|most| conn.opened.elapsed() >= most);
+        if used_up || old || pool.retired.get() || conn.sender.is_closed() {
+            return;
+        }
+        while let Some(waiter) = pool.http1.waiters.borrow_mut().pop_front() {
+            match waiter.send(conn) {
+                Ok(()) => return,
+                Err(back) => conn = back,
+            }
+        }
+        if settings.idle_timeout.is_some() {
+            conn.last_used = Instant::now();
+        }
+        pool.http1.idle.borrow_mut().push(conn);
+        if settings.idle_timeout.is_some() && !pool.http1.reaping.replace(true) {
+            reap(&pools, &pool);
+        }
+    }
+}
+
+impl Pool {
+    /// One that is ready for a request: not closed, and done with its last one on both sides.
+    fn take_ready(&self) -> Option<Conn> {
+        let mut idle = self.idle.borrow_mut();
+        idle.retain(|conn| !conn.sender.is_closed());
+        let at = idle.iter().rposition(|conn| conn.sender.is_ready())?;
+        Some(idle.remove(at))
+    }
+
+    pub(crate) fn clear(&self) {
+        self.idle.borrow_mut().clear();
+    }
+
+    pub(crate) fn is_unused(&self) -> bool {
+        self.open.get() == 0 && self.waiters.borrow().is_empty()
+    }
+}
+
+/// Sends a request; where a pooled connection turns out to be closed, over the next one.
+pub(super) async fn send(
+    pools: &Rc<Pools>,
+    pool: &Rc<HostPool>,
+    mut request: UpstreamRequest,
+) -> Result<Sent, SendError> {
+    loop {
+        let mut conn = match pool.http1.take_ready() {
+            Some(conn) => conn,
+            None => match connect(pools, pool).await {
+                Ok(conn) => conn,
+                Err(reset) => return Err(SendError::unsent(reset, request)),
+            },
+        };
+        conn.requests += 1;
+        match conn.sender.try_send_request(request).await {
+            Ok(response) => {
+                let lease = Lease { conn, pool: Rc::clone(pool), pools: Rc::clone(pools) };
+                return Ok(Sent { response, lease: super::pool::Lease::Http1(lease) });
+            }
+            Err(mut error) => match error.take_message() {
+                // A new connection that takes no request would be tried for ever.
+                Some(back) if conn.requests > 1 => request = back,
+                Some(back) => return Err(SendError::unsent(Reset::Terminated, back)),
+                None => return Err(SendError::sent(classify(&error.into_error()))),
+            },
+        }
+    }
+}
+
+/// Opens a connection, or waits for one where the cluster may have no more.
+async fn connect(pools: &Rc<Pools>, pool: &Rc<HostPool>) -> Result<Conn, Reset> {
+    let settings = &pools.settings;
+    let _pending =
+        Gauge::take_below(Pending(pools.usage.clone()), settings.max_pending).ok_or(Reset::Overflow)?;
+    loop {
+        let freed = pools.freed.notified();
+        let connections = Connections(pools.usage.clone());
+        let slot = match Gauge::take_below(connections.clone(), settings.max_connections) {
+            Some(slot) => slot,
+            // Others hold all connections, and this worker none to this endpoint that could become free:
+            // one more is opened, as Envoy does, for nobody would ever serve the request else.
+            None if pool.http1.open.get() == 0 => Gauge::take(connections),
+            None => {
+                let (sender, receiver) = oneshot::channel();
+                pool.http1.waiters.borrow_mut().push_back(sender);
+                tokio::select! {
+                    biased;
+                    conn = receiver => if let Ok(mut conn) = conn {
+                        // Both sides of its last request have ended: it is ready in a moment, or closed.
+                        if conn.sender.ready().await.is_ok() {
+                            return Ok(conn);
+                        }
+                    },
+                    () = freed => {}
+                }
+                continue;
+            }
+        };
+        let opening = Opening::new(pools, pool);
+        let stream = dial(pool.address, &settings.connect).await.map_err(|error| {
+            tracing::debug!(address = %pool.address, ?error, "cannot connect");
+            Reset::from(&error)
+        })?;
+        let (sender, connection) =
+            http1::handshake(TokioIo::new(stream)).await.map_err(|_| Reset::Terminated)?;
+        tokio::task::spawn_local(async move {
+            let _opening = opening;
+            let _slot = slot;
+            if let Err(error) = connection.with_upgrades().await {
+                tracing::debug!(%error, "an upstream connection ended");
+            }
+        });
+        let now = Instant::now();
+        return Ok(Conn { sender, requests: 0, opened: now, last_used: now });
+    }
+}
+
+/// Counts a connection at its pool until it has ended.
+struct Opening {
+    pool: Rc<HostPool>,
+    pools: Rc<Pools>,
+}
+
+impl Opening {
+    fn new(pools: &Rc<Pools>, pool: &Rc<HostPool>) -> Self {
+        pool.http1.open.set(pool.http1.open.get() + 1);
+        Self { pool: Rc::clone(pool), pools: Rc::clone(pools) }
+    }
+}
+
+impl Drop for Opening {
+    fn drop(&mut self) {
+        self.pool.http1.open.set(self.pool.http1.open.get() - 1);
+        // Dropping the senders of waiters would make them fail; a notification makes them look again.
+        self.pools.freed.notify_waiters();
+    }
+}
+
+/// Closes connections that nobody has used for the idle timeout, until none is left.
+fn reap(pools: &Rc<Pools>, pool: &Rc<HostPool>) {
+    let Some(timeout) = pools.settings.idle_timeout else { return };
+    let pool = Rc::downgrade(pool);
+    tokio::task::spawn_local(async move {
+        let mut wait = timeout;
+        loop {
+            tokio::time::sleep(wait).await;
+            let Some(pool) = pool.upgrade() else { return };
+            let mut idle = pool.http1.idle.borrow_mut();
+            idle.retain(|conn| conn.last_used.elapsed() < timeout && !conn.sender.is_closed());
+            let Some(oldest) = idle.iter().map(|conn| conn.last_used).min() else {
+                pool.http1.reaping.set(false);
+                return;
+            };
+            wait = timeout.saturating_sub(oldest.elapsed()).max(std::time::Duration::from_millis(1));
+        }
+    });
+}

@@ -1,0 +1,191 @@
+//! HTTP/2 connections of one worker to one endpoint: many requests at a time, a further connection only
+//! where the streams of one are used up.
+
+use super::dial::dial;
+use super::pool::{HostPool, Pools, Reset, SendError, Sent, UpstreamRequest, classify};
+use crate::balance::limits::{Connections, Gauge, Pending};
+use crate::http::body::RequestBody;
+use crate::http::local_exec::LocalExec;
+use hyper::client::conn::http2;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use std::cell::{Cell, RefCell};
+use std::future::{Future, poll_fn};
+use std::pin::Pin;
+use std::rc::Rc;
+use std::time::Instant;
+use tokio::sync::oneshot;
+
+/// Bytes that an endpoint may send ahead of the client: of one stream, and of a connection.
+const STREAM_WINDOW: u32 = 1024 * 1024;
+const CONNECTION_WINDOW: u32 = 8 * 1024 * 1024;
+
+#[derive(Default)]
+pub(crate) struct Pool {
+    conns: RefCell<Vec<Rc<Conn>>>,
+    /// Requests that wait for the connection that another one opens.
+    waiters: RefCell<Vec<oneshot::Sender<Result<(), Reset>>>>,
+    connecting: Cell<bool>,
+}
+
+struct Conn {
+    sender: http2::SendRequest<RequestBody>,
+    active: Cell<u32>,
+    /// How many streams the endpoint takes at once, as it said last.
+    streams: Rc<Cell<u32>>,
+    requests: Cell<u32>,
+    opened: Instant,
+}
+
+/// A stream of a connection.
+pub(crate) struct Lease(Rc<Conn>);
+
+impl Drop for Lease {
+    fn drop(&mut self) {
+        self.0.active.set(self.0.active.get() - 1);
+    }
+}
+
+impl Pool {
+    fn take(&self, pools: &Pools) -> Option<Lease> {
+        let settings = &pools.settings;
+        let mut conns = self.conns.borrow_mut();
+        conns.retain(|conn| {
+            let used_up = settings.max_requests_per_connection != 0
+                && conn.requests.get() >= settings.max_requests_per_connection;
+            let old = settings.max_connection_duration.is_some_and(|most| conn.opened.elapsed() >= most);
+            !conn.sender.is_closed() && !used_up && !old
+        });
+        let conn = conns.iter().find(|conn| {
+            conn.active.get() < conn.streams.get().min(settings.max_concurrent_streams).max(1)
+        })?;
+        conn.active.set(conn.active.get() + 1);
+        conn.requests.set(conn.requests.get() + 1);
+        Some(Lease(Rc::clone(conn)))
+    }
+
+    /// Connections that are open end with their last stream.
+    pub(crate) fn clear(&self) {
+        self.conns.borrow_mut().clear();
+    }
+
+    pub(crate) fn is_unused(&self) -> bool {
+        self.conns.borrow().is_empty() && !self.connecting.get()
+    }
+}
+
+pub(super) async fn send(
+    pools: &Rc<Pools>,
+    pool: &Rc<HostPool>,
+    mut request: UpstreamRequest,
+) -> Result<Sent, SendError> {
+    loop {
+        let lease = match pool.http2.take(pools) {
+            Some(lease) => lease,
+            None => match connect(pools, pool).await {
+                Ok(lease) => lease,
+                Err(reset) => return Err(SendError::unsent(reset, request)),
+            },
+        };
+        let first = lease.0.requests.get() == 1;
+        let mut sender = lease.0.sender.clone();
+        match sender.try_send_request(request).await {
+            Ok(response) => return Ok(Sent { response, lease: super::pool::Lease::Http2(lease) }),
+            Err(mut error) => match error.take_message() {
+                Some(back) if !first => request = back,
+                Some(back) => return Err(SendError::unsent(Reset::Terminated, back)),
+                None => return Err(SendError::sent(classify(&error.into_error()))),
+            },
+        }
+    }
+}
+
+/// Opens a connection; while one is being opened, everybody waits for that one.
+async fn connect(pools: &Rc<Pools>, pool: &Rc<HostPool>) -> Result<Lease, Reset> {
+    let settings = &pools.settings;
+    let _pending =
+        Gauge::take_below(Pending(pools.usage.clone()), settings.max_pending).ok_or(Reset::Overflow)?;
+    loop {
+        if let Some(lease) = pool.http2.take(pools) {
+            return Ok(lease);
+        }
+        if pool.http2.connecting.get() {
+            let (sender, receiver) = oneshot::channel();
+            pool.http2.waiters.borrow_mut().push(sender);
+            // An error: who was connecting gave up, for its client went away.
+            if let Ok(Err(reset)) = receiver.await {
+                return Err(reset);
+            }
+            continue;
+        }
+        let slot = match Gauge::take_below(Connections(pools.usage.clone()), settings.max_connections) {
+            Some(slot) => slot,
+            None if pool.http2.conns.borrow().is_empty() => Gauge::take(Connections(pools.usage.clone())),
+            None => return Err(Reset::Overflow),
+        };
+        let turn = Turn::take(pool);
+        let opened = open(pools, pool, slot).await;
+        turn.end(opened.as_ref().map(|_| ()).map_err(|reset| *reset));
+        opened?;
+    }
+}
+
+async fn open(
+    pools: &Rc<Pools>,
+    pool: &Rc<HostPool>,
+    slot: crate::balance::limits::Unit<Connections>,
+) -> Result<(), Reset> {
+    let stream = dial(pool.address, &pools.settings.connect).await.map_err(|error| {
+        tracing::debug!(address = %pool.address, ?error, "cannot connect");
+        Reset::from(&error)
+    })?;
+    let (sender, mut connection) = http2::Builder::new(LocalExec)
+        .timer(TokioTimer::new())
+        .initial_stream_window_size(STREAM_WINDOW)
+        .initial_connection_window_size(CONNECTION_WINDOW)
+        .max_header_list_size(64 * 1024)
+        .handshake(TokioIo::new(stream))
+        .await
+        .map_err(|_| Reset::Terminated)?;
+    let freed = pools.freed.clone();
+    let streams = Rc::new(Cell::new(u32::MAX));
+    let told = Rc::clone(&streams);
+    tokio::task::spawn_local(async move {
+        let ended = poll_fn(|cx| {
+            let polled = Pin::new(&mut connection).poll(cx);
+            told.set(u32::try_from(connection.current_max_send_streams()).unwrap_or(u32::MAX));
+            polled
+        });
+        if let Err(error) = ended.await {
+            tracing::debug!(%error, "an upstream connection ended");
+        }
+        drop(slot);
+        freed.notify_waiters();
+    });
+    let conn = Conn { sender, active: Cell::new(0), streams, requests: Cell::new(0), opened: Instant::now() };
+    pool.http2.conns.borrow_mut().push(Rc::new(conn));
+    Ok(())
+}
+
+/// The right to open a connection. Dropped before `end`, the waiters look for themselves.
+struct Turn<'a>(&'a HostPool);
+
+impl<'a> Turn<'a> {
+    fn take(pool: &'a HostPool) -> Self {
+        pool.http2.connecting.set(true);
+        Self(pool)
+    }
+
+    fn end(self, result: Result<(), Reset>) {
+        for waiter in self.0.http2.waiters.borrow_mut().drain(..) {
+            // A waiter whose client went away.
+            let _ = waiter.send(result);
+        }
+    }
+}
+
+impl Drop for Turn<'_> {
+    fn drop(&mut self) {
+        self.0.http2.connecting.set(false);
+        self.0.http2.waiters.borrow_mut().clear();
+    }
+}

@@ -1,0 +1,9 @@
+//! Connections to endpoints: dialling, and each worker's own pools of them.
+//!
+//! The request path borrows connections from a `pool::HostPool`; the TCP proxy dials.
+
+pub(crate) mod dial;
+pub(crate) mod dns;
+pub(crate) mod http1;
+pub(crate) mod http2;
+pub(crate) mod pool;

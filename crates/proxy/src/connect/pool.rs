@@ -1,0 +1,200 @@
+//! One worker's connections to one endpoint of one cluster, and how a request is sent over one.
+//!
+//! A request that a pooled connection refused before a byte was written (the other side had closed it) goes
+//! over another one; nobody notices. Everything else that goes wrong is a `Reset` for the retry policy.
+
+use super::dial::{ConnectSettings, DialError};
+use super::{http1, http2};
+use crate::balance::limits::Usage;
+use crate::http::body::RequestBody;
+use http::{Request, Response};
+use hyper::body::Incoming;
+use std::cell::{Cell, RefCell};
+use std::collections::HashMap;
+use std::net::SocketAddr;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::Notify;
+
+/// Why a try did not get response headers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Reset {
+    ConnectFailed,
+    ConnectTimeout,
+    /// A limit of the cluster was reached.
+    Overflow,
+    /// The connection ended.
+    Terminated,
+    /// HTTP/2: the stream was reset.
+    Remote,
+    /// HTTP/2: the stream was refused before anything was done with it.
+    Refused,
+    /// The answer was no HTTP.
+    Protocol,
+    /// The client's own body failed.
+    Local,
+}
+
+pub(crate) type UpstreamRequest = Request<RequestBody>;
+
+/// A try that failed; with the request where it was not sent.
+#[derive(Debug)]
+pub(crate) struct SendError {
+    pub(crate) reset: Reset,
+    pub(crate) request: Option<Box<UpstreamRequest>>,
+}
+
+impl SendError {
+    pub(crate) fn unsent(reset: Reset, request: UpstreamRequest) -> Self {
+        Self { reset, request: Some(Box::new(request)) }
+    }
+
+    pub(crate) fn sent(reset: Reset) -> Self {
+        Self { reset, request: None }
+    }
+}
+
+/// Limits and settings of a cluster that its pools go by.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct PoolSettings {
+    pub(crate) connect: ConnectSettings,
+    pub(crate) max_connections: u32,
+    pub(crate) max_pending: u32,
+    /// 0: no limit.
+    pub(crate) max_requests_per_connection: u32,
+    pub(crate) max_concurrent_streams: u32,
+    /// None: pooled connections are kept for as long as the other side does.
+    pub(crate) idle_timeout: Option<Duration>,
+    pub(crate) max_connection_duration: Option<Duration>,
+}
+
+/// The pools of one cluster on one worker. Survives configuration updates that leave `settings` as they are.
+pub(crate) struct Pools {
+    pub(crate) settings: PoolSettings,
+    pub(crate) usage: Arc<Usage>,
+    /// Told when a connection of any worker has ended, where some worker may wait for that.
+    pub(crate) freed: Arc<Notify>,
+    by_address: RefCell<HashMap<SocketAddr, Rc<HostPool>>>,
+}
+
+pub(crate) struct HostPool {
+    pub(crate) address: SocketAddr,
+    pub(crate) http1: http1::Pool,
+    pub(crate) http2: http2::Pool,
+    /// The endpoint has left: connections are used up, none is kept.
+    pub(crate) retired: Cell<bool>,
+}
+
+impl Pools {
+    pub(crate) fn new(settings: PoolSettings, usage: Arc<Usage>, freed: Arc<Notify>) -> Rc<Self> {
+        Rc::new(Self { settings, usage, freed, by_address: RefCell::default() })
+    }
+
+    pub(crate) fn host(&self, address: SocketAddr) -> Rc<HostPool> {
+        let mut pools = self.by_address.borrow_mut();
+        Rc::clone(pools.entry(address).or_insert_with(|| {
+            Rc::new(HostPool {
+                address,
+                http1: http1::Pool::default(),
+                http2: http2::Pool::default(),
+                retired: Cell::new(false),
+            })
+        }))
+    }
+
+    /// Lets go of the pools of addresses that have left.
+    pub(crate) fn retain(&self, keep: impl Fn(SocketAddr) -> bool) {
+        self.by_address.borrow_mut().retain(|address, pool| {
+            let stays = keep(*address);
+            if !stays {
+                pool.retire();
+            }
+            stays
+        });
+    }
+
+    /// Forgets addresses without any connection (original destinations come and go).
+    pub(crate) fn forget_unused(&self) {
+        self.by_address.borrow_mut().retain(|_, pool| Rc::strong_count(pool) > 1 || !pool.is_unused());
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.by_address.borrow().len()
+    }
+}
+
+impl HostPool {
+    fn retire(&self) {
+        self.retired.set(true);
+        self.http1.clear();
+        self.http2.clear();
+    }
+
+    fn is_unused(&self) -> bool {
+        self.http1.is_unused() && self.http2.is_unused()
+    }
+}
+
+/// Response headers, and the connection until the response has ended.
+pub(crate) struct Sent {
+    pub(crate) response: Response<Incoming>,
+    pub(crate) lease: Lease,
+}
+
+/// A connection in use by one request. Dropped, an HTTP/1 connection closes; `finish` gives it back.
+pub(crate) enum Lease {
+    Http1(http1::Lease),
+    Http2(http2::Lease),
+}
+
+impl Lease {
+    /// The response has ended; `clean` where the request has too, so that the connection can be used again.
+    pub(crate) fn finish(self, clean: bool) {
+        match self {
+            Self::Http1(lease) if clean => lease.give_back(),
+            Self::Http1(_) | Self::Http2(_) => {}
+        }
+    }
+}
+
+/// Sends a request over a pooled or new connection.
+pub(crate) async fn send(
+    pools: &Rc<Pools>,
+    pool: &Rc<HostPool>,
+    http2: bool,
+    request: UpstreamRequest,
+) -> Result<Sent, SendError> {
+    if http2 { http2::send(pools, pool, request).await } else { http1::send(pools, pool, request).await }
+}
+
+impl From<&DialError> for Reset {
+    fn from(error: &DialError) -> Self {
+        match error {
+            DialError::TimedOut => Self::ConnectTimeout,
+            DialError::Failed(_) => Self::ConnectFailed,
+        }
+    }
+}
+
+/// What kind of failure an error of hyper's is.
+pub(crate) fn classify(error: &hyper::Error) -> Reset {
+    use std::error::Error;
+    let mut source: Option<&(dyn Error + 'static)> = error.source();
+    while let Some(cause) = source {
+        if let Some(h2) = cause.downcast_ref::<h2::Error>() {
+            return match h2.reason() {
+                Some(h2::Reason::REFUSED_STREAM) => Reset::Refused,
+                Some(h2::Reason::HTTP_1_1_REQUIRED | h2::Reason::PROTOCOL_ERROR) if h2.is_library() => Reset::Protocol,
+                Some(_) if h2.is_remote() && h2.is_reset() => Reset::Remote,
+                Some(_) if h2.is_go_away() => Reset::Terminated,
+                _ => Reset::Terminated,
+            };
+        }
+        if cause.is::<crate::http::body::BodyError>() {
+            return Reset::Local;
+        }
+        source = cause.source();
+    }
+    if error.is_parse() { Reset::Protocol } else { Reset::Terminated }
+}

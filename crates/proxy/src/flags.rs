@@ -1,0 +1,96 @@
+//! Envoy's response flags: why an answer is what it is, in two or three letters.
+//!
+//! `respond` and the request path set them; the log, the metrics and the `x-amime-flag` header show them.
+
+/// A set of response flags.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Hash)]
+pub struct Flags(u32);
+
+macro_rules! flags {
+    ($($bit:literal $name:ident $doc:literal,)*) => {
+        impl Flags {
+            $(#[doc = $doc] pub const $name: Self = Self(1 << $bit);)*
+
+            const NAMES: &'static [(u32, &'static str)] = &[$((1 << $bit, stringify!($name)),)*];
+        }
+    };
+}
+
+// In the order in which Envoy prints several of them.
+flags! {
+    0 UH "No healthy upstream host.",
+    1 UF "The upstream connection could not be made.",
+    2 UO "Over a limit of the cluster (circuit breaking).",
+    3 NR "No route, or no filter chain for a connection.",
+    4 URX "The retries (or TCP connection attempts) were used up.",
+    5 NC "The route's cluster is not there.",
+    6 DT "The request took longer than its whole time.",
+    7 DC "The client went away.",
+    8 UT "The upstream request timed out.",
+    9 LR "Reset by this proxy.",
+    10 UR "Reset by the upstream.",
+    11 UC "The upstream connection ended.",
+    12 DI "A delay was injected.",
+    13 FI "An abort was injected.",
+    14 RL "Rate limited.",
+    15 UAEX "Refused by authorization.",
+    16 SI "No bytes on the stream for too long.",
+    17 DPE "The client broke the protocol.",
+    18 UPE "The upstream broke the protocol.",
+    19 UMSDR "The upstream stream took longer than its whole time.",
+    20 NFCF "A filter's configuration is not there.",
+    21 OM "The proxy is overloaded.",
+}
+
+impl Flags {
+    pub const NONE: Self = Self(0);
+
+    pub const fn with(self, other: Self) -> Self {
+        Self(self.0 | other.0)
+    }
+
+    pub const fn contains(self, other: Self) -> bool {
+        self.0 & other.0 == other.0
+    }
+
+    pub const fn is_empty(self) -> bool {
+        self.0 == 0
+    }
+
+    /// One flag by its letters.
+    pub fn parse(name: &str) -> Option<Self> {
+        Self::NAMES.iter().find(|(_, n)| *n == name).map(|(bit, _)| Self(*bit))
+    }
+}
+
+impl std::fmt::Display for Flags {
+    /// `UF,URX`; `-` for none, as in Envoy's log.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        if self.is_empty() {
+            return f.write_str("-");
+        }
+        let mut first = true;
+        for (bit, name) in Self::NAMES {
+            if self.0 & bit != 0 {
+                if !std::mem::take(&mut first) {
+                    f.write_str(",")?;
+                }
+                f.write_str(name)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn text_of_flags() {
+        assert_eq!(Flags::NONE.to_string(), "-");
+        assert_eq!(Flags::URX.with(Flags::UF).to_string(), "UF,URX");
+        assert_eq!(Flags::parse("NR"), Some(Flags::NR));
+        assert_eq!(Flags::parse("XX"), None);
+    }
+}

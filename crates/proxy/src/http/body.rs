@@ -1,0 +1,378 @@
+//! Bodies on their way through the proxy. Nothing is held whole, but for the bounded copy that a retry needs.
+
+use super::deadline::{Deadline, Expired};
+use super::exchange::Exchange;
+use crate::balance::limits::Unit;
+use crate::cluster::{ActiveHost, RequestAt};
+use crate::connect::pool::{Lease, Reset, classify};
+use crate::flags::Flags;
+use bytes::Bytes;
+use http::HeaderMap;
+use hyper::body::{Body, Frame, Incoming, SizeHint};
+use std::cell::{Cell, RefCell};
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::{Context, Poll, ready};
+
+/// Why a body broke off.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum BodyError {
+    #[error("the client's request broke off")]
+    Client,
+    #[error("the upstream's response broke off")]
+    Upstream,
+    #[error("the response took too long")]
+    TimedOut,
+    #[error("another try has taken the request over")]
+    Superseded,
+}
+
+/// How many bytes of a request are kept for a retry, as Envoy's default buffer limit.
+const REPLAY_LIMIT: usize = 1024 * 1024;
+
+/// The client's request body on its way upstream.
+pub(crate) enum RequestBody {
+    Empty,
+    /// Straight through.
+    Stream(Streamed),
+    /// Through, with a copy.
+    Replay(Replay),
+    /// A copy for a mirror.
+    Copy(tokio::sync::mpsc::Receiver<Frame<Bytes>>),
+}
+
+impl std::fmt::Debug for RequestBody {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Empty => "Empty",
+            Self::Stream(_) => "Stream",
+            Self::Replay(_) => "Replay",
+            Self::Copy(_) => "Copy",
+        })
+    }
+}
+
+/// The client's body as it is read, once.
+pub(crate) struct Streamed {
+    incoming: Incoming,
+    exchange: Rc<Exchange>,
+    mirrors: Vec<tokio::sync::mpsc::Sender<Frame<Bytes>>>,
+}
+
+impl Streamed {
+    pub(crate) fn new(incoming: Incoming, exchange: Rc<Exchange>) -> Self {
+        Self { incoming, exchange, mirrors: Vec::new() }
+    }
+
+    /// A mirror that does not keep up with the client is cut off; it never holds the request up.
+    pub(crate) fn mirror(&mut self) -> RequestBody {
+        let (sender, receiver) = tokio::sync::mpsc::channel(32);
+        self.mirrors.push(sender);
+        RequestBody::Copy(receiver)
+    }
+
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        let exchange = &self.exchange;
+        match ready!(Pin::new(&mut self.incoming).poll_frame(cx)) {
+            None => {
+                exchange.end_request();
+                Poll::Ready(None)
+            }
+            Some(Ok(frame)) => {
+                exchange.touch();
+                if let Some(data) = frame.data_ref() {
+                    exchange.received.set(exchange.received.get() + data.len() as u64);
+                }
+                if self.incoming.is_end_stream() {
+                    exchange.end_request();
+                }
+                if !self.mirrors.is_empty() {
+                    self.mirrors.retain(|mirror| mirror.try_send(copy(&frame)).is_ok());
+                }
+                Poll::Ready(Some(Ok(frame)))
+            }
+            Some(Err(error)) => {
+                tracing::debug!(%error, "a request broke off");
+                exchange.request_failed.set(true);
+                Poll::Ready(Some(Err(BodyError::Client)))
+            }
+        }
+    }
+}
+
+fn copy(frame: &Frame<Bytes>) -> Frame<Bytes> {
+    match (frame.data_ref(), frame.trailers_ref()) {
+        (Some(data), _) => Frame::data(data.clone()),
+        (None, Some(trailers)) => Frame::trailers(trailers.clone()),
+        (None, None) => Frame::data(Bytes::new()),
+    }
+}
+
+/// The client's body with a copy of what was read, from which a further try starts again.
+pub(crate) struct ReplaySource {
+    body: RefCell<Streamed>,
+    copied: RefCell<Vec<Bytes>>,
+    trailers: RefCell<Option<HeaderMap>>,
+    size: Cell<usize>,
+    ended: Cell<bool>,
+    /// Too long to be kept: no further try.
+    too_long: Cell<bool>,
+    /// The try that reads now; an earlier one, whose connection may not know yet, reads no more.
+    reader: Cell<u32>,
+    hint: SizeHint,
+}
+
+impl ReplaySource {
+    pub(crate) fn new(body: Streamed) -> Rc<Self> {
+        let hint = body.incoming.size_hint();
+        Rc::new(Self {
+            body: RefCell::new(body),
+            copied: RefCell::default(),
+            trailers: RefCell::default(),
+            size: Cell::new(0),
+            ended: Cell::new(false),
+            too_long: Cell::new(false),
+            reader: Cell::new(0),
+            hint,
+        })
+    }
+
+    pub(crate) fn can_replay(&self) -> bool {
+        !self.too_long.get() && !self.body.borrow().exchange.request_failed.get()
+    }
+
+    /// The body from its start.
+    pub(crate) fn reader(self: &Rc<Self>) -> RequestBody {
+        let id = self.reader.get() + 1;
+        self.reader.set(id);
+        RequestBody::Replay(Replay { source: Rc::clone(self), id, next: 0, given: 0, trailers_given: false })
+    }
+}
+
+/// One try's reader of a `ReplaySource`.
+pub(crate) struct Replay {
+    source: Rc<ReplaySource>,
+    id: u32,
+    next: usize,
+    given: u64,
+    trailers_given: bool,
+}
+
+impl Replay {
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        let source = &self.source;
+        if source.reader.get() != self.id {
+            return Poll::Ready(Some(Err(BodyError::Superseded)));
+        }
+        if let Some(data) = source.copied.borrow().get(self.next) {
+            self.next += 1;
+            self.given += data.len() as u64;
+            return Poll::Ready(Some(Ok(Frame::data(data.clone()))));
+        }
+        if source.ended.get() {
+            if let (Some(trailers), false) = (&*source.trailers.borrow(), self.trailers_given) {
+                self.trailers_given = true;
+                return Poll::Ready(Some(Ok(Frame::trailers(trailers.clone()))));
+            }
+            return Poll::Ready(None);
+        }
+        match ready!(source.body.borrow_mut().poll(cx)) {
+            None => {
+                source.ended.set(true);
+                Poll::Ready(None)
+            }
+            Some(Err(error)) => Poll::Ready(Some(Err(error))),
+            Some(Ok(frame)) => {
+                if let Some(trailers) = frame.trailers_ref() {
+                    *source.trailers.borrow_mut() = Some(trailers.clone());
+                    self.trailers_given = true;
+                    source.ended.set(true);
+                } else if let Some(data) = frame.data_ref() {
+                    self.given += data.len() as u64;
+                    source.size.set(source.size.get() + data.len());
+                    if source.size.get() > REPLAY_LIMIT {
+                        source.too_long.set(true);
+                        source.copied.take();
+                    } else if !data.is_empty() {
+                        source.copied.borrow_mut().push(data.clone());
+                        self.next += 1;
+                    }
+                }
+                Poll::Ready(Some(Ok(frame)))
+            }
+        }
+    }
+
+    fn is_end(&self) -> bool {
+        let source = &self.source;
+        if self.next < source.copied.borrow().len() {
+            return false;
+        }
+        let trailers = source.trailers.borrow().is_some() && !self.trailers_given;
+        !trailers && (source.ended.get() || source.body.borrow().incoming.is_end_stream())
+    }
+}
+
+impl Body for RequestBody {
+    type Data = Bytes;
+    type Error = BodyError;
+
+    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        match self.get_mut() {
+            Self::Empty => Poll::Ready(None),
+            Self::Stream(body) => body.poll(cx),
+            Self::Replay(body) => body.poll(cx),
+            Self::Copy(frames) => frames.poll_recv(cx).map(|frame| frame.map(Ok)),
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match self {
+            Self::Empty => true,
+            Self::Stream(body) => body.incoming.is_end_stream(),
+            Self::Replay(body) => body.is_end(),
+            Self::Copy(_) => false,
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match self {
+            Self::Empty => SizeHint::with_exact(0),
+            Self::Stream(body) => body.incoming.size_hint(),
+            Self::Replay(body) => match body.source.hint.exact() {
+                Some(length) => SizeHint::with_exact(length.saturating_sub(body.given)),
+                None => SizeHint::default(),
+            },
+            Self::Copy(_) => SizeHint::default(),
+        }
+    }
+}
+
+/// The body of an answer to a client.
+pub(crate) enum ResponseBody {
+    /// The proxy's own.
+    Own(OwnBody),
+    /// Without an exchange: what is answered before there is a request.
+    Empty,
+    Upstream(Box<UpstreamBody>),
+}
+
+/// An answer that the proxy made itself.
+pub(crate) struct OwnBody {
+    pub(crate) data: Option<Bytes>,
+    pub(crate) exchange: Rc<Exchange>,
+}
+
+impl Drop for OwnBody {
+    fn drop(&mut self) {
+        self.exchange.end_response();
+    }
+}
+
+/// An upstream's answer as it streams. Holds everything that lasts until the answer has ended.
+pub(crate) struct UpstreamBody {
+    pub(crate) incoming: Incoming,
+    pub(crate) exchange: Rc<Exchange>,
+    pub(crate) lease: Option<Lease>,
+    pub(crate) deadline: Deadline,
+    pub(crate) request: Option<Unit<RequestAt>>,
+    pub(crate) host: Option<Unit<ActiveHost>>,
+}
+
+impl UpstreamBody {
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        let exchange = &self.exchange;
+        match Pin::new(&mut self.incoming).poll_frame(cx) {
+            Poll::Ready(None) => {
+                self.end();
+                Poll::Ready(None)
+            }
+            Poll::Ready(Some(Ok(frame))) => {
+                exchange.touch();
+                if let Some(data) = frame.data_ref() {
+                    exchange.sent.set(exchange.sent.get() + data.len() as u64);
+                } else if let Some(status) = frame.trailers_ref().and_then(grpc_status) {
+                    exchange.grpc_status.set(Some(status));
+                }
+                if self.incoming.is_end_stream() {
+                    self.end();
+                }
+                Poll::Ready(Some(Ok(frame)))
+            }
+            Poll::Ready(Some(Err(error))) => {
+                tracing::debug!(%error, "a response broke off");
+                match classify(&error) {
+                    Reset::Remote | Reset::Refused => exchange.flag(Flags::UR),
+                    Reset::Protocol => exchange.flag(Flags::UPE),
+                    _ => exchange.flag(Flags::UC),
+                }
+                exchange.details.set("upstream_reset_after_response_started");
+                Poll::Ready(Some(Err(BodyError::Upstream)))
+            }
+            Poll::Pending => {
+                let expired = ready!(self.deadline.poll(cx, exchange));
+                exchange.flag(if expired == Expired::Idle { Flags::SI } else { Flags::UT });
+                exchange.details.set("response_timeout");
+                Poll::Ready(Some(Err(BodyError::TimedOut)))
+            }
+        }
+    }
+
+    /// The answer is complete: the connection can take another request.
+    fn end(&mut self) {
+        if let Some(lease) = self.lease.take() {
+            lease.finish(self.exchange.request_done_at.get().is_some());
+        }
+        self.request = None;
+        self.host = None;
+        self.exchange.conn.spare_timer.set(self.deadline.timer.take());
+        self.exchange.end_response();
+    }
+}
+
+impl Drop for UpstreamBody {
+    fn drop(&mut self) {
+        // Answers without a body (HEAD, 204, 304) may never be polled.
+        if !self.exchange.response_done.get() && self.incoming.is_end_stream() {
+            self.end();
+        }
+    }
+}
+
+/// `grpc-status` of headers or trailers.
+pub(crate) fn grpc_status(headers: &HeaderMap) -> Option<u32> {
+    headers.get("grpc-status")?.to_str().ok()?.parse().ok()
+}
+
+impl Body for ResponseBody {
+    type Data = Bytes;
+    type Error = BodyError;
+
+    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        match self.get_mut() {
+            Self::Empty => Poll::Ready(None),
+            Self::Own(body) => {
+                let data = body.data.take();
+                body.exchange.sent.set(body.exchange.sent.get() + data.as_ref().map_or(0, |d| d.len() as u64));
+                Poll::Ready(data.map(|data| Ok(Frame::data(data))))
+            }
+            Self::Upstream(body) => body.poll(cx),
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match self {
+            Self::Empty => true,
+            Self::Own(body) => body.data.is_none(),
+            Self::Upstream(body) => body.incoming.is_end_stream(),
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match self {
+            Self::Empty => SizeHint::with_exact(0),
+            Self::Own(body) => SizeHint::with_exact(body.data.as_ref().map_or(0, |d| d.len() as u64)),
+            Self::Upstream(body) => body.incoming.size_hint(),
+        }
+    }
+}

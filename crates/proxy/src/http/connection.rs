@@ -1,0 +1,384 @@
+//! A client's HTTP connection: which version it speaks, how long it may idle, and how it ends without
+//! losing a request.
+
+use super::deadline::SpareTimer;
+use super::h1_io::Http1Io;
+use super::wire::{Refusal, Wire};
+use super::{handle, respond, upgrade};
+use crate::http::local_exec::LocalExec;
+use crate::listen::stream::ClientStream;
+use crate::proxy_worker::ProxyWorker;
+use crate::runtime::{ChainRuntime, Hcm, ListenerRuntime};
+use crate::telemetry::Protocol;
+use amime_model::config::CodecType;
+use bytes::{Bytes, BytesMut};
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use std::cell::{Cell, RefCell};
+use std::future::{Future, poll_fn};
+use std::net::SocketAddr;
+use std::pin::pin;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::task::{Context, Poll, Waker};
+use std::time::{Duration, Instant};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+/// What the requests of a connection share, and how its parts talk to each other.
+pub(crate) struct ConnState {
+    pub(crate) proxy: Rc<ProxyWorker>,
+    pub(crate) listener: Arc<ListenerRuntime>,
+    pub(crate) chain: Arc<ChainRuntime>,
+    pub(crate) hcm: Arc<Hcm>,
+    pub(crate) remote: SocketAddr,
+    /// The original destination where one was told, else the local address.
+    pub(crate) local: SocketAddr,
+    /// Where the client wanted to go, if that is known.
+    pub(crate) original: Option<SocketAddr>,
+    /// Requests under way.
+    pub(crate) active: Cell<u32>,
+    pub(crate) requests: Cell<u32>,
+    /// When a head began that is not whole yet.
+    pub(crate) head_since: Cell<Option<Instant>>,
+    pub(crate) refusal: Cell<Option<Refusal>>,
+    /// End between two requests.
+    pub(crate) close: Cell<bool>,
+    /// Nothing is read until it is known whether the connection becomes a tunnel.
+    pub(crate) held: Cell<bool>,
+    pub(crate) tunnel: RefCell<Option<upgrade::Tunnel>>,
+    pub(crate) spare_timer: Cell<Option<SpareTimer>>,
+    last: Cell<Instant>,
+    /// Answers say that the connection ends; until this moment it may stay idle.
+    drain_until: Cell<Option<Instant>>,
+    aborted: Cell<bool>,
+    reader: RefCell<Option<Waker>>,
+    watchdog: RefCell<Option<Waker>>,
+}
+
+/// A client's connection as the listener hands it over.
+pub(crate) struct Accepted {
+    pub(crate) stream: ClientStream,
+    pub(crate) remote: SocketAddr,
+    pub(crate) local: SocketAddr,
+    pub(crate) original: Option<SocketAddr>,
+    /// What a listener filter found: HTTP/2, or not.
+    pub(crate) http2: Option<bool>,
+}
+
+const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+
+impl ConnState {
+    pub(crate) fn is_draining(&self) -> bool {
+        self.drain_until.get().is_some()
+    }
+
+    /// Lets the connection end: its answers say so, and an idle one closes after `grace`.
+    pub(crate) fn drain(&self, grace: Duration) {
+        if self.drain_until.get().is_none() {
+            self.drain_until.set(Some(Instant::now() + grace));
+            self.wake_watchdog();
+        }
+    }
+
+    pub(crate) fn abort(&self) {
+        self.aborted.set(true);
+        self.wake_watchdog();
+    }
+
+    pub(crate) fn touch(&self) {
+        self.last.set(Instant::now());
+    }
+
+    pub(crate) fn set_reader(&self, waker: &Waker) {
+        let mut reader = self.reader.borrow_mut();
+        if !reader.as_ref().is_some_and(|known| known.will_wake(waker)) {
+            *reader = Some(waker.clone());
+        }
+    }
+
+    pub(crate) fn wake_reader(&self) {
+        if let Some(waker) = &*self.reader.borrow() {
+            waker.wake_by_ref();
+        }
+    }
+
+    pub(crate) fn wake_watchdog(&self) {
+        if let Some(waker) = &*self.watchdog.borrow() {
+            waker.wake_by_ref();
+        }
+    }
+
+    pub(crate) fn exchange_begun(&self) {
+        self.active.set(self.active.get() + 1);
+        self.requests.set(self.requests.get() + 1);
+    }
+
+    pub(crate) fn exchange_ended(&self) {
+        self.active.set(self.active.get() - 1);
+        self.touch();
+        if self.close.get() || self.refusal.get().is_some() {
+            self.wake_reader();
+        }
+    }
+
+    /// When the watchdog must look again; None where nothing can run out.
+    fn next_look(&self) -> Option<Instant> {
+        if self.active.get() > 0 {
+            // The exchange has a timer of its own; this one is for a client that takes no bytes.
+            return self.hcm.stream_idle.map(|idle| self.last.get() + idle + Duration::from_secs(1));
+        }
+        let head = self.head_since.get().map(|since| since + self.hcm.headers_timeout);
+        let idle = self.hcm.idle.map(|idle| self.last.get() + idle);
+        [head.or(idle), self.drain_until.get()].into_iter().flatten().min()
+    }
+
+    /// Ready when the connection is to be dropped as it stands.
+    fn poll_watchdog(&self, cx: &mut Context<'_>, timer: &mut Option<SpareTimer>) -> Poll<()> {
+        {
+            let mut watchdog = self.watchdog.borrow_mut();
+            if !watchdog.as_ref().is_some_and(|known| known.will_wake(cx.waker())) {
+                *watchdog = Some(cx.waker().clone());
+            }
+        }
+        loop {
+            if self.aborted.get() {
+                return Poll::Ready(());
+            }
+            let Some(next) = self.next_look() else { return Poll::Pending };
+            if self.close.get() && self.active.get() == 0 {
+                return Poll::Pending;
+            }
+            let timer = timer.get_or_insert_with(|| Box::pin(tokio::time::sleep_until(next.into())));
+            if timer.deadline() > next.into() {
+                timer.as_mut().reset(next.into());
+            }
+            if timer.as_mut().poll(cx).is_pending() {
+                return Poll::Pending;
+            }
+            let now = Instant::now();
+            if now < next {
+                timer.as_mut().reset(next.into());
+                continue;
+            }
+            if self.active.get() > 0 {
+                return Poll::Ready(());
+            }
+            if self.head_since.get().is_some_and(|since| since + self.hcm.headers_timeout <= now) {
+                self.refusal.set(Some(Refusal::TimedOut));
+            }
+            self.close.set(true);
+            self.wake_reader();
+        }
+    }
+}
+
+/// Serves a connection to its end.
+pub(crate) async fn serve(
+    proxy: Rc<ProxyWorker>,
+    listener: Arc<ListenerRuntime>,
+    chain: Arc<ChainRuntime>,
+    hcm: Arc<Hcm>,
+    accepted: Accepted,
+) {
+    let Accepted { mut stream, remote, local, original, http2 } = accepted;
+    let state = Rc::new(ConnState {
+        proxy: Rc::clone(&proxy),
+        listener,
+        chain,
+        hcm,
+        remote,
+        local,
+        original,
+        active: Cell::new(0),
+        requests: Cell::new(0),
+        head_since: Cell::new(None),
+        refusal: Cell::new(None),
+        close: Cell::new(false),
+        held: Cell::new(false),
+        tunnel: RefCell::default(),
+        spare_timer: Cell::new(None),
+        last: Cell::new(Instant::now()),
+        drain_until: Cell::new(None),
+        aborted: Cell::new(false),
+        reader: RefCell::default(),
+        watchdog: RefCell::default(),
+    });
+    let _registered = proxy.register(&state);
+    if proxy.shared.is_draining() {
+        state.drain(proxy.shared.settings.drain);
+    }
+    let http2 = match state.hcm.config.codec {
+        CodecType::Http1 => false,
+        CodecType::Http2 => true,
+        CodecType::Auto => match http2 {
+            Some(known) => known,
+            None => match speaks_http2(&state, &mut stream).await {
+                Some(http2) => http2,
+                None => return,
+            },
+        },
+    };
+    if http2 {
+        serve_http2(state, stream).await;
+    } else {
+        serve_http1(state, stream).await;
+    }
+}
+
+/// Reads as much as tells HTTP/2's preface from anything else; None where the client goes away or idles.
+async fn speaks_http2(state: &Rc<ConnState>, stream: &mut ClientStream) -> Option<bool> {
+    let mut ahead = BytesMut::new();
+    let read = async {
+        loop {
+            let n = ahead.len().min(PREFACE.len());
+            if ahead[..n] != PREFACE[..n] {
+                return Some(false);
+            }
+            if n == PREFACE.len() {
+                return Some(true);
+            }
+            if stream.read_buf(&mut ahead).await.ok()? == 0 {
+                // A client that closes without a word; or a few bytes that HTTP/1 will call malformed.
+                return if ahead.is_empty() { None } else { Some(false) };
+            }
+        }
+    };
+    let mut read = pin!(read);
+    let mut timer = None;
+    let http2 = poll_fn(|cx| {
+        if let Poll::Ready(found) = read.as_mut().poll(cx) {
+            return Poll::Ready(found);
+        }
+        // Nothing to answer yet: idle or draining, the connection just closes.
+        if state.poll_watchdog(cx, &mut timer).is_ready() || state.close.get() {
+            return Poll::Ready(None);
+        }
+        Poll::Pending
+    })
+    .await;
+    stream.unread(ahead.freeze());
+    http2
+}
+
+async fn serve_http1(state: Rc<ConnState>, stream: ClientStream) {
+    let io = Http1Io::new(stream, Rc::clone(&state), Wire::new(state.hcm.wire));
+    let mut builder = hyper::server::conn::http1::Builder::new();
+    // Whole heads come from `Http1Io`, which holds the limits; the codec's own are never reached first.
+    builder.half_close(false).max_buf_size(state.hcm.wire.head + 64 * 1024);
+    if state.hcm.wire.headers > 100 {
+        builder.max_headers(state.hcm.wire.headers);
+    }
+    let service_state = Rc::clone(&state);
+    let service = service_fn(move |request| handle::handle(Rc::clone(&service_state), request));
+    let mut serving = pin!(builder.serve_connection(io, service).without_shutdown());
+    let mut timer = None;
+    let served = poll_fn(|cx| {
+        if let Poll::Ready(result) = serving.as_mut().poll(cx) {
+            return Poll::Ready(Some(result));
+        }
+        state.poll_watchdog(cx, &mut timer).map(|()| None)
+    })
+    .await;
+    let parts = match served {
+        Some(Ok(parts)) => parts,
+        Some(Err(error)) => {
+            tracing::debug!(%error, remote = %state.remote, "a client's connection ended");
+            if error.is_parse() {
+                let status = if error.is_parse_too_large() { 431 } else { 400 };
+                respond::record_refused(&state, status, "http1.codec_error");
+            }
+            return;
+        }
+        None => return,
+    };
+    let mut stream = parts.io.into_stream(parts.read_buf);
+    let tunnel = state.tunnel.borrow_mut().take();
+    if let Some(tunnel) = tunnel {
+        tunnel.run(stream).await;
+        return;
+    }
+    if let Some(refusal) = state.refusal.get() {
+        respond::record_refused(&state, refusal.status(), refusal.details());
+        if stream.write_all(&respond::refusal(refusal, &state.hcm)).await.is_err() {
+            return;
+        }
+    }
+    linger(stream).await;
+}
+
+/// Closes so that the client can still read what was sent: unread bytes would turn the close into a reset.
+async fn linger(mut stream: ClientStream) {
+    if stream.shutdown().await.is_err() {
+        return;
+    }
+    let read_on = async {
+        let mut sink = [0; 4096];
+        let mut left: usize = 256 * 1024;
+        while let Ok(n @ 1..) = stream.read(&mut sink).await {
+            left = left.saturating_sub(n);
+            if left == 0 {
+                return;
+            }
+        }
+    };
+    // Whether it ended or took too long, the socket is dropped.
+    let _ = tokio::time::timeout(Duration::from_secs(1), read_on).await;
+}
+
+async fn serve_http2(state: Rc<ConnState>, stream: ClientStream) {
+    let mut builder = hyper::server::conn::http2::Builder::new(LocalExec);
+    let limits = state.hcm.wire;
+    builder
+        .timer(TokioTimer::new())
+        .max_header_list_size(u32::try_from(limits.head).unwrap_or(u32::MAX))
+        .max_concurrent_streams(state.hcm.config.max_concurrent_streams.unwrap_or(1024))
+        .initial_stream_window_size(1024 * 1024)
+        .initial_connection_window_size(4 * 1024 * 1024);
+    let service_state = Rc::clone(&state);
+    let service = service_fn(move |request| handle::handle(Rc::clone(&service_state), request));
+    let mut serving = pin!(builder.serve_connection(TokioIo::new(stream), service));
+    let mut timer = None;
+    let mut going = false;
+    let result = poll_fn(|cx| {
+        if let Poll::Ready(result) = serving.as_mut().poll(cx) {
+            return Poll::Ready(Some(result));
+        }
+        if state.poll_watchdog(cx, &mut timer).is_ready() {
+            return Poll::Ready(None);
+        }
+        // GOAWAY, then the streams under way end. The client loses nothing by it, so it need not wait.
+        if (state.is_draining() || state.close.get()) && !std::mem::replace(&mut going, true) {
+            serving.as_mut().graceful_shutdown();
+            if let Poll::Ready(result) = serving.as_mut().poll(cx) {
+                return Poll::Ready(Some(result));
+            }
+        }
+        Poll::Pending
+    })
+    .await;
+    if let Some(Err(error)) = result {
+        tracing::debug!(%error, remote = %state.remote, "a client's connection ended");
+    }
+}
+
+/// Bytes of the preface tell HTTP/2 from HTTP/1.
+pub(crate) fn is_preface(bytes: &[u8]) -> Option<bool> {
+    let n = bytes.len().min(PREFACE.len());
+    if bytes[..n] != PREFACE[..n] {
+        Some(false)
+    } else {
+        (n == PREFACE.len()).then_some(true)
+    }
+}
+
+/// The version of a request, as records name it.
+pub(crate) fn protocol(version: http::Version) -> Protocol {
+    match version {
+        http::Version::HTTP_2 => Protocol::Http2,
+        http::Version::HTTP_10 | http::Version::HTTP_09 => Protocol::Http10,
+        _ => Protocol::Http11,
+    }
+}
+
+/// Marker for answers without a body.
+pub(crate) const NO_BODY: Bytes = Bytes::new();

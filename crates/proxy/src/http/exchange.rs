@@ -1,0 +1,140 @@
+//! One request with its answer: what is counted and found out about it while bodies stream both ways. When
+//! the last part of it is dropped, it becomes a record.
+
+use super::connection::ConnState;
+use crate::flags::Flags;
+use crate::telemetry::{Protocol, RequestRecord, Rule, Upstream};
+use http::uri::PathAndQuery;
+use http::{HeaderValue, Method};
+use std::cell::{Cell, RefCell};
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::{Instant, SystemTime};
+
+pub(crate) struct Exchange {
+    pub(crate) conn: Rc<ConnState>,
+    pub(crate) started: Instant,
+    /// When a byte of either body was last seen.
+    pub(crate) last: Cell<Instant>,
+    pub(crate) protocol: Protocol,
+    /// When the client's request had been read to its end.
+    pub(crate) request_done_at: Cell<Option<Instant>>,
+    /// The client's request broke off or was malformed.
+    pub(crate) request_failed: Cell<bool>,
+    /// The whole answer was handed to the client's connection.
+    pub(crate) response_done: Cell<bool>,
+    pub(crate) received: Cell<u64>,
+    pub(crate) sent: Cell<u64>,
+    pub(crate) status: Cell<u16>,
+    pub(crate) grpc_status: Cell<Option<u32>>,
+    pub(crate) flags: Cell<Flags>,
+    pub(crate) details: Cell<&'static str>,
+    pub(crate) attempts: Cell<u32>,
+    /// What only the record needs; not filled where nobody reads records.
+    pub(crate) told: RefCell<Told>,
+}
+
+#[derive(Default)]
+pub(crate) struct Told {
+    pub(crate) method: Option<Method>,
+    pub(crate) authority: Option<HeaderValue>,
+    pub(crate) path: Option<PathAndQuery>,
+    pub(crate) request_id: Option<HeaderValue>,
+    pub(crate) rule: Option<Rule>,
+    pub(crate) cluster: Option<Arc<str>>,
+    pub(crate) upstream: Option<Upstream>,
+}
+
+impl Exchange {
+    pub(crate) fn begin(conn: &Rc<ConnState>, protocol: Protocol) -> Rc<Self> {
+        let now = Instant::now();
+        Rc::new(Self {
+            conn: Rc::clone(conn),
+            started: now,
+            last: Cell::new(now),
+            protocol,
+            request_done_at: Cell::new(None),
+            request_failed: Cell::new(false),
+            response_done: Cell::new(false),
+            received: Cell::new(0),
+            sent: Cell::new(0),
+            status: Cell::new(0),
+            grpc_status: Cell::new(None),
+            flags: Cell::new(Flags::NONE),
+            details: Cell::new(""),
+            attempts: Cell::new(0),
+            told: RefCell::default(),
+        })
+    }
+
+    pub(crate) fn flag(&self, flag: Flags) {
+        self.flags.set(self.flags.get().with(flag));
+    }
+
+    pub(crate) fn recorded(&self) -> bool {
+        self.conn.proxy.recorder.wanted()
+    }
+
+    /// The client's request has been read to its end.
+    pub(crate) fn end_request(&self) {
+        self.request_done_at.set(Some(self.last.get()));
+    }
+
+    /// Bytes have moved.
+    pub(crate) fn touch(&self) {
+        self.last.set(Instant::now());
+    }
+
+    /// The path of the answer is over: the connection may take the next request or close.
+    pub(crate) fn end_response(&self) {
+        if !self.response_done.replace(true) {
+            self.conn.exchange_ended();
+        }
+    }
+}
+
+impl Drop for Exchange {
+    fn drop(&mut self) {
+        if !self.response_done.get() {
+            // The handler or the body was dropped on the way: the client went away, unless a flag says more.
+            if self.flags.get().is_empty() || self.flags.get() == Flags::DI {
+                self.flag(Flags::DC);
+                self.details.set("downstream_remote_disconnect");
+            }
+            self.conn.exchange_ended();
+        }
+        let proxy = &self.conn.proxy;
+        proxy.count_request();
+        if !proxy.recorder.wanted() {
+            return;
+        }
+        let told = self.told.take();
+        let duration = self.started.elapsed();
+        let record = RequestRecord {
+            proxy: proxy.shared.identity.clone(),
+            started: SystemTime::now() - duration,
+            duration,
+            direction: self.conn.listener.config.direction,
+            listener: self.conn.listener.name.clone(),
+            protocol: self.protocol,
+            method: told.method,
+            authority: told.authority,
+            path: told.path,
+            rule: told.rule,
+            tcp_origin: None,
+            cluster: told.cluster,
+            upstream: told.upstream,
+            downstream_remote: self.conn.remote,
+            downstream_local: self.conn.local,
+            status: self.status.get(),
+            grpc_status: self.grpc_status.get(),
+            flags: self.flags.get(),
+            details: self.details.get(),
+            bytes_received: self.received.get(),
+            bytes_sent: self.sent.get(),
+            attempts: self.attempts.get(),
+            request_id: told.request_id,
+        };
+        proxy.recorder.push(record);
+    }
+}

@@ -1,0 +1,45 @@
+//! Mirrored requests: sent beside the real one, their answers read and forgotten.
+
+use super::body::RequestBody;
+use crate::balance::PickContext;
+use crate::balance::limits::Gauge;
+use crate::cluster::RequestAt;
+use crate::connect::pool::{self, Pools};
+use crate::proxy_worker::ProxyWorker;
+use http::{HeaderValue, Request};
+use http_body_util::BodyExt;
+use std::rc::Rc;
+use std::time::{Duration, Instant};
+
+/// How long a mirror may take where its route sets no time.
+const LONGEST: Duration = Duration::from_secs(15);
+
+/// Sends a copy of a request to a cluster. Nothing that goes wrong is told to anyone.
+pub(super) fn send(proxy: &Rc<ProxyWorker>, cluster: &str, request: Request<RequestBody>, http2: bool) {
+    let Some(cluster) = proxy.cluster(cluster) else { return };
+    let proxy = Rc::clone(proxy);
+    tokio::task::spawn_local(async move {
+        let Some(_unit) = Gauge::take_below(RequestAt(Rc::clone(&cluster)), cluster.max_requests) else { return };
+        let context = PickContext { hash: None, tried: &[], reselect: 0, now: Instant::now() };
+        let Some(host) = cluster.pick(&context, None, &proxy.rng) else { return };
+        let pools: Rc<Pools> = Rc::clone(&cluster.pools);
+        let pool = cluster.pool(&host);
+        let exchange = async {
+            if let Ok(mut sent) = pool::send(&pools, &pool, cluster.speaks_http2(http2), request).await {
+                while let Some(Ok(_)) = sent.response.body_mut().frame().await {}
+                sent.lease.finish(true);
+            }
+        };
+        if tokio::time::timeout(LONGEST, exchange).await.is_err() {
+            tracing::debug!(cluster = %cluster.shared.name, "a mirror took too long");
+        }
+    });
+}
+
+/// The authority of a mirror: `-shadow` behind the host, as Envoy marks it.
+pub(super) fn authority(authority: &HeaderValue) -> HeaderValue {
+    let text = authority.to_str().unwrap_or("");
+    let host = amime_model::route::table::without_port(text);
+    let port = &text[host.len()..];
+    HeaderValue::from_str(&format!("{host}-shadow{port}")).unwrap_or_else(|_| authority.clone())
+}

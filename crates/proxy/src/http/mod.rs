@@ -1,0 +1,19 @@
+//! HTTP: connections from clients, the life of a request, and what is answered. hyper's types stop here and
+//! in `connect`.
+
+pub(crate) mod body;
+pub(crate) mod connection;
+pub(crate) mod deadline;
+pub(crate) mod exchange;
+mod format;
+mod forward;
+mod h1_io;
+mod handle;
+pub(crate) mod local_exec;
+mod mirror;
+mod outgoing;
+mod prepare;
+mod respond;
+mod retry;
+mod upgrade;
+pub(crate) mod wire;

@@ -1,0 +1,323 @@
+//! A client's request made ready for the matcher: checked, its path normalised, its forwarding headers set.
+
+use super::connection::ConnState;
+use super::exchange::Exchange;
+use amime_model::route::RequestView;
+use amime_model::route::normalize::{Normalized, PathRules};
+use http::header::{self, HeaderMap, HeaderName, HeaderValue};
+use http::request::Parts;
+use http::uri::PathAndQuery;
+use http::{Method, Request, Version};
+use hyper::body::Incoming;
+use std::net::IpAddr;
+use std::rc::Rc;
+
+pub(crate) const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
+pub(crate) const FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
+pub(crate) const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+const EXTERNAL_ADDRESS: HeaderName = HeaderName::from_static("x-envoy-external-address");
+const INTERNAL: HeaderName = HeaderName::from_static("x-envoy-internal");
+
+/// A request as the matcher sees it and the router sends it on.
+pub(crate) struct Prepared {
+    pub(crate) method: Method,
+    pub(crate) http2: bool,
+    pub(crate) scheme: &'static str,
+    pub(crate) authority: HeaderValue,
+    pub(crate) path: PathAndQuery,
+    /// Without Host and what belongs to one connection only.
+    pub(crate) headers: HeaderMap,
+    pub(crate) body: Incoming,
+    pub(crate) grpc: bool,
+    /// The protocol that the client asks to go over to.
+    pub(crate) upgrade: Option<HeaderValue>,
+}
+
+/// What is answered instead.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Rejected {
+    /// 400; the connection closes.
+    Malformed(&'static str),
+    /// 403; the connection closes, for what follows may not be HTTP.
+    UpgradeRefused,
+    HeadersTooLarge,
+    Redirect(String),
+}
+
+impl Prepared {
+    pub(crate) fn view(&self) -> RequestView<'_> {
+        RequestView {
+            method: self.method.as_str(),
+            scheme: self.scheme,
+            authority: self.authority.to_str().unwrap_or(""),
+            path: self.path.as_str(),
+            headers: &self.headers,
+        }
+    }
+}
+
+/// Checks and prepares. What the record tells is taken before anything is changed.
+pub(crate) fn prepare(exchange: &Rc<Exchange>, request: Request<Incoming>) -> Result<Prepared, Rejected> {
+    let conn = &exchange.conn;
+    let (mut parts, body) = request.into_parts();
+    let http2 = parts.version == Version::HTTP_2;
+    if exchange.recorded() {
+        let mut told = exchange.told.borrow_mut();
+        told.method = Some(parts.method.clone());
+        told.path = parts.uri.path_and_query().cloned();
+    }
+    let authority = authority(conn, &mut parts)?;
+    if exchange.recorded() {
+        exchange.told.borrow_mut().authority = Some(authority.clone());
+    }
+    if parts.method == Method::CONNECT {
+        return Err(Rejected::UpgradeRefused);
+    }
+    // HTTP/1's were counted on the wire.
+    if http2 && parts.headers.len() > conn.hcm.wire.headers {
+        return Err(Rejected::HeadersTooLarge);
+    }
+    let path = path(conn, &parts)?;
+    let headers = &mut parts.headers;
+    let upgrade = if http2 {
+        http2_headers(headers)?;
+        None
+    } else {
+        upgrade_of(conn, headers)?
+    };
+    strip_hop_by_hop(headers);
+    headers.remove(header::EXPECT);
+    let grpc = headers
+        .get(header::CONTENT_TYPE)
+        .is_some_and(|kind| is_grpc(kind.as_bytes()));
+    let scheme = forwarding_headers(conn, headers);
+    if exchange.recorded() {
+        exchange.told.borrow_mut().request_id = headers.get(REQUEST_ID).cloned();
+    }
+    let Parts { method, headers, .. } = parts;
+    Ok(Prepared { method, http2, scheme, authority, path, headers, body, grpc, upgrade })
+}
+
+/// `application/grpc` and what continues it with `+` or `;`, not `application/grpc-web`.
+fn is_grpc(kind: &[u8]) -> bool {
+    kind.strip_prefix(b"application/grpc").is_some_and(|rest| matches!(rest.first(), None | Some(b'+' | b';')))
+}
+
+/// The authority, taken out of where the version keeps it. In an absolute-form target it wins over Host (RFC 9112, 3.2.2).
+fn authority(conn: &ConnState, parts: &mut Parts) -> Result<HeaderValue, Rejected> {
+    let host = parts.headers.remove(header::HOST);
+    let authority = match parts.uri.authority() {
+        Some(authority) => HeaderValue::from_str(authority.as_str()).map_err(|_| Rejected::Malformed("bad_authority"))?,
+        // HTTP/1.0 may do without.
+        None => host.unwrap_or_else(|| HeaderValue::from_static("")),
+    };
+    let bytes = authority.as_bytes();
+    // An empty Host is allowed by the grammar, but there is nothing it could be routed by.
+    if bytes.is_empty() && parts.version != Version::HTTP_10 {
+        return Err(Rejected::Malformed("missing_host_header"));
+    }
+    let good = |b: &u8| b.is_ascii_alphanumeric() || b"-._~:[]%!$&'()*+,;=".contains(b);
+    if !bytes.iter().all(good) {
+        return Err(Rejected::Malformed("bad_authority"));
+    }
+    if conn.hcm.config.strip_any_host_port
+        && let Ok(text) = authority.to_str()
+    {
+        let stripped = amime_model::route::table::without_port(text);
+        if stripped.len() < text.len() {
+            return HeaderValue::from_str(stripped).map_err(|_| Rejected::Malformed("bad_authority"));
+        }
+    }
+    Ok(authority)
+}
+
+fn path(conn: &ConnState, parts: &Parts) -> Result<PathAndQuery, Rejected> {
+    let path = match parts.uri.path_and_query() {
+        Some(path) => path.clone(),
+        None => PathAndQuery::from_static("/"),
+    };
+    if !path.as_str().starts_with('/') && !(path.as_str() == "*" && parts.method == Method::OPTIONS) {
+        return Err(Rejected::Malformed("bad_path"));
+    }
+    match PathRules::of(&conn.hcm.config).apply(path.as_str()) {
+        Normalized::Path(std::borrow::Cow::Borrowed(_)) => Ok(path),
+        Normalized::Path(std::borrow::Cow::Owned(new)) => {
+            PathAndQuery::try_from(new).map_err(|_| Rejected::Malformed("path_normalization_failed"))
+        }
+        Normalized::Redirect(to) => Err(Rejected::Redirect(to)),
+        Normalized::Refused => Err(Rejected::Malformed("path_normalization_failed")),
+    }
+}
+
+/// HTTP/2 has no connection headers, and may spread cookies over several (RFC 9113, 8.2.2 and 8.2.3).
+fn http2_headers(headers: &mut HeaderMap) -> Result<(), Rejected> {
+    if headers.contains_key(header::CONNECTION) || headers.contains_key(header::TRANSFER_ENCODING) {
+        return Err(Rejected::Malformed("http2.connection_header"));
+    }
+    let mut cookies = headers.get_all(header::COOKIE).iter();
+    if let (Some(first), Some(second)) = (cookies.next(), cookies.next()) {
+        let mut joined = first.as_bytes().to_vec();
+        for cookie in std::iter::once(second).chain(cookies) {
+            joined.extend_from_slice(b"; ");
+            joined.extend_from_slice(cookie.as_bytes());
+        }
+        if let Ok(joined) = HeaderValue::from_bytes(&joined) {
+            headers.insert(header::COOKIE, joined);
+        }
+    }
+    Ok(())
+}
+
+/// The protocol of an upgrade that is let through. `h2c` is not an upgrade to a proxy: the request is served as it is.
+fn upgrade_of(conn: &ConnState, headers: &HeaderMap) -> Result<Option<HeaderValue>, Rejected> {
+    let Some(protocol) = headers.get(header::UPGRADE) else { return Ok(None) };
+    if !has_token(headers, header::CONNECTION, "upgrade") {
+        return Ok(None);
+    }
+    let name = protocol.to_str().unwrap_or("");
+    if name.eq_ignore_ascii_case("h2c") {
+        return Ok(None);
+    }
+    if conn.hcm.upgrades_to(name) { Ok(Some(protocol.clone())) } else { Err(Rejected::UpgradeRefused) }
+}
+
+fn has_token(headers: &HeaderMap, name: HeaderName, token: &str) -> bool {
+    headers
+        .get_all(name)
+        .iter()
+        .filter_map(|value| value.to_str().ok())
+        .flat_map(|value| value.split(','))
+        .any(|word| word.trim().eq_ignore_ascii_case(token))
+}
+
+/// Takes out what belongs to one connection (RFC 9110, 7.6.1), headers that `Connection` names included.
+pub(crate) fn strip_hop_by_hop(headers: &mut HeaderMap) {
+    if headers.contains_key(header::CONNECTION) {
+        let named: Vec<HeaderName> = headers
+            .get_all(header::CONNECTION)
+            .iter()
+            .filter_map(|value| value.to_str().ok())
+            .flat_map(|value| value.split(','))
+            .filter_map(|word| HeaderName::from_bytes(word.trim().as_bytes()).ok())
+            // What a proxy needs to be told stays, whatever the client says about it.
+            .filter(|name| ![FORWARDED_FOR, FORWARDED_PROTO, header::TE, header::CONTENT_LENGTH].contains(name))
+            .collect();
+        headers.remove(header::CONNECTION);
+        for name in named {
+            headers.remove(name);
+        }
+    }
+    for name in [header::TRANSFER_ENCODING, header::UPGRADE] {
+        headers.remove(name);
+    }
+    for name in ["keep-alive", "proxy-connection", "http2-settings"] {
+        headers.remove(name);
+    }
+    if let Some(te) = headers.get(header::TE)
+        && !te.as_bytes().eq_ignore_ascii_case(b"trailers")
+    {
+        if has_token(headers, header::TE, "trailers") {
+            headers.insert(header::TE, HeaderValue::from_static("trailers"));
+        } else {
+            headers.remove(header::TE);
+        }
+    }
+}
+
+/// Sets the headers that tell where a request came from; gives back its scheme.
+fn forwarding_headers(conn: &ConnState, headers: &mut HeaderMap) -> &'static str {
+    let hcm = &conn.hcm.config;
+    let mut external = false;
+    if hcm.use_remote_address {
+        let remote = conn.remote.ip();
+        let trusted = trusted_address(headers, hcm.xff_num_trusted_hops).unwrap_or(remote);
+        append_forwarded_for(headers, remote);
+        if hcm.xff_num_trusted_hops == 0 {
+            headers.insert(FORWARDED_PROTO, HeaderValue::from_static("http"));
+        }
+        external = !is_private(trusted);
+        if external {
+            // Such headers would steer the proxy; only the inside may send them.
+            let own: Vec<HeaderName> =
+                headers.keys().filter(|name| name.as_str().starts_with("x-envoy-")).cloned().collect();
+            for name in own {
+                headers.remove(name);
+            }
+            if let Ok(value) = HeaderValue::from_str(&trusted.to_string()) {
+                headers.insert(EXTERNAL_ADDRESS, value);
+            }
+        } else {
+            headers.insert(INTERNAL, HeaderValue::from_static("true"));
+        }
+    }
+    let scheme = match headers.get(FORWARDED_PROTO).map(HeaderValue::as_bytes) {
+        Some(b"https") => "https",
+        Some(b"http") => "http",
+        _ => {
+            headers.insert(FORWARDED_PROTO, HeaderValue::from_static("http"));
+            "http"
+        }
+    };
+    if hcm.generate_request_id {
+        let replace = external && !hcm.preserve_external_request_id;
+        if replace || !headers.contains_key(REQUEST_ID) {
+            headers.insert(REQUEST_ID, request_id(conn));
+        }
+    }
+    scheme
+}
+
+/// The address that so many trusted proxies in front have seen.
+fn trusted_address(headers: &HeaderMap, hops: u32) -> Option<IpAddr> {
+    let before = hops.checked_sub(1)? as usize;
+    let value = headers.get_all(FORWARDED_FOR).iter().next_back()?.to_str().ok()?;
+    value.rsplit(',').nth(before)?.trim().parse().ok()
+}
+
+fn append_forwarded_for(headers: &mut HeaderMap, remote: IpAddr) {
+    let remote = remote.to_string();
+    let mut text = Vec::with_capacity(64);
+    for value in headers.get_all(FORWARDED_FOR) {
+        text.extend_from_slice(value.as_bytes());
+        text.push(b',');
+    }
+    text.extend_from_slice(remote.as_bytes());
+    if let Ok(value) = HeaderValue::from_maybe_shared(bytes::Bytes::from(text)) {
+        headers.insert(FORWARDED_FOR, value);
+    }
+}
+
+/// Addresses that Envoy takes for the inside.
+fn is_private(address: IpAddr) -> bool {
+    match address.to_canonical() {
+        IpAddr::V4(v4) => v4.is_private() || v4.is_loopback(),
+        IpAddr::V6(v6) => v6.is_loopback() || v6.is_unique_local(),
+    }
+}
+
+/// A UUID, version 4.
+fn request_id(conn: &ConnState) -> HeaderValue {
+    const HEX: &[u8; 16] = b"0123456789abcdef";
+    let rng = &conn.proxy.rng;
+    let mut random = [0u8; 16];
+    random[..8].copy_from_slice(&rng.next_u64().to_le_bytes());
+    random[8..].copy_from_slice(&rng.next_u64().to_le_bytes());
+    random[6] = random[6] & 0x0f | 0x40;
+    random[8] = random[8] & 0x3f | 0x80;
+    let mut text = [0u8; 36];
+    let mut at = 0;
+    for (i, byte) in random.iter().enumerate() {
+        if matches!(i, 4 | 6 | 8 | 10) {
+            text[at] = b'-';
+            at += 1;
+        }
+        text[at] = HEX[usize::from(byte >> 4)];
+        text[at + 1] = HEX[usize::from(byte & 15)];
+        at += 2;
+    }
+    HeaderValue::from_bytes(&text).unwrap_or_else(|_| HeaderValue::from_static("-"))
+}
+
+#[cfg(test)]
+#[path = "prepare_tests.rs"]
+mod tests;

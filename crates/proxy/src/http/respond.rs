@@ -1,0 +1,270 @@
+//! Every answer that the proxy makes itself: status, text, response flag. The statuses and texts are Envoy's,
+//! for users' scripts and dashboards look at them.
+
+use super::body::{OwnBody, ResponseBody};
+use super::connection::{ConnState, NO_BODY};
+use super::exchange::Exchange;
+use super::prepare::Rejected;
+use super::wire::Refusal;
+use crate::connect::pool::Reset;
+use crate::flags::Flags;
+use crate::runtime::Hcm;
+use amime_model::config::ServerHeader;
+use bytes::Bytes;
+use http::header::{self, HeaderMap, HeaderName, HeaderValue};
+use http::{Response, StatusCode};
+use std::rc::Rc;
+
+pub(crate) const FLAG_HEADER: HeaderName = HeaderName::from_static("x-amime-flag");
+
+/// An answer of the proxy's own, before it is written.
+#[derive(Debug, Clone)]
+pub(crate) struct Own {
+    pub(crate) status: u16,
+    pub(crate) flags: Flags,
+    pub(crate) details: &'static str,
+    pub(crate) body: Bytes,
+}
+
+impl Own {
+    pub(crate) fn new(status: u16, flags: Flags, details: &'static str, body: &'static str) -> Self {
+        Self { status, flags, details, body: Bytes::from_static(body.as_bytes()) }
+    }
+
+    pub(crate) fn no_cluster(status: u16) -> Self {
+        Self::new(status, Flags::NC, "cluster_not_found", "")
+    }
+
+    pub(crate) fn no_host() -> Self {
+        Self::new(503, Flags::UH, "no_healthy_upstream", "no healthy upstream")
+    }
+
+    pub(crate) fn timed_out() -> Self {
+        Self::new(504, Flags::UT, "response_timeout", "upstream request timeout")
+    }
+
+    pub(crate) fn try_timed_out() -> Self {
+        Self::new(504, Flags::UT, "upstream_per_try_timeout", "upstream request timeout")
+    }
+
+    /// Nothing moved: 408 where the client still owes bytes, else 504.
+    pub(crate) fn idle(request_done: bool) -> Self {
+        Self::new(if request_done { 504 } else { 408 }, Flags::SI, "stream_idle_timeout", "stream timeout")
+    }
+
+    /// A try that got no answer.
+    pub(crate) fn reset(reset: Reset) -> Self {
+        macro_rules! text {
+            ($reason:literal) => {
+                concat!("upstream connect error or disconnect/reset before headers. reset reason: ", $reason)
+            };
+        }
+        match reset {
+            Reset::ConnectFailed => Self::new(
+                503,
+                Flags::UF,
+                "upstream_reset_before_response_started{remote_connection_failure}",
+                text!("remote connection failure"),
+            ),
+            Reset::ConnectTimeout => Self::new(
+                503,
+                Flags::UF,
+                "upstream_reset_before_response_started{connection_timeout}",
+                text!("connection timeout"),
+            ),
+            Reset::Overflow => {
+                Self::new(503, Flags::UO, "upstream_reset_before_response_started{overflow}", text!("overflow"))
+            }
+            Reset::Terminated => Self::new(
+                503,
+                Flags::UC,
+                "upstream_reset_before_response_started{connection_termination}",
+                text!("connection termination"),
+            ),
+            Reset::Remote => {
+                Self::new(503, Flags::UR, "upstream_reset_before_response_started{remote_reset}", text!("remote reset"))
+            }
+            Reset::Refused => Self::new(
+                503,
+                Flags::UR,
+                "upstream_reset_before_response_started{remote_refused_stream_reset}",
+                text!("remote refused stream reset"),
+            ),
+            Reset::Protocol => Self::new(
+                502,
+                Flags::UPE,
+                "upstream_reset_before_response_started{protocol_error}",
+                text!("protocol error"),
+            ),
+            // The client's own doing: it broke off, or sent what is no body.
+            Reset::Local => Self::new(400, Flags::DPE, "http1.codec_error", "Bad Request"),
+        }
+    }
+
+    /// Writes it. To gRPC it is said in gRPC's way: status 200 and a `grpc-status`.
+    pub(crate) fn into_response(self, exchange: &Rc<Exchange>, grpc: bool) -> Response<ResponseBody> {
+        exchange.flag(self.flags);
+        exchange.details.set(self.details);
+        if grpc {
+            let message = HeaderValue::from_str(&percent_encode(&self.body)).ok();
+            return grpc_answer(exchange, grpc_status_of(self.status), message);
+        }
+        let has_text = !self.body.is_empty();
+        let mut response = plain(exchange, self.status, self.body);
+        if has_text {
+            response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("text/plain"));
+        }
+        tell_flags(exchange, response.headers_mut());
+        response
+    }
+}
+
+/// An answer without flag and text of its own (a redirect, a direct response).
+pub(crate) fn plain(exchange: &Rc<Exchange>, status: u16, body: Bytes) -> Response<ResponseBody> {
+    let data = (!body.is_empty()).then_some(body);
+    let mut response = Response::new(ResponseBody::Own(OwnBody { data, exchange: Rc::clone(exchange) }));
+    *response.status_mut() = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    response
+}
+
+/// A gRPC answer of headers alone.
+pub(crate) fn grpc_answer(
+    exchange: &Rc<Exchange>,
+    status: u32,
+    message: Option<HeaderValue>,
+) -> Response<ResponseBody> {
+    exchange.grpc_status.set(Some(status));
+    let mut response = plain(exchange, 200, NO_BODY);
+    let headers = response.headers_mut();
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/grpc"));
+    headers.insert("grpc-status", HeaderValue::from(status));
+    if let Some(message) = message.filter(|m| !m.is_empty()) {
+        headers.insert("grpc-message", message);
+    }
+    tell_flags(exchange, headers);
+    response
+}
+
+/// Tells the sidecar's own workload why; nobody else.
+pub(crate) fn tell_flags(exchange: &Exchange, headers: &mut HeaderMap) {
+    let conn = &exchange.conn;
+    let flags = exchange.flags.get();
+    if conn.proxy.shared.settings.flag_header
+        && conn.listener.is_outbound()
+        && !flags.is_empty()
+        && let Ok(value) = HeaderValue::from_str(&flags.to_string())
+    {
+        headers.insert(FLAG_HEADER, value);
+    }
+}
+
+/// gRPC's status for an HTTP one (gRPC's own table).
+fn grpc_status_of(status: u16) -> u32 {
+    match status {
+        400 => 13,
+        401 => 16,
+        403 => 7,
+        404 => 12,
+        429 | 502..=504 => 14,
+        _ => 2,
+    }
+}
+
+/// HTTP's status for a gRPC one, as outlier detection counts it.
+pub(crate) fn http_status_of(grpc: u32) -> u16 {
+    match grpc {
+        0 => 200,
+        1 => 499,
+        3 | 9 | 11 => 400,
+        4 => 504,
+        5 => 404,
+        6 | 10 => 409,
+        7 => 403,
+        8 => 429,
+        12 => 501,
+        14 => 503,
+        16 => 401,
+        _ => 500,
+    }
+}
+
+fn percent_encode(text: &[u8]) -> String {
+    text.iter()
+        .map(|b| if matches!(b, b' '..=b'~') && *b != b'%' { char::from(*b).to_string() } else { format!("%{b:02X}") })
+        .collect()
+}
+
+/// The answer to a request that was not prepared.
+pub(crate) fn rejected(exchange: &Rc<Exchange>, rejected: Rejected) -> Response<ResponseBody> {
+    let conn = &exchange.conn;
+    let own = match rejected {
+        Rejected::Redirect(to) => {
+            exchange.details.set("path_normalization_redirect");
+            let mut response = plain(exchange, 307, NO_BODY);
+            if let Ok(location) = HeaderValue::from_str(&to) {
+                response.headers_mut().insert(header::LOCATION, location);
+            }
+            return response;
+        }
+        Rejected::Malformed(details) => Own::new(400, Flags::DPE, details, ""),
+        Rejected::HeadersTooLarge => Own::new(431, Flags::DPE, "http2.too_many_headers", ""),
+        Rejected::UpgradeRefused => Own::new(403, Flags::NONE, "upgrade_failed", ""),
+    };
+    conn.close.set(true);
+    own.into_response(exchange, false)
+}
+
+/// What every answer gets, the proxy's own and others': `server`, and `Connection: close` where this is the last one.
+pub(crate) fn finish(exchange: &Exchange, response: &mut Response<ResponseBody>, own: bool) {
+    let conn = &exchange.conn;
+    exchange.status.set(response.status().as_u16());
+    let headers = response.headers_mut();
+    if let Some(server) = &conn.hcm.server {
+        match conn.hcm.config.server_header {
+            ServerHeader::Overwrite => {
+                headers.insert(header::SERVER, server.clone());
+            }
+            ServerHeader::AppendIfAbsent => {
+                headers.entry(header::SERVER).or_insert_with(|| server.clone());
+            }
+            ServerHeader::PassThrough if own => {
+                headers.insert(header::SERVER, server.clone());
+            }
+            ServerHeader::PassThrough => {}
+        }
+    }
+    if let Some(most) = conn.hcm.config.max_requests_per_connection.filter(|most| *most > 0)
+        && conn.requests.get() >= most
+    {
+        conn.drain(conn.proxy.shared.settings.drain);
+    }
+    let last = conn.is_draining() || conn.close.get();
+    if last && exchange.protocol != crate::telemetry::Protocol::Http2 && response.status() != 101 {
+        response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+    }
+}
+
+/// The bytes that answer a request which the codec never saw.
+pub(crate) fn refusal(refusal: Refusal, hcm: &Hcm) -> Vec<u8> {
+    let status = StatusCode::from_u16(refusal.status()).unwrap_or(StatusCode::BAD_REQUEST);
+    let reason = status.canonical_reason().unwrap_or("Bad Request");
+    let mut text = format!("HTTP/1.1 {} {reason}\r\n", status.as_u16());
+    if let Some(server) = hcm.server.as_ref().and_then(|value| value.to_str().ok()) {
+        text.push_str(&format!("server: {server}\r\n"));
+    }
+    text.push_str(&format!(
+        "content-type: text/plain\r\ncontent-length: {}\r\nconnection: close\r\n\r\n{reason}",
+        reason.len()
+    ));
+    text.into_bytes()
+}
+
+/// A record of a request that was never read whole.
+pub(crate) fn record_refused(conn: &Rc<ConnState>, status: u16, details: &'static str) {
+    conn.exchange_begun();
+    let exchange = Exchange::begin(conn, crate::telemetry::Protocol::Http11);
+    exchange.status.set(status);
+    exchange.flag(Flags::DPE);
+    exchange.details.set(details);
+    exchange.end_response();
+}

@@ -1,0 +1,171 @@
+//! The accept loop of one socket, and a connection's way to the filter chain that serves it.
+
+use super::filters::{self, Inspected};
+use super::stream::ClientStream;
+use crate::flags::Flags;
+use crate::http::connection::{self, Accepted};
+use crate::proxy_worker::ProxyWorker;
+use crate::runtime::{ChainAction, ListenerRuntime};
+use crate::tcp;
+use crate::telemetry::{Protocol, RequestRecord};
+use amime_model::route::listener::ConnectionView;
+use std::net::SocketAddr;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, SystemTime};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::oneshot;
+
+/// How long to wait where accepting fails (no files left).
+const PAUSE: Duration = Duration::from_millis(50);
+
+/// Accepts until it is told to stop (with the listener that had the address last, or nothing where the proxy ends);
+/// then takes what the kernel has queued, for closing the socket would reset those connections.
+pub(crate) async fn run(
+    proxy: Rc<ProxyWorker>,
+    address: SocketAddr,
+    socket: TcpListener,
+    mut stop: oneshot::Receiver<Arc<ListenerRuntime>>,
+) {
+    let leaving = loop {
+        tokio::select! {
+            biased;
+            leaving = &mut stop => break leaving.ok(),
+            accepted = socket.accept() => match accepted {
+                Ok((stream, remote)) => admit(&proxy, address, None, stream, remote),
+                Err(error) => {
+                    tracing::warn!(%address, %error, "cannot accept a connection");
+                    tokio::time::sleep(PAUSE).await;
+                }
+            },
+        }
+    };
+    while let Some(Ok((stream, remote))) = futures_util::FutureExt::now_or_never(socket.accept()) {
+        admit(&proxy, address, leaving.as_ref(), stream, remote);
+    }
+}
+
+/// Gives a connection to the listener that has the socket's address now, or to the one that is leaving it.
+fn admit(
+    proxy: &Rc<ProxyWorker>,
+    address: SocketAddr,
+    leaving: Option<&Arc<ListenerRuntime>>,
+    stream: TcpStream,
+    remote: SocketAddr,
+) {
+    let shared = &proxy.shared;
+    if shared.connections.fetch_add(1, Ordering::Relaxed) >= shared.settings.max_connections {
+        shared.connections.fetch_sub(1, Ordering::Relaxed);
+        tracing::warn!(%address, "a connection is closed: there are too many");
+        return;
+    }
+    let counted = Counted(Rc::clone(proxy));
+    let Some(listener) = leaving.or(proxy.config().listener_at(address)).map(Arc::clone) else { return };
+    tokio::task::spawn_local(async move {
+        let proxy = Rc::clone(&counted.0);
+        serve(proxy, listener, stream, remote).await;
+        drop(counted);
+    });
+}
+
+/// One of the proxy's client connections.
+struct Counted(Rc<ProxyWorker>);
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        self.0.shared.connections.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+async fn serve(proxy: Rc<ProxyWorker>, listener: Arc<ListenerRuntime>, stream: TcpStream, remote: SocketAddr) {
+    // Both are hints for the kernel; a connection that has gone already fails them.
+    let _ = stream.set_nodelay(true);
+    let Ok(local) = stream.local_addr() else { return };
+    let mut inspected = Inspected::new(ClientStream::new(stream, bytes::Bytes::new()), remote, local);
+    if !filters::inspect(&listener, &mut inspected).await {
+        return;
+    }
+    let mut listener = listener;
+    if listener.config.use_original_dst
+        && let Some(original) = inspected.original
+        && let Some(other) = proxy.config().by_original_destination(original)
+        && !Arc::ptr_eq(other, &listener)
+    {
+        listener = Arc::clone(other);
+        if !filters::inspect(&listener, &mut inspected).await {
+            return;
+        }
+    }
+    let Inspected { stream, remote, local, original, server_name, tls, protocols } = inspected;
+    let destination = original.unwrap_or(local);
+    let protocols: Vec<&str> = protocols.iter().map(String::as_str).collect();
+    let view = ConnectionView {
+        destination,
+        source: remote,
+        server_name: server_name.as_deref(),
+        tls,
+        application_protocols: &protocols,
+    };
+    let Some(chain) = listener.chain(&view).cloned() else {
+        tracing::debug!(listener = %listener.name, %remote, %destination, "no filter chain takes a connection");
+        refused(&proxy, &listener, remote, destination, "filter_chain_not_found");
+        stream.reset();
+        return;
+    };
+    let http2 = if tls { None } else { protocols.first().map(|protocol| *protocol == "h2c") };
+    let accepted = Accepted { stream, remote, local: destination, original, http2 };
+    match &chain.action {
+        ChainAction::Http(hcm) => {
+            let hcm = Arc::clone(hcm);
+            connection::serve(proxy, listener, chain, hcm, accepted).await;
+        }
+        ChainAction::Tcp(tcp) => {
+            let tcp = Arc::clone(tcp);
+            tcp::serve(proxy, listener, tcp, accepted).await;
+        }
+        ChainAction::Refuse(reason) => {
+            tracing::debug!(listener = %listener.name, %remote, %reason, "a connection is refused");
+            refused(&proxy, &listener, remote, destination, "filter_chain_refuses");
+            accepted.stream.reset();
+        }
+    }
+}
+
+/// A record of a connection that nobody serves.
+fn refused(
+    proxy: &Rc<ProxyWorker>,
+    listener: &Arc<ListenerRuntime>,
+    remote: SocketAddr,
+    local: SocketAddr,
+    details: &'static str,
+) {
+    if !proxy.recorder.wanted() {
+        return;
+    }
+    proxy.recorder.push(RequestRecord {
+        proxy: proxy.shared.identity.clone(),
+        started: SystemTime::now(),
+        duration: Duration::ZERO,
+        direction: listener.config.direction,
+        listener: listener.name.clone(),
+        protocol: Protocol::Tcp,
+        method: None,
+        authority: None,
+        path: None,
+        rule: None,
+        tcp_origin: None,
+        cluster: None,
+        upstream: None,
+        downstream_remote: remote,
+        downstream_local: local,
+        status: 0,
+        grpc_status: None,
+        flags: Flags::NR,
+        details,
+        bytes_received: 0,
+        bytes_sent: 0,
+        attempts: 0,
+        request_id: None,
+    });
+}

@@ -1,0 +1,83 @@
+//! A client's connection, with the bytes that listener filters have read ahead of whoever serves it.
+
+use bytes::{Buf, Bytes};
+use std::io;
+use std::net::{Shutdown, SocketAddr};
+use std::pin::Pin;
+use std::task::{Context, Poll};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::TcpStream;
+
+#[derive(Debug)]
+pub(crate) struct ClientStream {
+    io: TcpStream,
+    /// Read already; given out first.
+    ahead: Bytes,
+}
+
+impl ClientStream {
+    pub(crate) fn new(io: TcpStream, ahead: Bytes) -> Self {
+        Self { io, ahead }
+    }
+
+    /// Puts bytes back in front of what is to be read.
+    pub(crate) fn unread(&mut self, bytes: Bytes) {
+        self.ahead = if self.ahead.is_empty() { bytes } else { [bytes, self.ahead.clone()].concat().into() };
+    }
+
+    /// Where the client wanted to go before the kernel redirected it here (SO_ORIGINAL_DST).
+    pub(crate) fn original_destination(&self) -> Option<SocketAddr> {
+        let socket = socket2::SockRef::from(&self.io);
+        let original = match self.io.local_addr().ok()? {
+            SocketAddr::V4(_) => socket.original_dst_v4(),
+            SocketAddr::V6(_) => socket.original_dst_v6(),
+        };
+        original.ok()?.as_socket()
+    }
+
+    /// Closes at once with a reset, as an answer to what cannot be answered.
+    pub(crate) fn reset(self) {
+        // Without lingering, the kernel sends RST instead of FIN.
+        let _ = socket2::SockRef::from(&self.io).set_linger(Some(std::time::Duration::ZERO));
+        let _ = socket2::SockRef::from(&self.io).shutdown(Shutdown::Read);
+    }
+}
+
+impl AsyncRead for ClientStream {
+    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        if !self.ahead.is_empty() {
+            let n = self.ahead.len().min(buf.remaining());
+            buf.put_slice(&self.ahead[..n]);
+            self.ahead.advance(n);
+            return Poll::Ready(Ok(()));
+        }
+        Pin::new(&mut self.io).poll_read(cx, buf)
+    }
+}
+
+impl AsyncWrite for ClientStream {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.io).poll_write(cx, buf)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.io).poll_write_vectored(cx, bufs)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.io.is_write_vectored()
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        // A TCP socket has nothing to flush.
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.io).poll_shutdown(cx)
+    }
+}

@@ -1,0 +1,343 @@
+//! A proxy: started on some workers, given configurations, drained. What the binary and `ads` hold.
+
+use crate::cluster::ClusterShared;
+use crate::connect::dns;
+use crate::listen::socket;
+use crate::proxy_worker::{ProxyShared, ProxyWorker, Settings};
+use crate::runtime::{ConfigError, RuntimeConfig};
+use crate::telemetry::{ProxyIdentity, RecordSender};
+use crate::workers::{Workers, WorkersGone};
+use amime_model::config::{Cluster, Discovery, ProxyConfig};
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, PoisonError};
+use std::time::{Duration, Instant};
+use tokio::runtime::Handle;
+use tokio::sync::{Mutex, watch};
+use tokio::task::JoinHandle;
+
+/// How a proxy runs.
+#[derive(Debug, Clone)]
+pub struct ProxyOptions {
+    /// Who it is, as its records say.
+    pub identity: ProxyIdentity,
+    pub placement: Placement,
+    /// Where records go; None: none are made.
+    pub records: Option<RecordSender>,
+    /// Put the response flags of the proxy's own answers into `x-amime-flag`, on outbound listeners alone.
+    pub flag_header: bool,
+    /// Client connections at once; more are closed as they come.
+    pub max_connections: u32,
+    /// How long a connection of a removed listener may stay idle before it is closed.
+    pub drain: Duration,
+    /// The runtime of what is no data path: DNS, xDS.
+    pub background: Handle,
+}
+
+/// Which workers a proxy lives on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Placement {
+    /// One of them, in turn: for sidecars.
+    One,
+    /// All of them, each with sockets of its own (SO_REUSEPORT): for gateways.
+    All,
+}
+
+impl ProxyOptions {
+    /// A proxy on one worker without records, and the defaults of everything else.
+    pub fn new(identity: ProxyIdentity, background: Handle) -> Self {
+        Self {
+            identity,
+            placement: Placement::One,
+            records: None,
+            flag_header: false,
+            max_connections: 100_000,
+            drain: Duration::from_secs(45),
+            background,
+        }
+    }
+}
+
+/// Why a configuration was not applied. The last good one goes on.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum ApplyError {
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    #[error(transparent)]
+    Workers(#[from] WorkersGone),
+}
+
+/// A running proxy. It ends when the last clone is dropped and its workers have closed its sockets.
+#[derive(Clone)]
+pub struct Proxy(Arc<Inner>);
+
+struct Inner {
+    id: u64,
+    workers: Workers,
+    on: Vec<usize>,
+    shared: Arc<ProxyShared>,
+    background: Handle,
+    ready: watch::Sender<bool>,
+    state: Mutex<State>,
+}
+
+#[derive(Default)]
+struct State {
+    config: Option<Arc<RuntimeConfig>>,
+    /// Configured addresses that have sockets, and where those are bound (which differs for port 0).
+    sockets: BTreeMap<SocketAddr, SocketAddr>,
+    /// One task for each DNS cluster.
+    resolving: BTreeMap<Arc<str>, (Arc<Cluster>, JoinHandle<()>)>,
+}
+
+impl Proxy {
+    /// Places a proxy on its workers. It has no socket until a configuration is applied.
+    pub fn start(options: ProxyOptions, workers: &Workers) -> Self {
+        static NEXT: AtomicU64 = AtomicU64::new(0);
+        let settings = Settings {
+            flag_header: options.flag_header,
+            max_connections: options.max_connections,
+            drain: options.drain,
+        };
+        let on = match options.placement {
+            Placement::One => vec![workers.next()],
+            Placement::All => (0..workers.count()).collect(),
+        };
+        Self(Arc::new(Inner {
+            id: NEXT.fetch_add(1, Ordering::Relaxed),
+            workers: workers.clone(),
+            on,
+            shared: ProxyShared::new(Arc::new(options.identity), settings, options.records),
+            background: options.background,
+            ready: watch::Sender::new(false),
+            state: Mutex::default(),
+        }))
+    }
+
+    /// True from the moment that a first configuration was accepted and all its ports are open.
+    pub fn ready(&self) -> watch::Receiver<bool> {
+        self.0.ready.subscribe()
+    }
+
+    /// Where the socket of a configured address is bound, which differs for port 0.
+    pub async fn bound(&self, address: SocketAddr) -> Option<SocketAddr> {
+        self.0.state.lock().await.sockets.get(&address).copied()
+    }
+
+    /// Takes a configuration: builds it whole, opens what it needs, and gives it to every worker. Returns when all
+    /// of them have swapped. Of two at once, one waits.
+    pub async fn apply(&self, config: ProxyConfig) -> Result<(), ApplyError> {
+        let inner = &self.0;
+        let mut state = inner.state.lock().await;
+        let runtime = Arc::new(RuntimeConfig::build(config, state.config.as_deref())?);
+        let wanted: BTreeSet<SocketAddr> = runtime.sockets().map(|(address, _)| address).collect();
+        let opened = inner.open(&runtime, &state.sockets)?;
+        let closed: Vec<SocketAddr> = state.sockets.keys().filter(|a| !wanted.contains(a)).copied().collect();
+        inner.resolve(&runtime, &mut state).await;
+
+        let mut by_worker: Vec<Vec<(SocketAddr, std::net::TcpListener)>> = inner.on.iter().map(|_| Vec::new()).collect();
+        for (address, sockets) in opened {
+            if let Some(bound) = sockets.first().and_then(|socket| socket.local_addr().ok()) {
+                state.sockets.insert(address, bound);
+            }
+            for (worker, socket) in by_worker.iter_mut().zip(sockets) {
+                worker.push((address, socket));
+            }
+        }
+        let swaps = inner.on.iter().zip(by_worker).map(|(worker, opened)| {
+            let (id, shared) = (inner.id, Arc::clone(&inner.shared));
+            let (config, closed) = (Arc::clone(&runtime), closed.clone());
+            inner.workers.call(*worker, move |here| {
+                let proxy = here
+                    .proxies
+                    .borrow_mut()
+                    .entry(id)
+                    .or_insert_with(|| ProxyWorker::new(shared, Arc::clone(&config)))
+                    .clone();
+                proxy.swap(config, opened, &closed)
+            })
+        });
+        for swapped in futures_util::future::join_all(swaps).await {
+            swapped?.map_err(|error| ConfigError { resource: "Listener".into(), reason: error.to_string() })?;
+        }
+        state.sockets.retain(|address, _| wanted.contains(address));
+        inner.shared.forget_clusters(&runtime);
+        state.config = Some(runtime);
+        inner.ready.send_replace(true);
+        Ok(())
+    }
+
+    /// Stops taking connections and lets those that are there end, for at most so long; then ends the rest. True
+    /// where all ended by themselves.
+    pub async fn drain(&self, at_most: Duration) -> bool {
+        let inner = &self.0;
+        inner.shared.draining.store(true, Ordering::Relaxed);
+        inner.ready.send_replace(false);
+        let id = inner.id;
+        for worker in &inner.on {
+            let stop = move |here: &crate::workers::WorkerState| {
+                if let Some(proxy) = here.proxies.borrow().get(&id) {
+                    proxy.stop();
+                }
+            };
+            if inner.workers.call(*worker, stop).await.is_err() {
+                return false;
+            }
+        }
+        let until = Instant::now() + at_most;
+        let mut pause = Duration::from_millis(1);
+        while inner.shared.connections.load(Ordering::Relaxed) > 0 && Instant::now() < until {
+            tokio::time::sleep(pause.min(until.saturating_duration_since(Instant::now()))).await;
+            pause = (pause * 2).min(Duration::from_millis(50));
+        }
+        let ended = inner.shared.connections.load(Ordering::Relaxed) == 0;
+        inner.end().await;
+        ended
+    }
+
+    /// Client connections that are open now.
+    pub fn connections(&self) -> u32 {
+        self.0.shared.connections.load(Ordering::Relaxed)
+    }
+
+    /// Records that were lost because their reader did not keep up.
+    pub fn records_dropped(&self) -> u64 {
+        self.0.shared.records_dropped.load(Ordering::Relaxed)
+    }
+}
+
+impl Inner {
+    /// Opens the sockets that are not there yet; none of them stays open where one cannot be.
+    #[allow(clippy::type_complexity)] // A list, read once.
+    fn open(
+        &self,
+        config: &RuntimeConfig,
+        have: &BTreeMap<SocketAddr, SocketAddr>,
+    ) -> Result<Vec<(SocketAddr, Vec<std::net::TcpListener>)>, ConfigError> {
+        let mut opened = Vec::new();
+        for (address, listener) in config.sockets() {
+            if have.contains_key(&address) {
+                continue;
+            }
+            let sockets = socket::open(address, self.on.len()).map_err(|error| {
+                let origins: Vec<String> = listener.config.origins.iter().map(ToString::to_string).collect();
+                let of = if origins.is_empty() { String::new() } else { format!(" (of {})", origins.join(", ")) };
+                ConfigError {
+                    resource: format!("Listener {}", listener.name),
+                    reason: format!("cannot listen on {address}{of}: {error}"),
+                }
+            })?;
+            opened.push((address, sockets));
+        }
+        Ok(opened)
+    }
+
+    /// Keeps a task for each DNS cluster. New ones are waited for, a little while.
+    async fn resolve(self: &Arc<Self>, config: &RuntimeConfig, state: &mut State) {
+        let is_dns = |c: &Cluster| matches!(c.discovery, Discovery::StrictDns(_) | Discovery::LogicalDns(_));
+        state.resolving.retain(|name, (cluster, task)| {
+            let stays = config.config.clusters.get(name).is_some_and(|now| now == cluster);
+            if !stays {
+                task.abort();
+            }
+            stays
+        });
+        let mut first = Vec::new();
+        for (name, cluster) in &config.config.clusters {
+            if !is_dns(cluster) || state.resolving.contains_key(name) {
+                continue;
+            }
+            let shared = self.shared.cluster(name);
+            let (known, wait) = tokio::sync::oneshot::channel();
+            first.push(wait);
+            let task = self.background.spawn(keep_resolving(
+                Arc::downgrade(self),
+                Arc::clone(cluster),
+                shared,
+                known,
+            ));
+            state.resolving.insert(Arc::clone(name), (Arc::clone(cluster), task));
+        }
+        let all = futures_util::future::join_all(first);
+        if tokio::time::timeout(DNS_WARM, all).await.is_err() {
+            tracing::warn!("going on without the addresses of some DNS clusters");
+        }
+    }
+
+    /// Takes the proxy off its workers.
+    async fn end(&self) {
+        let id = self.id;
+        for worker in &self.on {
+            // An error: the workers are gone, and the proxy with them.
+            let _ = self
+                .workers
+                .call(*worker, move |here| {
+                    if let Some(proxy) = here.proxies.borrow_mut().remove(&id) {
+                        proxy.stop();
+                        proxy.abort_connections();
+                    }
+                })
+                .await;
+        }
+        let mut state = self.state.lock().await;
+        for (_, (_, task)) in std::mem::take(&mut state.resolving) {
+            task.abort();
+        }
+        state.sockets.clear();
+    }
+}
+
+impl Drop for Inner {
+    fn drop(&mut self) {
+        let id = self.id;
+        for worker in &self.on {
+            // An error: the workers are gone, and the proxy with them.
+            let _ = self.workers.post(*worker, move |here| {
+                if let Some(proxy) = here.proxies.borrow_mut().remove(&id) {
+                    proxy.stop();
+                    proxy.abort_connections();
+                }
+            });
+        }
+        for (_, (_, task)) in std::mem::take(&mut self.state.get_mut().resolving) {
+            task.abort();
+        }
+    }
+}
+
+/// How long a configuration waits for names that are new in it.
+const DNS_WARM: Duration = Duration::from_secs(2);
+
+async fn keep_resolving(
+    proxy: std::sync::Weak<Inner>,
+    cluster: Arc<Cluster>,
+    shared: Arc<ClusterShared>,
+    known: tokio::sync::oneshot::Sender<()>,
+) {
+    let mut known = Some(known);
+    let refresh = cluster.dns.refresh.unwrap_or(dns::REFRESH).max(Duration::from_millis(100));
+    loop {
+        if let Some(found) = dns::resolve(&cluster).await {
+            let found = Arc::new(found);
+            let before = shared.resolved.lock().unwrap_or_else(PoisonError::into_inner).replace(Arc::clone(&found));
+            let Some(proxy) = proxy.upgrade() else { return };
+            if before.is_none_or(|before| before != found) {
+                for worker in &proxy.on {
+                    let (id, name) = (proxy.id, Arc::clone(&shared.name));
+                    // An error: the workers are gone; so is this task, soon.
+                    let _ = proxy.workers.post(*worker, move |here| {
+                        if let Some(proxy) = here.proxies.borrow().get(&id) {
+                            proxy.refresh_clusters(Some(&name));
+                        }
+                    });
+                }
+            }
+        }
+        if let Some(known) = known.take() {
+            // Nobody waits any more where it took too long.
+            let _ = known.send(());
+        }
+        tokio::time::sleep(refresh).await;
+    }
+}

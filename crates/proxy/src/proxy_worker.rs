@@ -1,0 +1,243 @@
+//! A proxy on one worker: its current configuration, its clusters, sockets and connections there.
+
+use crate::cluster::{ClusterLocal, ClusterShared};
+use crate::http::connection::ConnState;
+use crate::listen::accept;
+use crate::rng::Rng;
+use crate::runtime::{ListenerRuntime, RuntimeConfig};
+use crate::telemetry::{ProxyIdentity, RecordSender, Recorder};
+use amime_model::config::{ClusterEndpoints, Discovery};
+use std::cell::{Cell, RefCell};
+use std::collections::HashMap;
+use std::net::SocketAddr;
+use std::rc::{Rc, Weak};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+use tokio::sync::oneshot;
+
+/// What the workers of one proxy share.
+pub(crate) struct ProxyShared {
+    pub(crate) identity: Arc<ProxyIdentity>,
+    pub(crate) settings: Settings,
+    pub(crate) records: Option<RecordSender>,
+    pub(crate) records_dropped: Arc<AtomicU64>,
+    pub(crate) draining: AtomicBool,
+    /// Open client connections, over all workers.
+    pub(crate) connections: AtomicU32,
+    pub(crate) requests: AtomicU64,
+    clusters: Mutex<HashMap<Arc<str>, Arc<ClusterShared>>>,
+}
+
+/// What the user of the proxy chose.
+#[derive(Debug, Clone)]
+pub(crate) struct Settings {
+    /// Put `x-amime-flag` on the proxy's own answers to its workload.
+    pub(crate) flag_header: bool,
+    /// Client connections at once; more are closed as they come.
+    pub(crate) max_connections: u32,
+    /// How long connections of a removed listener may stay idle.
+    pub(crate) drain: Duration,
+}
+
+impl ProxyShared {
+    pub(crate) fn new(
+        identity: Arc<ProxyIdentity>,
+        settings: Settings,
+        records: Option<RecordSender>,
+    ) -> Arc<Self> {
+        Arc::new(Self {
+            identity,
+            settings,
+            records,
+            records_dropped: Arc::default(),
+            draining: AtomicBool::new(false),
+            connections: AtomicU32::new(0),
+            requests: AtomicU64::new(0),
+            clusters: Mutex::default(),
+        })
+    }
+
+    /// What survives updates of a cluster; made when first asked for.
+    pub(crate) fn cluster(&self, name: &Arc<str>) -> Arc<ClusterShared> {
+        let mut clusters = self.clusters.lock().unwrap_or_else(PoisonError::into_inner);
+        Arc::clone(clusters.entry(Arc::clone(name)).or_insert_with(|| ClusterShared::new(Arc::clone(name))))
+    }
+
+    /// Forgets clusters that the configuration no longer has and nobody uses.
+    pub(crate) fn forget_clusters(&self, config: &RuntimeConfig) {
+        let mut clusters = self.clusters.lock().unwrap_or_else(PoisonError::into_inner);
+        clusters.retain(|name, shared| Arc::strong_count(shared) > 1 || config.config.clusters.contains_key(name));
+    }
+
+    pub(crate) fn is_draining(&self) -> bool {
+        self.draining.load(Ordering::Relaxed)
+    }
+}
+
+pub(crate) struct ProxyWorker {
+    pub(crate) shared: Arc<ProxyShared>,
+    pub(crate) rng: Rng,
+    pub(crate) recorder: Rc<Recorder>,
+    /// The worker's own count of the shared value, so that a request touches no contended counter.
+    current: RefCell<Rc<Arc<RuntimeConfig>>>,
+    clusters: RefCell<HashMap<Arc<str>, Rc<ClusterLocal>>>,
+    sockets: RefCell<HashMap<SocketAddr, oneshot::Sender<Arc<ListenerRuntime>>>>,
+    connections: RefCell<HashMap<u64, Weak<ConnState>>>,
+    next_connection: Cell<u64>,
+    requests: Cell<u64>,
+}
+
+impl ProxyWorker {
+    pub(crate) fn new(shared: Arc<ProxyShared>, config: Arc<RuntimeConfig>) -> Rc<Self> {
+        Rc::new(Self {
+            rng: Rng::new(),
+            recorder: Recorder::new(shared.records.clone(), shared.records_dropped.clone()),
+            shared,
+            current: RefCell::new(Rc::new(config)),
+            clusters: RefCell::default(),
+            sockets: RefCell::default(),
+            connections: RefCell::default(),
+            next_connection: Cell::new(0),
+            requests: Cell::new(0),
+        })
+    }
+
+    /// The configuration of now; a request keeps the one that it began with.
+    pub(crate) fn config(&self) -> Rc<Arc<RuntimeConfig>> {
+        Rc::clone(&self.current.borrow())
+    }
+
+    /// A cluster by name; None where the configuration has none (NC).
+    pub(crate) fn cluster(&self, name: &str) -> Option<Rc<ClusterLocal>> {
+        if let Some(cluster) = self.clusters.borrow().get(name) {
+            return Some(Rc::clone(cluster));
+        }
+        let current = self.config();
+        let (name, config) = current.config.clusters.get_key_value(name)?;
+        let shared = self.shared.cluster(name);
+        let endpoints = endpoints(&current, name, &shared);
+        let local = ClusterLocal::new(Arc::clone(config), endpoints, shared, None, &self.rng);
+        self.clusters.borrow_mut().insert(Arc::clone(name), Rc::clone(&local));
+        Some(local)
+    }
+
+    /// Takes a new configuration: from here on new requests and connections go by it.
+    pub(crate) fn swap(
+        self: &Rc<Self>,
+        config: Arc<RuntimeConfig>,
+        opened: Vec<(SocketAddr, std::net::TcpListener)>,
+        closed: &[SocketAddr],
+    ) -> std::io::Result<()> {
+        let mut accepting = Vec::with_capacity(opened.len());
+        for (address, socket) in opened {
+            accepting.push((address, tokio::net::TcpListener::from_std(socket)?));
+        }
+        let before = self.current.replace(Rc::new(Arc::clone(&config)));
+        self.refresh_clusters(None);
+        self.drain_connections(|connection| {
+            config
+                .listeners
+                .iter()
+                .find(|listener| listener.name == connection.listener.name)
+                .is_none_or(|listener| !listener.has_chain(&connection.chain))
+        });
+        for (address, socket) in accepting {
+            let (stop, stopped) = oneshot::channel();
+            tokio::task::spawn_local(accept::run(Rc::clone(self), address, socket, stopped));
+            self.sockets.borrow_mut().insert(address, stop);
+        }
+        for address in closed {
+            let stop = self.sockets.borrow_mut().remove(address);
+            if let (Some(stop), Some(listener)) = (stop, before.listener_at(*address)) {
+                // An error: the accept loop has ended already.
+                let _ = stop.send(Arc::clone(listener));
+            }
+        }
+        Ok(())
+    }
+
+    /// Looks whether clusters in use have changed; one alone where it is named (DNS).
+    pub(crate) fn refresh_clusters(&self, only: Option<&str>) {
+        let current = self.config();
+        self.clusters.borrow_mut().retain(|name, local| {
+            if only.is_some_and(|only| only != &**name) {
+                return true;
+            }
+            let Some(config) = current.config.clusters.get(name) else {
+                local.retire();
+                return false;
+            };
+            let endpoints = endpoints(&current, name, &local.shared);
+            let same_config = Arc::ptr_eq(config, &local.config) || *config == local.config;
+            let same_endpoints = Arc::ptr_eq(&endpoints, &local.endpoints) || endpoints == local.endpoints;
+            if !(same_config && same_endpoints) {
+                let shared = Arc::clone(&local.shared);
+                *local = ClusterLocal::new(Arc::clone(config), endpoints, shared, Some(local), &self.rng);
+            }
+            true
+        });
+    }
+
+    /// Lets the connections that match end: each answers `Connection: close`, or sends GOAWAY.
+    pub(crate) fn drain_connections(&self, which: impl Fn(&ConnState) -> bool) {
+        let connections: Vec<Rc<ConnState>> = self.connections.borrow().values().filter_map(Weak::upgrade).collect();
+        for connection in connections {
+            if which(&connection) {
+                connection.drain(self.shared.settings.drain);
+            }
+        }
+    }
+
+    /// Stops accepting; connections are drained.
+    pub(crate) fn stop(&self) {
+        self.sockets.borrow_mut().clear();
+        self.drain_connections(|_| true);
+        self.recorder.flush();
+    }
+
+    /// Ends what is left, for good.
+    pub(crate) fn abort_connections(&self) {
+        let connections: Vec<Rc<ConnState>> = self.connections.borrow().values().filter_map(Weak::upgrade).collect();
+        for connection in connections {
+            connection.abort();
+        }
+    }
+
+    pub(crate) fn register(self: &Rc<Self>, connection: &Rc<ConnState>) -> Registered {
+        let id = self.next_connection.get();
+        self.next_connection.set(id + 1);
+        self.connections.borrow_mut().insert(id, Rc::downgrade(connection));
+        Registered { worker: Rc::clone(self), id }
+    }
+
+    pub(crate) fn count_request(&self) {
+        self.requests.set(self.requests.get() + 1);
+    }
+}
+
+/// A connection's place in the worker's list.
+pub(crate) struct Registered {
+    worker: Rc<ProxyWorker>,
+    id: u64,
+}
+
+impl Drop for Registered {
+    fn drop(&mut self) {
+        self.worker.connections.borrow_mut().remove(&self.id);
+    }
+}
+
+/// The endpoints of a cluster as they are now; none where they have not come.
+fn endpoints(config: &RuntimeConfig, name: &Arc<str>, shared: &ClusterShared) -> Arc<ClusterEndpoints> {
+    let Some(cluster) = config.config.clusters.get(name) else { return Arc::default() };
+    match &cluster.discovery {
+        Discovery::Eds(resource) => {
+            let resource = if resource.is_empty() { &**name } else { resource };
+            config.config.endpoints.get(resource).cloned().unwrap_or_default()
+        }
+        Discovery::Static(endpoints) => Arc::new(endpoints.clone()),
+        Discovery::StrictDns(_) | Discovery::LogicalDns(_) => shared.resolved().unwrap_or_default(),
+        Discovery::OriginalDst { .. } | Discovery::Opaque(_) => Arc::default(),
+    }
+}

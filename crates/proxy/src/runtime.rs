@@ -1,0 +1,295 @@
+//! A `ProxyConfig` made ready to run: route tables compiled, listeners indexed. Immutable and shared by the
+//! workers of a proxy; an update builds a whole new one and takes over what has not changed.
+
+use amime_model::config::{
+    Direction, FilterChain, HttpConnectionManager, HttpFilter, Listener, ListenerFilter, NetworkFilter, ProxyConfig,
+    RouteSource, TcpProxy,
+};
+use amime_model::route::decide::RouteFilters;
+use amime_model::route::listener::{ConnectionView, filter_chain};
+use amime_model::route::{CompileError, RouteTable};
+use http::HeaderValue;
+use std::collections::HashMap;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::http::wire::WireLimits;
+
+pub(crate) struct RuntimeConfig {
+    pub(crate) config: ProxyConfig,
+    pub(crate) tables: HashMap<Arc<str>, Arc<RouteTable>>,
+    pub(crate) listeners: Vec<Arc<ListenerRuntime>>,
+    /// By every address that a listener has.
+    by_address: HashMap<SocketAddr, usize>,
+    /// Listeners on any address, by port.
+    by_port: HashMap<u16, usize>,
+}
+
+/// Why a configuration is not taken; the one before goes on.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{resource}: {reason}")]
+pub struct ConfigError {
+    /// The kind and name on the wire: `Listener 0.0.0.0_80`.
+    pub resource: String,
+    pub reason: String,
+}
+
+pub(crate) struct ListenerRuntime {
+    pub(crate) name: Arc<str>,
+    pub(crate) config: Arc<Listener>,
+    chains: Vec<Arc<ChainRuntime>>,
+    /// What its listener filters look at.
+    pub(crate) filters: Filters,
+}
+
+/// Which listener filters there are.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Filters {
+    pub(crate) original_dst: bool,
+    pub(crate) proxy_protocol: bool,
+    pub(crate) tls: bool,
+    pub(crate) http: bool,
+    pub(crate) http_disabled_ports: Vec<u16>,
+    /// A filter that is not understood: connections are refused.
+    pub(crate) opaque: bool,
+}
+
+pub(crate) struct ChainRuntime {
+    pub(crate) chain: FilterChain,
+    pub(crate) action: ChainAction,
+}
+
+pub(crate) enum ChainAction {
+    Http(Arc<Hcm>),
+    Tcp(Arc<TcpRuntime>),
+    /// Connections are closed, for this reason.
+    Refuse(String),
+}
+
+pub(crate) struct TcpRuntime {
+    pub(crate) config: TcpProxy,
+    pub(crate) origin: Option<Arc<amime_model::config::Origin>>,
+    pub(crate) total_weight: u32,
+}
+
+/// A connection manager with what every request would compute again.
+pub(crate) struct Hcm {
+    pub(crate) config: HttpConnectionManager,
+    pub(crate) inline: Option<Arc<RouteTable>>,
+    pub(crate) filters: RouteFilters,
+    pub(crate) server: Option<HeaderValue>,
+    pub(crate) wire: WireLimits,
+    /// None: no limit.
+    pub(crate) stream_idle: Option<Duration>,
+    pub(crate) idle: Option<Duration>,
+    pub(crate) headers_timeout: Duration,
+    pub(crate) websocket: bool,
+    pub(crate) connect: bool,
+    /// A filter that is not understood could be security: requests are refused.
+    pub(crate) opaque: bool,
+}
+
+/// Envoy's defaults, but for the time that headers may take, which it does not limit.
+const STREAM_IDLE: Duration = Duration::from_secs(300);
+const IDLE: Duration = Duration::from_secs(3600);
+const HEADERS: Duration = Duration::from_secs(60);
+
+impl RuntimeConfig {
+    /// Compiles all of it, or names the resource that cannot be.
+    pub(crate) fn build(config: ProxyConfig, previous: Option<&Self>) -> Result<Self, ConfigError> {
+        let mut tables = HashMap::with_capacity(config.routes.len());
+        for (name, routes) in &config.routes {
+            let kept = previous.and_then(|p| p.tables.get(name)).filter(|t| t.config() == routes);
+            let table = match kept {
+                Some(table) => Arc::clone(table),
+                None => crate::intern::table(routes).map_err(|e| compile_error("RouteConfiguration", name, &e))?,
+            };
+            tables.insert(Arc::clone(name), table);
+        }
+        let mut listeners: Vec<Arc<ListenerRuntime>> = Vec::with_capacity(config.listeners.len());
+        let (mut by_address, mut by_port) = (HashMap::new(), HashMap::new());
+        for (name, listener) in &config.listeners {
+            let kept = previous
+                .and_then(|p| p.listeners.iter().find(|l| l.name == *name))
+                .filter(|l| Arc::ptr_eq(&l.config, listener) || l.config == *listener);
+            let runtime = match kept {
+                Some(runtime) => Arc::clone(runtime),
+                None => Arc::new(ListenerRuntime::build(Arc::clone(name), Arc::clone(listener))?),
+            };
+            let index = listeners.len();
+            for address in addresses(listener) {
+                if let Some(other) = by_address.insert(address, index)
+                    && other != index
+                    && listeners[other].config.bind_to_port == listener.bind_to_port
+                {
+                    return Err(ConfigError {
+                        resource: format!("Listener {name}"),
+                        reason: format!("{address} is taken by Listener {} already", listeners[other].name),
+                    });
+                }
+                if address.ip().is_unspecified() {
+                    by_port.entry(address.port()).or_insert(index);
+                }
+            }
+            listeners.push(runtime);
+        }
+        Ok(Self { config, tables, listeners, by_address, by_port })
+    }
+
+    /// The listener whose socket has this address.
+    pub(crate) fn listener_at(&self, address: SocketAddr) -> Option<&Arc<ListenerRuntime>> {
+        self.by_address.get(&address).map(|index| &self.listeners[*index])
+    }
+
+    /// `route::listener::by_original_destination`, by an index.
+    pub(crate) fn by_original_destination(&self, destination: SocketAddr) -> Option<&Arc<ListenerRuntime>> {
+        let index = self.by_address.get(&destination).or_else(|| self.by_port.get(&destination.port()))?;
+        Some(&self.listeners[*index])
+    }
+
+    /// Every address that needs a socket, with the listener's name.
+    pub(crate) fn sockets(&self) -> impl Iterator<Item = (SocketAddr, &Arc<ListenerRuntime>)> {
+        self.listeners
+            .iter()
+            .filter(|listener| listener.config.bind_to_port)
+            .flat_map(|listener| addresses(&listener.config).map(move |address| (address, listener)))
+    }
+}
+
+fn addresses(listener: &Listener) -> impl Iterator<Item = SocketAddr> {
+    std::iter::once(listener.address).chain(listener.additional_addresses.iter().copied())
+}
+
+fn compile_error(kind: &str, name: &str, error: &CompileError) -> ConfigError {
+    ConfigError { resource: format!("{kind} {name}"), reason: error.to_string() }
+}
+
+impl ListenerRuntime {
+    fn build(name: Arc<str>, config: Arc<Listener>) -> Result<Self, ConfigError> {
+        let mut filters = Filters::default();
+        for filter in &config.listener_filters {
+            match filter {
+                ListenerFilter::OriginalDst => filters.original_dst = true,
+                ListenerFilter::ProxyProtocol => filters.proxy_protocol = true,
+                ListenerFilter::TlsInspector => filters.tls = true,
+                ListenerFilter::HttpInspector { disabled_ports } => {
+                    filters.http = true;
+                    filters.http_disabled_ports.clone_from(disabled_ports);
+                }
+                ListenerFilter::Opaque(_) => filters.opaque = true,
+            }
+        }
+        let chains = config
+            .filter_chains
+            .iter()
+            .chain(config.default_filter_chain.as_deref())
+            .map(|chain| ChainRuntime::build(&name, chain).map(Arc::new))
+            .collect::<Result<_, _>>()?;
+        Ok(Self { name, config, chains, filters })
+    }
+
+    /// The filter chain that takes a connection.
+    pub(crate) fn chain(&self, connection: &ConnectionView<'_>) -> Option<&Arc<ChainRuntime>> {
+        let chosen = filter_chain(&self.config, connection)?;
+        let all = self.config.filter_chains.iter().chain(self.config.default_filter_chain.as_deref());
+        let index = all.into_iter().position(|chain| std::ptr::eq(chain, chosen))?;
+        self.chains.get(index)
+    }
+
+    /// Whether connections of one of another listener's chains may go on under this one.
+    pub(crate) fn has_chain(&self, chain: &Arc<ChainRuntime>) -> bool {
+        self.chains.iter().any(|own| Arc::ptr_eq(own, chain) || own.chain == chain.chain)
+    }
+
+    /// Answers to the workload's own calls.
+    pub(crate) fn is_outbound(&self) -> bool {
+        self.config.direction == Direction::Outbound
+    }
+}
+
+impl ChainRuntime {
+    fn build(listener: &Arc<str>, chain: &FilterChain) -> Result<Self, ConfigError> {
+        let mut action = ChainAction::Refuse("the filter chain has no filter that ends it".into());
+        if chain.tls.is_some() {
+            action = ChainAction::Refuse("ending TLS is not supported yet".into());
+        } else if let Some(opaque) = &chain.opaque_transport {
+            action = ChainAction::Refuse(format!("transport socket {} is not understood", opaque.name));
+        } else {
+            for filter in &chain.filters {
+                match filter {
+                    NetworkFilter::Http(hcm) => {
+                        action = ChainAction::Http(Arc::new(Hcm::build(listener, hcm)?));
+                        break;
+                    }
+                    NetworkFilter::Tcp(tcp) => {
+                        let sum: u64 = tcp.clusters.iter().map(|c| u64::from(c.weight)).sum();
+                        action = ChainAction::Tcp(Arc::new(TcpRuntime {
+                            origin: tcp.origin.clone().or_else(|| chain.origin.clone()).map(Arc::new),
+                            total_weight: u32::try_from(sum).unwrap_or(u32::MAX).max(1),
+                            config: tcp.clone(),
+                        }));
+                        break;
+                    }
+                    NetworkFilter::SniCluster => {
+                        action = ChainAction::Refuse("clusters by SNI are not supported yet".into());
+                        break;
+                    }
+                    // It could be security: nothing behind it is reached.
+                    NetworkFilter::Opaque(opaque) => {
+                        action = ChainAction::Refuse(format!("network filter {} is not understood", opaque.name));
+                        break;
+                    }
+                }
+            }
+        }
+        if let ChainAction::Refuse(reason) = &action {
+            tracing::warn!(%listener, chain = %chain.name, "connections will be refused: {reason}");
+        }
+        Ok(Self { chain: chain.clone(), action })
+    }
+}
+
+impl Hcm {
+    fn build(listener: &Arc<str>, config: &HttpConnectionManager) -> Result<Self, ConfigError> {
+        let inline = match &config.routes {
+            RouteSource::Inline(routes) => Some(
+                crate::intern::table(routes)
+                    .map_err(|error| compile_error("Listener", listener, &error))?,
+            ),
+            RouteSource::Rds(_) => None,
+        };
+        let server = (!config.server_name.is_empty())
+            .then(|| HeaderValue::from_str(&config.server_name))
+            .transpose()
+            .map_err(|_| ConfigError {
+                resource: format!("Listener {listener}"),
+                reason: format!("`{}` is no server name", config.server_name.escape_debug()),
+            })?;
+        let upgrade = |name: &str| config.upgrades.iter().any(|u| u.eq_ignore_ascii_case(name));
+        let limit = |value: Option<Duration>, default| Some(value.unwrap_or(default)).filter(|d: &Duration| !d.is_zero());
+        Ok(Self {
+            inline,
+            filters: RouteFilters::of(&config.http_filters),
+            server,
+            wire: WireLimits {
+                head: config.max_request_headers_kb.filter(|kb| *kb > 0).unwrap_or(60) as usize * 1024,
+                headers: config.max_headers_count.filter(|n| *n > 0).unwrap_or(100) as usize,
+                http10: config.accept_http_10,
+            },
+            stream_idle: limit(config.stream_idle_timeout, STREAM_IDLE),
+            idle: limit(config.idle_timeout, IDLE),
+            headers_timeout: config.request_headers_timeout.filter(|d| !d.is_zero()).unwrap_or(HEADERS),
+            websocket: upgrade("websocket"),
+            connect: upgrade("connect"),
+            opaque: config.http_filters.iter().any(|f| matches!(f, HttpFilter::Opaque { disabled: false, .. })),
+            config: config.clone(),
+        })
+    }
+
+    /// Whether an upgrade to this protocol is let through.
+    pub(crate) fn upgrades_to(&self, protocol: &str) -> bool {
+        self.websocket && protocol.eq_ignore_ascii_case("websocket")
+            || self.config.upgrades.iter().any(|u| u.eq_ignore_ascii_case(protocol))
+    }
+}

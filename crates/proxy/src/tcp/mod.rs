@@ -1,0 +1,147 @@
+//! The TCP proxy: a connection goes to an endpoint of a cluster, byte for byte.
+
+pub(crate) mod copy;
+
+use crate::balance::limits::{Connections, Gauge};
+use crate::balance::outlier::Outcome;
+use crate::balance::{Host, PickContext};
+use crate::cluster::{ActiveHost, ClusterLocal};
+use crate::connect::dial::{DialError, dial};
+use crate::flags::Flags;
+use crate::http::connection::Accepted;
+use crate::proxy_worker::ProxyWorker;
+use crate::runtime::{ListenerRuntime, TcpRuntime};
+use crate::telemetry::{Protocol, RequestRecord, Upstream};
+use copy::{Copied, copy_both};
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime};
+use tokio::net::TcpStream;
+use xxhash_rust::xxh64::xxh64;
+
+/// Envoy's default.
+const IDLE: Duration = Duration::from_secs(3600);
+
+/// Serves a connection to its end.
+pub(crate) async fn serve(
+    proxy: Rc<ProxyWorker>,
+    listener: Arc<ListenerRuntime>,
+    tcp: Arc<TcpRuntime>,
+    accepted: Accepted,
+) {
+    let started = Instant::now();
+    let mut record = RequestRecord {
+        proxy: proxy.shared.identity.clone(),
+        started: SystemTime::now(),
+        duration: Duration::ZERO,
+        direction: listener.config.direction,
+        listener: listener.name.clone(),
+        protocol: Protocol::Tcp,
+        method: None,
+        authority: None,
+        path: None,
+        rule: None,
+        tcp_origin: tcp.origin.clone(),
+        cluster: None,
+        upstream: None,
+        downstream_remote: accepted.remote,
+        downstream_local: accepted.local,
+        status: 0,
+        grpc_status: None,
+        flags: Flags::NONE,
+        details: "",
+        bytes_received: 0,
+        bytes_sent: 0,
+        attempts: 0,
+        request_id: None,
+    };
+    let copied = Copied::default();
+    record.flags = run(&proxy, &tcp, accepted, &mut record, &copied).await;
+    record.bytes_received = copied.up.get();
+    record.bytes_sent = copied.down.get();
+    record.duration = started.elapsed();
+    proxy.recorder.push(record);
+}
+
+/// The flags that the connection ends with.
+async fn run(
+    proxy: &Rc<ProxyWorker>,
+    tcp: &TcpRuntime,
+    accepted: Accepted,
+    record: &mut RequestRecord,
+    copied: &Copied,
+) -> Flags {
+    let name = choose(tcp, proxy.rng.next_u32());
+    let Some(cluster) = proxy.cluster(name) else {
+        accepted.stream.reset();
+        return Flags::NC;
+    };
+    record.cluster = Some(cluster.shared.name.clone());
+    let connection = match connect(proxy, tcp, &cluster, &accepted, record).await {
+        Ok(connection) => connection,
+        Err(flags) => {
+            accepted.stream.reset();
+            return flags;
+        }
+    };
+    let (upstream, _host, _slot) = connection;
+    let idle = Some(tcp.config.idle_timeout.unwrap_or(IDLE)).filter(|idle| !idle.is_zero());
+    let ended = copy_both(accepted.stream, upstream, idle, copied).await;
+    if ended.upstream_failed {
+        Flags::UC
+    } else if ended.client_failed {
+        Flags::DC
+    } else {
+        Flags::NONE
+    }
+}
+
+/// The weighted cluster that a draw falls on.
+fn choose(tcp: &TcpRuntime, draw: u32) -> &str {
+    let mut left = draw % tcp.total_weight;
+    for cluster in &tcp.config.clusters {
+        match left.checked_sub(cluster.weight) {
+            Some(rest) => left = rest,
+            None => return &cluster.name,
+        }
+    }
+    tcp.config.clusters.first().map_or("", |cluster| &cluster.name)
+}
+
+type Connected = (TcpStream, crate::balance::limits::Unit<ActiveHost>, crate::balance::limits::Unit<Connections>);
+
+async fn connect(
+    proxy: &Rc<ProxyWorker>,
+    tcp: &TcpRuntime,
+    cluster: &Rc<ClusterLocal>,
+    accepted: &Accepted,
+    record: &mut RequestRecord,
+) -> Result<Connected, Flags> {
+    let settings = &cluster.pools.settings;
+    let usage = Connections(cluster.shared.usage.clone());
+    let slot = Gauge::take_below(usage, settings.max_connections).ok_or(Flags::UO)?;
+    let hash = tcp.config.hash_source_ip.then(|| xxh64(accepted.remote.ip().to_string().as_bytes(), 0));
+    let mut tried = Vec::new();
+    loop {
+        let context = PickContext { hash, tried: &tried, reselect: 2, now: Instant::now() };
+        let host: Rc<Host> = cluster.pick(&context, accepted.original, &proxy.rng).ok_or(Flags::UH)?;
+        record.attempts += 1;
+        record.upstream = Some(Upstream { address: host.address, endpoint: host.endpoint.clone() });
+        match dial(host.address, &settings.connect).await {
+            Ok(stream) => {
+                cluster.report(&host, Outcome::Connected, &proxy.rng);
+                return Ok((stream, Gauge::take(ActiveHost(host)), slot));
+            }
+            Err(error) => {
+                tracing::debug!(address = %host.address, ?error, "cannot connect");
+                let status = if matches!(error, DialError::TimedOut) { 504 } else { 503 };
+                cluster.report(&host, Outcome::Local(status), &proxy.rng);
+                if record.attempts >= tcp.config.max_connect_attempts.max(1) {
+                    let used_up = tcp.config.max_connect_attempts > 1;
+                    return Err(if used_up { Flags::UF.with(Flags::URX) } else { Flags::UF });
+                }
+                tried.push(host.address);
+            }
+        }
+    }
+}
