@@ -49,7 +49,7 @@ impl ClusterShared {
         if hosts.len() >= 64 && hosts.len().is_power_of_two() {
             hosts.retain(|_, host| host.strong_count() > 0);
         }
-        let host = Arc::new(HostShared::new(address));
+        let host = Arc::new(HostShared::default());
         hosts.insert(address, Arc::downgrade(&host));
         host
     }
@@ -126,12 +126,7 @@ impl ClusterLocal {
     }
 
     /// A host for a request. `original` is the address that the client dialled.
-    pub(crate) fn pick(
-        &self,
-        context: &PickContext<'_>,
-        original: Option<SocketAddr>,
-        rng: &Rng,
-    ) -> Option<Rc<Host>> {
+    pub(crate) fn pick(&self, context: &PickContext<'_>, original: Option<SocketAddr>, rng: &Rng) -> Option<Rc<Host>> {
         if let Discovery::OriginalDst { .. } = self.config.discovery {
             let address = original?;
             // Addresses come and go; now and then those without connections are forgotten.

@@ -136,7 +136,8 @@ impl Proxy {
         let closed: Vec<SocketAddr> = state.sockets.keys().filter(|a| !wanted.contains(a)).copied().collect();
         inner.resolve(&runtime, &mut state).await;
 
-        let mut by_worker: Vec<Vec<(SocketAddr, std::net::TcpListener)>> = inner.on.iter().map(|_| Vec::new()).collect();
+        let mut by_worker: Vec<Vec<(SocketAddr, std::net::TcpListener)>> =
+            inner.on.iter().map(|_| Vec::new()).collect();
         for (address, sockets) in opened {
             if let Some(bound) = sockets.first().and_then(|socket| socket.local_addr().ok()) {
                 state.sockets.insert(address, bound);
@@ -251,12 +252,7 @@ impl Inner {
             let shared = self.shared.cluster(name);
             let (known, wait) = tokio::sync::oneshot::channel();
             first.push(wait);
-            let task = self.background.spawn(keep_resolving(
-                Arc::downgrade(self),
-                Arc::clone(cluster),
-                shared,
-                known,
-            ));
+            let task = self.background.spawn(keep_resolving(Arc::downgrade(self), Arc::clone(cluster), shared, known));
             state.resolving.insert(Arc::clone(name), (Arc::clone(cluster), task));
         }
         let all = futures_util::future::join_all(first);

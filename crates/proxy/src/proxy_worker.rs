@@ -25,7 +25,6 @@ pub(crate) struct ProxyShared {
     pub(crate) draining: AtomicBool,
     /// Open client connections, over all workers.
     pub(crate) connections: AtomicU32,
-    pub(crate) requests: AtomicU64,
     clusters: Mutex<HashMap<Arc<str>, Arc<ClusterShared>>>,
 }
 
@@ -41,11 +40,7 @@ pub(crate) struct Settings {
 }
 
 impl ProxyShared {
-    pub(crate) fn new(
-        identity: Arc<ProxyIdentity>,
-        settings: Settings,
-        records: Option<RecordSender>,
-    ) -> Arc<Self> {
+    pub(crate) fn new(identity: Arc<ProxyIdentity>, settings: Settings, records: Option<RecordSender>) -> Arc<Self> {
         Arc::new(Self {
             identity,
             settings,
@@ -53,7 +48,6 @@ impl ProxyShared {
             records_dropped: Arc::default(),
             draining: AtomicBool::new(false),
             connections: AtomicU32::new(0),
-            requests: AtomicU64::new(0),
             clusters: Mutex::default(),
         })
     }
@@ -85,7 +79,6 @@ pub(crate) struct ProxyWorker {
     sockets: RefCell<HashMap<SocketAddr, oneshot::Sender<Arc<ListenerRuntime>>>>,
     connections: RefCell<HashMap<u64, Weak<ConnState>>>,
     next_connection: Cell<u64>,
-    requests: Cell<u64>,
 }
 
 impl ProxyWorker {
@@ -99,7 +92,6 @@ impl ProxyWorker {
             sockets: RefCell::default(),
             connections: RefCell::default(),
             next_connection: Cell::new(0),
-            requests: Cell::new(0),
         })
     }
 
@@ -209,10 +201,6 @@ impl ProxyWorker {
         self.next_connection.set(id + 1);
         self.connections.borrow_mut().insert(id, Rc::downgrade(connection));
         Registered { worker: Rc::clone(self), id }
-    }
-
-    pub(crate) fn count_request(&self) {
-        self.requests.set(self.requests.get() + 1);
     }
 }
 

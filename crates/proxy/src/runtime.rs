@@ -84,8 +84,6 @@ pub(crate) struct Hcm {
     pub(crate) stream_idle: Option<Duration>,
     pub(crate) idle: Option<Duration>,
     pub(crate) headers_timeout: Duration,
-    pub(crate) websocket: bool,
-    pub(crate) connect: bool,
     /// A filter that is not understood could be security: requests are refused.
     pub(crate) opaque: bool,
 }
@@ -253,21 +251,20 @@ impl ChainRuntime {
 impl Hcm {
     fn build(listener: &Arc<str>, config: &HttpConnectionManager) -> Result<Self, ConfigError> {
         let inline = match &config.routes {
-            RouteSource::Inline(routes) => Some(
-                crate::intern::table(routes)
-                    .map_err(|error| compile_error("Listener", listener, &error))?,
-            ),
+            RouteSource::Inline(routes) => {
+                Some(crate::intern::table(routes).map_err(|error| compile_error("Listener", listener, &error))?)
+            }
             RouteSource::Rds(_) => None,
         };
         let server = (!config.server_name.is_empty())
             .then(|| HeaderValue::from_str(&config.server_name))
             .transpose()
             .map_err(|_| ConfigError {
-                resource: format!("Listener {listener}"),
-                reason: format!("`{}` is no server name", config.server_name.escape_debug()),
-            })?;
-        let upgrade = |name: &str| config.upgrades.iter().any(|u| u.eq_ignore_ascii_case(name));
-        let limit = |value: Option<Duration>, default| Some(value.unwrap_or(default)).filter(|d: &Duration| !d.is_zero());
+            resource: format!("Listener {listener}"),
+            reason: format!("`{}` is no server name", config.server_name.escape_debug()),
+        })?;
+        let limit =
+            |value: Option<Duration>, default| Some(value.unwrap_or(default)).filter(|d: &Duration| !d.is_zero());
         Ok(Self {
             inline,
             filters: RouteFilters::of(&config.http_filters),
@@ -280,8 +277,6 @@ impl Hcm {
             stream_idle: limit(config.stream_idle_timeout, STREAM_IDLE),
             idle: limit(config.idle_timeout, IDLE),
             headers_timeout: config.request_headers_timeout.filter(|d| !d.is_zero()).unwrap_or(HEADERS),
-            websocket: upgrade("websocket"),
-            connect: upgrade("connect"),
             opaque: config.http_filters.iter().any(|f| matches!(f, HttpFilter::Opaque { disabled: false, .. })),
             config: config.clone(),
         })
@@ -289,7 +284,6 @@ impl Hcm {
 
     /// Whether an upgrade to this protocol is let through.
     pub(crate) fn upgrades_to(&self, protocol: &str) -> bool {
-        self.websocket && protocol.eq_ignore_ascii_case("websocket")
-            || self.config.upgrades.iter().any(|u| u.eq_ignore_ascii_case(protocol))
+        self.config.upgrades.iter().any(|u| u.eq_ignore_ascii_case(protocol))
     }
 }

@@ -48,7 +48,9 @@ impl Workers {
         for index in 0..count {
             let (sender, receiver) = mpsc::unbounded_channel();
             let (started, start) = std::sync::mpsc::channel();
-            threads.push(std::thread::Builder::new().name(format!("worker-{index}")).spawn(move || run(receiver, &started))?);
+            threads.push(
+                std::thread::Builder::new().name(format!("worker-{index}")).spawn(move || run(receiver, &started))?,
+            );
             // The runtime is made on its thread, for it cannot move; a lack of files is reported here.
             start.recv().map_err(|_| io::Error::other("a worker thread ended while it started"))??;
             senders.push(sender);

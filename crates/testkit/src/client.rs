@@ -199,7 +199,8 @@ impl Http2 {
 
 /// A whole body as text, with its trailers.
 pub async fn text(body: Incoming) -> (String, Option<HeaderMap>) {
-    let collected = tokio::time::timeout(PATIENCE, body.collect()).await.expect("a body in time").expect("a whole body");
+    let collected =
+        tokio::time::timeout(PATIENCE, body.collect()).await.expect("a body in time").expect("a whole body");
     let trailers = collected.trailers().cloned();
     let bytes: Bytes = collected.to_bytes();
     (String::from_utf8_lossy(&bytes).into_owned(), trailers)

@@ -7,18 +7,11 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 /// What all workers share about one address of one cluster. Survives configuration updates.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(crate) struct HostShared {
-    pub(crate) address: SocketAddr,
     /// Requests and TCP connections under way.
     pub(crate) active: Gauge,
     pub(crate) health: HostHealth,
-}
-
-impl HostShared {
-    pub(crate) fn new(address: SocketAddr) -> Self {
-        Self { address, active: Gauge::default(), health: HostHealth::default() }
-    }
 }
 
 /// One endpoint of one worker's view of a cluster.

@@ -25,11 +25,8 @@ impl Gauge {
 
     /// Takes one where fewer than `limit` are taken.
     pub(crate) fn take_below<T: AsRef<Gauge>>(holder: T, limit: u32) -> Option<Unit<T>> {
-        let taken = holder
-            .as_ref()
-            .0
-            .fetch_update(Ordering::AcqRel, Ordering::Relaxed, |n| (n < limit).then(|| n + 1))
-            .is_ok();
+        let taken =
+            holder.as_ref().0.fetch_update(Ordering::AcqRel, Ordering::Relaxed, |n| (n < limit).then(|| n + 1)).is_ok();
         taken.then(|| Unit(holder))
     }
 

@@ -7,7 +7,7 @@ fn hosts(n: u8) -> Vec<Rc<Host>> {
     (1..=n)
         .map(|i| {
             let address = std::net::SocketAddr::from(([127, 0, 0, i], 80));
-            let shared = Arc::new(HostShared::new(address));
+            let shared = Arc::new(HostShared::default());
             Rc::new(Host { address, weight: 1, usable: true, endpoint: None, shared })
         })
         .collect()
@@ -20,7 +20,8 @@ fn ejected(hosts: &[Rc<Host>]) -> Vec<bool> {
 
 #[test]
 fn failures_in_a_row_eject_and_a_success_between_them_does_not() {
-    let detection = OutlierDetection { consecutive_5xx: Some(3), max_ejection_percent: Some(100), ..Default::default() };
+    let detection =
+        OutlierDetection { consecutive_5xx: Some(3), max_ejection_percent: Some(100), ..Default::default() };
     let cluster = ClusterHealth::default();
     let hosts = hosts(2);
     for status in [500, 503, 200, 500, 500] {

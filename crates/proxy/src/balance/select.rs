@@ -193,13 +193,13 @@ impl Balancer {
     }
 
     fn priority(&self, groups: &[Group], load: u32, healthy: &[bool], panics: bool, rng: &Rng) -> Priority {
-        let members = |group: &Group| -> Vec<usize> {
-            group.hosts.iter().copied().filter(|h| panics || healthy[*h]).collect()
-        };
+        let members =
+            |group: &Group| -> Vec<usize> { group.hosts.iter().copied().filter(|h| panics || healthy[*h]).collect() };
         let mut sets = Vec::new();
         if self.locality_weighted && !panics {
             for group in groups {
-                let weight = u64::from(group.weight) * u64::from(self.availability(std::slice::from_ref(group), healthy));
+                let weight =
+                    u64::from(group.weight) * u64::from(self.availability(std::slice::from_ref(group), healthy));
                 if weight > 0 {
                     sets.push(self.set(members(group), weight, rng));
                 }

@@ -17,13 +17,7 @@ fn locality(priority: u32, weight: Option<u32>, hosts: &[(u8, u32, Health)]) -> 
 
 fn balancer(cluster: &Cluster, localities: Vec<LocalityEndpoints>) -> Balancer {
     let endpoints = ClusterEndpoints { localities, ..Default::default() };
-    Balancer::new(
-        cluster,
-        &endpoints,
-        Arc::new(ClusterHealth::default()),
-        &mut |a| Arc::new(HostShared::new(a)),
-        &Rng::new(),
-    )
+    Balancer::new(cluster, &endpoints, Arc::new(ClusterHealth::default()), &mut |_| Arc::default(), &Rng::new())
 }
 
 fn cluster(lb: LbPolicy) -> Cluster {
@@ -67,7 +61,8 @@ fn least_request_avoids_the_busy_one() {
 #[test]
 fn a_hash_keeps_its_host() {
     let hosts = [(1, 1, UP), (2, 1, UP), (3, 1, UP)];
-    let ring = balancer(&cluster(LbPolicy::RingHash { min_size: None, max_size: None }), vec![locality(0, None, &hosts)]);
+    let ring =
+        balancer(&cluster(LbPolicy::RingHash { min_size: None, max_size: None }), vec![locality(0, None, &hosts)]);
     assert_eq!(picks(&ring, 100, |_| Some(42)).len(), 1);
     assert_eq!(picks(&ring, 1_000, |i| Some((i as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15))).len(), 3);
 }
@@ -75,10 +70,8 @@ fn a_hash_keeps_its_host() {
 #[test]
 fn a_lower_priority_takes_over_what_the_higher_one_cannot() {
     let both = |first: &[(u8, u32, Health)]| {
-        let b = balancer(
-            &cluster(LbPolicy::RoundRobin),
-            vec![locality(0, None, first), locality(1, None, &[(9, 1, UP)])],
-        );
+        let b =
+            balancer(&cluster(LbPolicy::RoundRobin), vec![locality(0, None, first), locality(1, None, &[(9, 1, UP)])]);
         picks(&b, 4_000, |_| None).get(&9).copied().unwrap_or(0)
     };
     assert_eq!(both(&[(1, 1, UP), (2, 1, UP)]), 0);
@@ -101,14 +94,18 @@ fn panic_uses_all_hosts_and_a_threshold_of_zero_none() {
     assert!(picks(&balancer(&never, vec![locality(0, None, &[(1, 1, DOWN)])]), 5, |_| None).is_empty());
     assert!(picks(&balancer(&never, vec![]), 5, |_| None).is_empty());
     // A draining host takes nothing, not even in panic.
-    assert!(picks(&balancer(&cluster(LbPolicy::Random), vec![locality(0, None, &[(1, 1, Health::Draining)])]), 5, |_| None).is_empty());
+    assert!(
+        picks(&balancer(&cluster(LbPolicy::Random), vec![locality(0, None, &[(1, 1, Health::Draining)])]), 5, |_| None)
+            .is_empty()
+    );
 }
 
 #[test]
 fn localities_share_by_weight() {
     let mut weighted = cluster(LbPolicy::RoundRobin);
     weighted.locality_weighted = true;
-    let b = balancer(&weighted, vec![locality(0, Some(1), &[(1, 1, UP)]), locality(0, Some(3), &[(2, 1, UP), (3, 1, UP)])]);
+    let b =
+        balancer(&weighted, vec![locality(0, Some(1), &[(1, 1, UP)]), locality(0, Some(3), &[(2, 1, UP), (3, 1, UP)])]);
     let seen = picks(&b, 4_000, |_| None);
     assert!((880..1_120).contains(&seen[&1]), "{seen:?}");
 }

@@ -28,9 +28,11 @@ impl ConnectSettings {
 }
 
 /// Why there is no connection.
-#[derive(Debug)]
+#[derive(Debug, thiserror::Error)]
 pub(crate) enum DialError {
+    #[error("no answer in time")]
     TimedOut,
+    #[error("{0}")]
     Failed(io::Error),
 }
 

@@ -41,7 +41,8 @@ impl Lease {
     pub(crate) fn give_back(self) {
         let Self { mut conn, pool, pools } = self;
         let settings = &pools.settings;
-        let used_up = settings.max_requests_per_connection != 0 && conn.requests >= settings.max_requests_per_connection;
+        let used_up =
+            settings.max_requests_per_connection != 0 && conn.requests >= settings.max_requests_per_connection;
         let old = settings.max_connection_duration.is_some_and(|most| conn.opened.elapsed() >= most);
         if used_up || old || pool.retired.get() || conn.sender.is_closed() {
             return;
@@ -113,8 +114,7 @@ pub(super) async fn send(
 /// Opens a connection, or waits for one where the cluster may have no more.
 async fn connect(pools: &Rc<Pools>, pool: &Rc<HostPool>) -> Result<Conn, Reset> {
     let settings = &pools.settings;
-    let _pending =
-        Gauge::take_below(Pending(pools.usage.clone()), settings.max_pending).ok_or(Reset::Overflow)?;
+    let _pending = Gauge::take_below(Pending(pools.usage.clone()), settings.max_pending).ok_or(Reset::Overflow)?;
     loop {
         let freed = pools.freed.notified();
         let connections = Connections(pools.usage.clone());
@@ -141,11 +141,10 @@ async fn connect(pools: &Rc<Pools>, pool: &Rc<HostPool>) -> Result<Conn, Reset> 
         };
         let opening = Opening::new(pools, pool);
         let stream = dial(pool.address, &settings.connect).await.map_err(|error| {
-            tracing::debug!(address = %pool.address, ?error, "cannot connect");
+            tracing::debug!(address = %pool.address, %error, "cannot connect");
             Reset::from(&error)
         })?;
-        let (sender, connection) =
-            http1::handshake(TokioIo::new(stream)).await.map_err(|_| Reset::Terminated)?;
+        let (sender, connection) = http1::handshake(TokioIo::new(stream)).await.map_err(|_| Reset::Terminated)?;
         tokio::task::spawn_local(async move {
             let _opening = opening;
             let _slot = slot;

@@ -55,9 +55,9 @@ impl Pool {
             let old = settings.max_connection_duration.is_some_and(|most| conn.opened.elapsed() >= most);
             !conn.sender.is_closed() && !used_up && !old
         });
-        let conn = conns.iter().find(|conn| {
-            conn.active.get() < conn.streams.get().min(settings.max_concurrent_streams).max(1)
-        })?;
+        let conn = conns
+            .iter()
+            .find(|conn| conn.active.get() < conn.streams.get().min(settings.max_concurrent_streams).max(1))?;
         conn.active.set(conn.active.get() + 1);
         conn.requests.set(conn.requests.get() + 1);
         Some(Lease(Rc::clone(conn)))
@@ -102,8 +102,7 @@ pub(super) async fn send(
 /// Opens a connection; while one is being opened, everybody waits for that one.
 async fn connect(pools: &Rc<Pools>, pool: &Rc<HostPool>) -> Result<Lease, Reset> {
     let settings = &pools.settings;
-    let _pending =
-        Gauge::take_below(Pending(pools.usage.clone()), settings.max_pending).ok_or(Reset::Overflow)?;
+    let _pending = Gauge::take_below(Pending(pools.usage.clone()), settings.max_pending).ok_or(Reset::Overflow)?;
     loop {
         if let Some(lease) = pool.http2.take(pools) {
             return Ok(lease);
@@ -135,7 +134,7 @@ async fn open(
     slot: crate::balance::limits::Unit<Connections>,
 ) -> Result<(), Reset> {
     let stream = dial(pool.address, &pools.settings.connect).await.map_err(|error| {
-        tracing::debug!(address = %pool.address, ?error, "cannot connect");
+        tracing::debug!(address = %pool.address, %error, "cannot connect");
         Reset::from(&error)
     })?;
     let (sender, mut connection) = http2::Builder::new(LocalExec)

@@ -364,11 +364,7 @@ async fn serve_http2(state: Rc<ConnState>, stream: ClientStream) {
 /// Bytes of the preface tell HTTP/2 from HTTP/1.
 pub(crate) fn is_preface(bytes: &[u8]) -> Option<bool> {
     let n = bytes.len().min(PREFACE.len());
-    if bytes[..n] != PREFACE[..n] {
-        Some(false)
-    } else {
-        (n == PREFACE.len()).then_some(true)
-    }
+    if bytes[..n] != PREFACE[..n] { Some(false) } else { (n == PREFACE.len()).then_some(true) }
 }
 
 /// The version of a request, as records name it.

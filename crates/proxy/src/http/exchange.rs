@@ -104,7 +104,6 @@ impl Drop for Exchange {
             self.conn.exchange_ended();
         }
         let proxy = &self.conn.proxy;
-        proxy.count_request();
         if !proxy.recorder.wanted() {
             return;
         }

@@ -1,6 +1,6 @@
 //! Sending a request to its cluster: host, connection, tries, and the answer back to the client.
 
-use super::body::{RequestBody, ReplaySource, ResponseBody, Streamed, UpstreamBody, grpc_status};
+use super::body::{ReplaySource, RequestBody, ResponseBody, Streamed, UpstreamBody, grpc_status};
 use super::deadline::{Deadline, Expired};
 use super::exchange::Exchange;
 use super::format::Values;

@@ -2,8 +2,8 @@
 
 use super::body::RequestBody;
 use super::exchange::Exchange;
-use super::forward::count_attempt;
 use super::format::Values;
+use super::forward::count_attempt;
 use super::prepare::Prepared;
 use super::respond::Own;
 use crate::balance::Host;

@@ -87,9 +87,7 @@ pub(crate) fn prepare(exchange: &Rc<Exchange>, request: Request<Incoming>) -> Re
     };
     strip_hop_by_hop(headers);
     headers.remove(header::EXPECT);
-    let grpc = headers
-        .get(header::CONTENT_TYPE)
-        .is_some_and(|kind| is_grpc(kind.as_bytes()));
+    let grpc = headers.get(header::CONTENT_TYPE).is_some_and(|kind| is_grpc(kind.as_bytes()));
     let scheme = forwarding_headers(conn, headers);
     if exchange.recorded() {
         exchange.told.borrow_mut().request_id = headers.get(REQUEST_ID).cloned();
@@ -107,7 +105,9 @@ fn is_grpc(kind: &[u8]) -> bool {
 fn authority(conn: &ConnState, parts: &mut Parts) -> Result<HeaderValue, Rejected> {
     let host = parts.headers.remove(header::HOST);
     let authority = match parts.uri.authority() {
-        Some(authority) => HeaderValue::from_str(authority.as_str()).map_err(|_| Rejected::Malformed("bad_authority"))?,
+        Some(authority) => {
+            HeaderValue::from_str(authority.as_str()).map_err(|_| Rejected::Malformed("bad_authority"))?
+        }
         // HTTP/1.0 may do without.
         None => host.unwrap_or_else(|| HeaderValue::from_static("")),
     };

@@ -47,9 +47,12 @@ fn cookies_are_joined_again() {
 
 #[test]
 fn grpc_is_told_by_its_content_type() {
-    for (kind, grpc) in
-        [("application/grpc", true), ("application/grpc+proto", true), ("application/grpc-web", false), ("text/x", false)]
-    {
+    for (kind, grpc) in [
+        ("application/grpc", true),
+        ("application/grpc+proto", true),
+        ("application/grpc-web", false),
+        ("text/x", false),
+    ] {
         assert_eq!(is_grpc(kind.as_bytes()), grpc, "{kind}");
     }
 }

@@ -8,7 +8,8 @@ fn policy(on: &[&str]) -> RetryPolicy {
 #[test]
 fn answers_that_are_retried() {
     let plain = HeaderMap::new();
-    let grpc = |status: u32| HeaderMap::from_iter([(http::HeaderName::from_static("grpc-status"), HeaderValue::from(status))]);
+    let grpc =
+        |status: u32| HeaderMap::from_iter([(http::HeaderName::from_static("grpc-status"), HeaderValue::from(status))]);
     for (words, code, headers, retried) in [
         (&["5xx"][..], 500, &plain, true),
         (&["5xx"], 404, &plain, false),

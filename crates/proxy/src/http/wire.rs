@@ -93,7 +93,11 @@ enum State {
     ChunkEnd,
     ChunkEndLineFeed,
     /// Bytes of all trailers; whether the line is empty so far, and whether its last byte was CR.
-    Trailers { seen: usize, empty: bool, cr: bool },
+    Trailers {
+        seen: usize,
+        empty: bool,
+        cr: bool,
+    },
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]

@@ -41,7 +41,9 @@ fn good_requests_pass_whole() {
         format!("\r\n{GET}"),
         format!("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\nhello{GET}"),
         format!("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 0\r\n\r\n{GET}"),
-        format!("POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: Chunked\r\n\r\n5;x=\"y\"\r\nhello\r\n0\r\nt: 1\r\n\r\n{GET}"),
+        format!(
+            "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: Chunked\r\n\r\n5;x=\"y\"\r\nhello\r\n0\r\nt: 1\r\n\r\n{GET}"
+        ),
         "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\nA\r\n0123456789\r\n0\r\n\r\n".to_owned(),
     ] {
         assert_eq!(outcome(&stream, WireLimits::default()), (stream.len(), None), "{stream:?}");

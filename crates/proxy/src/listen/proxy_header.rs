@@ -22,6 +22,8 @@ pub(super) enum Header {
 
 const V2_SIGNATURE: &[u8] = b"\r\n\r\n\0\r\nQUIT\n";
 const V1_SIGNATURE: &[u8] = b"PROXY ";
+/// The longest header of version 1.
+const V1_MAX: usize = 107;
 
 pub(super) fn parse(bytes: &[u8]) -> Header {
     let begins = |signature: &[u8]| {
@@ -34,10 +36,17 @@ pub(super) fn parse(bytes: &[u8]) -> Header {
     if bytes.len() < V1_SIGNATURE.len() {
         return Header::More;
     }
+    if begins(V1_SIGNATURE) {
+        // A line, of which the parser wants the whole.
+        let line = &bytes[..bytes.len().min(V1_MAX)];
+        if !line.windows(2).any(|pair| pair == b"\r\n") {
+            return if line.len() < V1_MAX { Header::More } else { Header::Invalid };
+        }
+    }
     match HeaderResult::parse(bytes) {
         HeaderResult::V1(Ok(header)) => version1(&header),
         HeaderResult::V2(Ok(header)) => version2(&header),
-        result if result.is_incomplete() => Header::More,
+        HeaderResult::V2(result) if result.is_incomplete() => Header::More,
         _ => Header::Invalid,
     }
 }

@@ -78,7 +78,7 @@ fn client_hello(bytes: &[u8]) -> Sniffed {
                 rest = after.get(length..).unwrap_or(&[]);
             }
             [] => {}
-            [0x16, ..] if rest.len() < 5 => rest = &[],
+            [0x16] | [0x16, 3] | [0x16, 3, _] | [0x16, 3, _, _] => rest = &[],
             // No TLS record, whatever the first byte.
             _ if hello.is_empty() => return Sniffed::Unknown,
             _ => return nothing,

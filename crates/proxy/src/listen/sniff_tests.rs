@@ -11,7 +11,8 @@ fn hello(name: &str, alpn: &[&str]) -> Vec<u8> {
     extensions.extend(short(sni.len() + 2));
     extensions.extend(short(sni.len()));
     extensions.extend(sni);
-    let protocols: Vec<u8> = alpn.iter().flat_map(|p| [&[u8::try_from(p.len()).unwrap()], p.as_bytes()].concat()).collect();
+    let protocols: Vec<u8> =
+        alpn.iter().flat_map(|p| [&[u8::try_from(p.len()).unwrap()], p.as_bytes()].concat()).collect();
     extensions.extend([0, 16]);
     extensions.extend(short(protocols.len() + 2));
     extensions.extend(short(protocols.len()));

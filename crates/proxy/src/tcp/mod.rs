@@ -133,7 +133,7 @@ async fn connect(
                 return Ok((stream, Gauge::take(ActiveHost(host)), slot));
             }
             Err(error) => {
-                tracing::debug!(address = %host.address, ?error, "cannot connect");
+                tracing::debug!(address = %host.address, %error, "cannot connect");
                 let status = if matches!(error, DialError::TimedOut) { 504 } else { 503 };
                 cluster.report(&host, Outcome::Local(status), &proxy.rng);
                 if record.attempts >= tcp.config.max_connect_attempts.max(1) {
