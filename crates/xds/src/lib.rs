@@ -11,6 +11,7 @@ pub mod intern;
 mod message;
 mod refs;
 mod resource_type;
+pub mod server;
 pub mod transport;
 mod wire;
 

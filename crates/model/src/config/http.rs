@@ -46,6 +46,40 @@ pub struct HttpConnectionManager {
     pub access_log: Vec<AccessLog>,
 }
 
+impl HttpConnectionManager {
+    /// With Envoy's defaults, and no filter but the router.
+    pub fn new(routes: RouteSource) -> Self {
+        Self {
+            stat_prefix: String::new(),
+            codec: CodecType::Auto,
+            routes,
+            http_filters: vec![HttpFilter::Router],
+            server_name: String::new(),
+            server_header: ServerHeader::Overwrite,
+            use_remote_address: false,
+            xff_num_trusted_hops: 0,
+            normalize_path: false,
+            merge_slashes: false,
+            escaped_slashes: EscapedSlashes::Keep,
+            request_timeout: None,
+            request_headers_timeout: None,
+            stream_idle_timeout: None,
+            idle_timeout: None,
+            max_request_headers_kb: None,
+            max_headers_count: None,
+            max_requests_per_connection: None,
+            max_concurrent_streams: None,
+            upgrades: Vec::new(),
+            generate_request_id: true,
+            preserve_external_request_id: false,
+            strip_any_host_port: false,
+            accept_http_10: false,
+            proxy_100_continue: false,
+            access_log: Vec::new(),
+        }
+    }
+}
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub enum CodecType {
     #[default]

@@ -1,0 +1,117 @@
+//! The server of an ADS stream, delta and state of the world, without I/O and clock: `control::distribute`
+//! drives one for each proxy.
+//!
+//! Requests and new targets go in ([`Stream::on_delta`], [`Stream::on_sotw`], [`Stream::set_target`]); what is
+//! to be sent comes out of [`Stream::next`], which is asked until it has nothing, and again at
+//! [`Stream::deadline`]. The order is that of "make before break": endpoints at once; new and changed clusters;
+//! their endpoints again; listeners and routes once the client has acknowledged the clusters that they name;
+//! last, when those are acknowledged and the requests that began under the old ones have had time to end, old
+//! clusters are taken away. Each step looks at what the client has and what it is to have, not at what happened,
+//! so that no order of events can lose one.
+
+mod order;
+mod requests;
+mod resources;
+mod response;
+mod state;
+mod status;
+
+pub use resources::{Diff, Encoded, Encoder, Resources};
+pub use response::{Protocol, Response};
+pub use state::Rejection;
+pub use status::{Status, TypeStatus};
+
+use crate::{PerType, ResourceType};
+use state::TypeState;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+/// Waiting times of a stream.
+#[derive(Debug, Clone)]
+pub struct StreamOptions {
+    /// Listeners and routes wait so long for the ACK of the clusters that they name. An Envoy withholds it for
+    /// 15 s where a cluster has not warmed.
+    pub cluster_wait: Duration,
+    /// Old clusters stay at least so long after the routes that named them.
+    pub grace: Duration,
+    /// And at most so long, however long a fault delay with its retries may be.
+    pub most_grace: Duration,
+}
+
+impl Default for StreamOptions {
+    fn default() -> Self {
+        Self {
+            cluster_wait: Duration::from_secs(15),
+            grace: Duration::from_secs(2),
+            most_grace: Duration::from_secs(120),
+        }
+    }
+}
+
+#[derive(Debug)]
+pub struct Stream {
+    protocol: Protocol,
+    options: StreamOptions,
+    target: Arc<Resources>,
+    types: PerType<TypeState>,
+    /// Subscriptions to types that are not served here: answered by nothing, once each time.
+    unknown: Vec<Arc<str>>,
+    /// When each cluster that is not wanted any more may go.
+    leaving: BTreeMap<Arc<str>, Instant>,
+    /// The longest linger of what was replaced since the last cluster left.
+    linger: Duration,
+    next_nonce: u64,
+}
+
+impl Stream {
+    pub fn new(protocol: Protocol, options: StreamOptions) -> Self {
+        Self {
+            protocol,
+            options,
+            target: Arc::default(),
+            types: PerType::default(),
+            unknown: Vec::new(),
+            leaving: BTreeMap::new(),
+            linger: Duration::ZERO,
+            next_nonce: 1,
+        }
+    }
+
+    /// What the client is to have.
+    pub fn target(&self) -> &Arc<Resources> {
+        &self.target
+    }
+
+    /// From now on the client is to have `target`. `diff` is what that changes of [`Stream::target`].
+    pub fn set_target(&mut self, target: Arc<Resources>, diff: &Diff) {
+        let old = std::mem::replace(&mut self.target, target);
+        for (kind, names) in diff.names.iter() {
+            let state = &mut self.types[kind];
+            for name in names.iter().filter(|name| state.wants(name)).cloned().collect::<Vec<_>>() {
+                let held = state.held(kind, &old, &name);
+                state.set_held(kind, &self.target, &name, held);
+            }
+        }
+        self.leaving.retain(|name, _| !self.target.of[ResourceType::Cluster].contains_key(name));
+    }
+
+    /// When [`Stream::next`], which has just been asked, has to be asked again though nothing has happened.
+    pub fn deadline(&self, now: Instant) -> Option<Instant> {
+        let waiting = [ResourceType::Listener, ResourceType::Route]
+            .into_iter()
+            .flat_map(|kind| self.types[kind].waiting.values().map(|since| *since + self.options.cluster_wait));
+        // What is due but has not gone out waits for an answer of the client.
+        self.leaving.values().copied().chain(waiting).filter(|time| *time > now).min()
+    }
+
+    fn nonce(&mut self) -> String {
+        let nonce = self.next_nonce.to_string();
+        self.next_nonce += 1;
+        nonce
+    }
+}
+
+#[cfg(test)]
+#[path = "server_tests.rs"]
+mod tests;

@@ -1,0 +1,208 @@
+//! What a client sends: subscriptions, ACKs and NACKs of both protocols.
+
+use super::Stream;
+use super::state::{Held, Rejection};
+use crate::{DeltaRequest, ResourceType, SotwRequest};
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+/// Of what a client had before it came back: its fault delays are not known.
+const UNKNOWN_LINGER: Duration = Duration::from_secs(10);
+
+/// A subscription to everything, by name.
+const EVERYTHING: &str = "*";
+
+impl Stream {
+    pub fn on_delta(&mut self, now: Instant, request: DeltaRequest) {
+        let Some(kind) = ResourceType::from_type_url(&request.type_url) else {
+            if request.nonce.is_empty() {
+                self.unknown.push(request.type_url.into());
+            }
+            return;
+        };
+        self.answered(now, kind, &request.nonce, request.error.as_deref());
+        let first = !self.types[kind].subscribed;
+        self.types[kind].subscribed = true;
+        let (everything, names): (Vec<_>, Vec<_>) =
+            request.subscribe.into_iter().partition(|name| &**name == EVERYTHING);
+        let by_silence = first && names.is_empty() && kind.is_wildcard();
+        if by_silence || !everything.is_empty() {
+            self.subscribe_all(kind, &request.initial_versions);
+        }
+        for name in names {
+            self.subscribe(kind, name, &request.initial_versions);
+        }
+        for name in request.unsubscribe {
+            if &*name == EVERYTHING {
+                self.unsubscribe_all(kind);
+            } else if !self.types[kind].wildcard {
+                self.forget(kind, &name);
+            }
+        }
+    }
+
+    pub fn on_sotw(&mut self, now: Instant, request: SotwRequest) {
+        let Some(kind) = ResourceType::from_type_url(&request.type_url) else {
+            if request.nonce.is_empty() {
+                self.unknown.push(request.type_url.into());
+            }
+            return;
+        };
+        let state = &self.types[kind];
+        let first = !state.subscribed;
+        if !first && !request.nonce.is_empty() && request.nonce != state.last_nonce {
+            // It was sent before the client saw our last response, which it will answer too.
+            return;
+        }
+        let answers = self.answered(now, kind, &request.nonce, request.error.as_deref());
+        let none = BTreeMap::new();
+        self.types[kind].subscribed = true;
+        let everything = request.names.is_empty() || request.names.iter().any(|name| &**name == EVERYTHING);
+        if kind.is_wildcard() && everything {
+            if !self.types[kind].wildcard {
+                self.subscribe_all(kind, &none);
+            } else if !answers {
+                self.types[kind].owes_answer = true;
+            }
+            return;
+        }
+        let wanted: BTreeSet<_> = request.names.into_iter().collect();
+        let left: Vec<_> = self.types[kind].names.difference(&wanted).cloned().collect();
+        for name in left {
+            self.forget(kind, &name);
+        }
+        let new: Vec<_> = wanted.difference(&self.types[kind].names).cloned().collect();
+        if new.is_empty() && !answers {
+            // Asked again: answered again.
+            let state = &mut self.types[kind];
+            state.owed.extend(state.names.iter().cloned());
+            state.owes_answer = true;
+        }
+        for name in new {
+            self.subscribe(kind, name, &none);
+        }
+    }
+
+    /// Takes an ACK or a NACK; true where the request is one.
+    fn answered(&mut self, now: Instant, kind: ResourceType, nonce: &str, error: Option<&str>) -> bool {
+        let in_flight = self.types[kind].in_flight.take_if(|f| !nonce.is_empty() && f.nonce == nonce);
+        let Some(in_flight) = in_flight else { return false };
+        match error {
+            None => {
+                self.types[kind].last_ack = Some(now);
+                for (name, item) in in_flight.items {
+                    self.types[kind].rejected.remove(&name);
+                    self.took(kind, &name, item.map_or(Held::Nothing, Held::Known));
+                }
+            }
+            Some(message) => self.refused(now, kind, in_flight.items, message),
+        }
+        true
+    }
+
+    /// The client has this under that name now.
+    fn took(&mut self, kind: ResourceType, name: &Arc<str>, held: Held) {
+        let state = &mut self.types[kind];
+        let old = state.held(kind, &self.target, name);
+        if old.version() != held.version() {
+            self.linger = self.linger.max(linger(&old));
+        }
+        if kind == ResourceType::Cluster && !held.is_something() {
+            self.leaving.remove(name);
+        }
+        if state.wants(name) {
+            state.set_held(kind, &self.target, name, held);
+        }
+    }
+
+    fn refused(
+        &mut self,
+        now: Instant,
+        kind: ResourceType,
+        items: Vec<(Arc<str>, Option<Arc<super::Encoded>>)>,
+        message: &str,
+    ) {
+        self.types[kind].nacks += 1;
+        if let [(name, item)] = items.as_slice() {
+            match item {
+                Some(encoded) => {
+                    let rejection = Rejection {
+                        name: name.clone(),
+                        version: encoded.version.clone(),
+                        message: message.into(),
+                        at: now,
+                    };
+                    self.types[kind].rejected.insert(name.clone(), rejection);
+                }
+                // A removal cannot be done better; it is not tried again.
+                None => self.took(kind, name, Held::Nothing),
+            }
+            return;
+        }
+        // Parts of it may have been taken: each is sent again, alone.
+        let suspects = items.into_iter().filter(|(_, item)| item.is_some()).map(|(name, _)| name);
+        self.types[kind].suspects.extend(suspects);
+    }
+
+    fn subscribe_all(&mut self, kind: ResourceType, initial: &BTreeMap<Arc<str>, Arc<str>>) {
+        let state = &mut self.types[kind];
+        if state.wildcard {
+            state.owed.extend(self.target.of[kind].keys().cloned());
+        }
+        let named = std::mem::take(&mut state.names);
+        let was_wildcard = std::mem::replace(&mut state.wildcard, true);
+        state.owes_answer = true;
+        for (name, version) in initial {
+            state.set_held(kind, &self.target, name, Held::Version(version.clone()));
+        }
+        if !was_wildcard {
+            let new = self.target.of[kind].keys().filter(|n| !initial.contains_key(*n) && !named.contains(*n));
+            for name in new {
+                state.set_held(kind, &self.target, name, Held::Nothing);
+            }
+        }
+    }
+
+    fn unsubscribe_all(&mut self, kind: ResourceType) {
+        let state = &mut self.types[kind];
+        state.wildcard = false;
+        let names: BTreeSet<_> = state.behind.keys().chain(&state.owed).cloned().collect();
+        for name in names {
+            if !self.types[kind].names.contains(&name) {
+                self.types[kind].forget(&name);
+            }
+        }
+    }
+
+    /// The client does not want that name any more; what it had still counts for requests that began under it.
+    fn forget(&mut self, kind: ResourceType, name: &Arc<str>) {
+        let old = self.types[kind].held(kind, &self.target, name);
+        self.linger = self.linger.max(linger(&old));
+        self.types[kind].forget(name);
+    }
+
+    fn subscribe(&mut self, kind: ResourceType, name: Arc<str>, initial: &BTreeMap<Arc<str>, Arc<str>>) {
+        let state = &mut self.types[kind];
+        if !state.wants(&name) {
+            let held = initial.get(&name).map_or(Held::Nothing, |version| Held::Version(version.clone()));
+            let told = held.is_something();
+            state.names.insert(name.clone());
+            state.set_held(kind, &self.target, &name, held);
+            if told {
+                // What it has is current, or due by itself.
+                return;
+            }
+        }
+        state.owed.insert(name);
+    }
+}
+
+/// How long requests may still need the clusters of what was replaced.
+fn linger(old: &Held) -> Duration {
+    match old {
+        Held::Known(encoded) => encoded.refs.linger,
+        Held::Version(_) => UNKNOWN_LINGER,
+        Held::Nothing => Duration::ZERO,
+    }
+}

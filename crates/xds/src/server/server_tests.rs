@@ -1,0 +1,385 @@
+use super::*;
+use crate::{DeltaRequest, SotwRequest};
+use amime_model::config::{
+    Cluster, ClusterEndpoints, Direction, Discovery, Endpoint, Fault, FilterChain, FilterChainMatch, Forward,
+    HttpConnectionManager, Listener, LocalityEndpoints, NetworkFilter, PerMillion, ProxyConfig, Route, RouteAction,
+    RouteConfig, RouteMatch, RouteSource, TcpCluster, TcpProxy, VirtualHost, WeightedCluster,
+};
+use std::net::SocketAddr;
+
+#[path = "server_tests/peer.rs"]
+mod peer;
+#[path = "server_tests/shuffled.rs"]
+mod shuffled;
+
+use peer::Peer;
+
+/// A mesh of few words: clusters with a variant and an endpoint count, routes by the clusters they name, listeners
+/// by the route they name.
+#[derive(Clone, Default)]
+pub(super) struct Mesh {
+    config: ProxyConfig,
+}
+
+impl std::fmt::Debug for Mesh {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let resources = self.resources();
+        for kind in [ResourceType::Cluster, ResourceType::Endpoints, ResourceType::Listener, ResourceType::Route] {
+            for (name, encoded) in &resources.of[kind] {
+                write!(f, "{name}@{}", &encoded.version[..4])?;
+                for named in encoded.refs.clusters.iter().chain(&encoded.refs.routes) {
+                    write!(f, ">{named}")?;
+                }
+                f.write_str(" ")?;
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Mesh {
+    pub(super) fn cluster(mut self, name: &str, variant: u64, endpoints: u16) -> Self {
+        let mut cluster = Cluster::new(name, Discovery::Eds(String::new()));
+        cluster.connect_timeout = Some(Duration::from_secs(variant));
+        self.config.clusters.insert(name.into(), Arc::new(cluster));
+        let at = |port| Endpoint::at(SocketAddr::from(([127, 0, 0, 1], port)));
+        let group = LocalityEndpoints { endpoints: (1..=endpoints).map(at).collect(), ..Default::default() };
+        let endpoints = ClusterEndpoints { cluster: name.into(), localities: vec![group], ..Default::default() };
+        self.config.endpoints.insert(name.into(), Arc::new(endpoints));
+        self
+    }
+
+    pub(super) fn route(self, name: &str, clusters: &[&str]) -> Self {
+        self.delayed_route(name, clusters, Duration::ZERO)
+    }
+
+    pub(super) fn delayed_route(mut self, name: &str, clusters: &[&str], delay: Duration) -> Self {
+        let clusters = clusters.iter().map(|c| WeightedCluster { name: (*c).into(), weight: 1, ..Default::default() });
+        let route = Route {
+            name: String::new(),
+            matches: RouteMatch::default(),
+            action: RouteAction::Forward(Box::new(Forward { clusters: clusters.collect(), ..Default::default() })),
+            fault: (!delay.is_zero()).then_some(Fault { delay: Some((PerMillion::ALL, delay)), abort: None }),
+            cors: None,
+            request_headers: Default::default(),
+            response_headers: Default::default(),
+            origin: None,
+            stat_prefix: String::new(),
+            operation: String::new(),
+            opaque_filters: Vec::new(),
+        };
+        let host = VirtualHost { routes: vec![route], ..Default::default() };
+        let routes = RouteConfig { name: name.into(), virtual_hosts: vec![host], ..Default::default() };
+        self.config.routes.insert(name.into(), Arc::new(routes));
+        self
+    }
+
+    pub(super) fn listener(self, name: &str, route: &str) -> Self {
+        let manager = HttpConnectionManager::new(RouteSource::Rds(route.into()));
+        self.any_listener(name, NetworkFilter::Http(Box::new(manager)))
+    }
+
+    pub(super) fn tcp_listener(self, name: &str, cluster: &str) -> Self {
+        let proxy = TcpProxy {
+            stat_prefix: String::new(),
+            clusters: vec![TcpCluster { name: cluster.into(), weight: 1 }],
+            idle_timeout: None,
+            max_connect_attempts: 1,
+            hash_source_ip: false,
+            access_log: Vec::new(),
+            origin: None,
+        };
+        self.any_listener(name, NetworkFilter::Tcp(proxy))
+    }
+
+    fn any_listener(mut self, name: &str, filter: NetworkFilter) -> Self {
+        let chain = FilterChain {
+            name: String::new(),
+            matches: FilterChainMatch::default(),
+            tls: None,
+            opaque_transport: None,
+            filters: vec![filter],
+            origin: None,
+        };
+        let listener = Listener {
+            name: name.into(),
+            address: SocketAddr::from(([127, 0, 0, 1], 15001)),
+            additional_addresses: Vec::new(),
+            bind_to_port: true,
+            direction: Direction::Outbound,
+            listener_filters: Vec::new(),
+            listener_filters_timeout: None,
+            continue_on_timeout: false,
+            use_original_dst: false,
+            filter_chains: vec![chain],
+            default_filter_chain: None,
+            origins: Vec::new(),
+            access_log: Vec::new(),
+        };
+        self.config.listeners.insert(name.into(), Arc::new(listener));
+        self
+    }
+
+    pub(super) fn resources(&self) -> Arc<Resources> {
+        Arc::new(Encoder::default().encode(&self.config))
+    }
+}
+
+fn one() -> Mesh {
+    Mesh::default().cluster("v1", 1, 1).route("80", &["v1"]).listener("0.0.0.0_80", "80")
+}
+
+fn two() -> Mesh {
+    Mesh::default().cluster("v2", 1, 1).route("80", &["v2"]).listener("0.0.0.0_80", "80")
+}
+
+const BOTH: [Protocol; 2] = [Protocol::Delta, Protocol::Sotw];
+
+#[test]
+fn a_new_client_gets_everything_in_order() {
+    for protocol in BOTH {
+        let mut peer = Peer::new(protocol);
+        peer.set(&one());
+        peer.settle();
+        assert_eq!(peer.log, ["CDS v1", "EDS v1", "LDS 0.0.0.0_80", "RDS 80"], "{protocol:?}");
+        assert!(peer.stream.status().in_step);
+    }
+}
+
+#[test]
+fn a_route_waits_for_the_ack_of_its_clusters_and_old_clusters_leave_last() {
+    for protocol in BOTH {
+        let mut peer = Peer::new(protocol);
+        peer.set(&one());
+        peer.settle();
+        peer.log.clear();
+        peer.set(&two());
+        peer.receive();
+        // No ACK yet: the new endpoints are out, the routes are not.
+        assert_eq!(
+            peer.log.last().map(String::as_str),
+            Some(if protocol == Protocol::Delta { "CDS v2" } else { "CDS v1 v2" })
+        );
+        peer.settle_without_time();
+        assert_eq!(peer.log.last().map(String::as_str), Some("RDS 80"), "{protocol:?}");
+        assert!(peer.has("CDS", "v1") && peer.has("CDS", "v2"), "{protocol:?}: v1 may still be needed");
+        assert!(peer.stream.status().in_step, "a cluster that waits to leave is no reason not to be");
+        peer.wait(Duration::from_millis(1999));
+        assert!(peer.has("CDS", "v1"));
+        peer.wait(Duration::from_millis(1));
+        assert!(!peer.has("CDS", "v1") && peer.has("CDS", "v2"), "{protocol:?}");
+    }
+}
+
+#[test]
+fn the_grace_is_longer_than_the_fault_delays_of_the_old_routes() {
+    let mut peer = Peer::new(Protocol::Delta);
+    let slow = Duration::from_secs(20);
+    peer.set(&Mesh::default().cluster("v1", 1, 1).delayed_route("80", &["v1"], slow).listener("l", "80"));
+    peer.settle();
+    peer.set(&two());
+    peer.settle_without_time();
+    peer.wait(Duration::from_secs(21));
+    assert!(peer.has("CDS", "v1"));
+    peer.wait(Duration::from_secs(1));
+    assert!(!peer.has("CDS", "v1"));
+}
+
+#[test]
+fn an_old_listener_goes_when_the_new_ones_are_warm() {
+    for protocol in BOTH {
+        let mut peer = Peer::new(protocol);
+        peer.set(&Mesh::default().cluster("v1", 1, 1).tcp_listener("old", "v1"));
+        peer.settle();
+        peer.log.clear();
+        peer.set(&two());
+        peer.settle_without_time();
+        let listeners: Vec<_> = peer.log.iter().filter(|l| !l.starts_with("CDS") && !l.starts_with("EDS")).collect();
+        let expected = match protocol {
+            Protocol::Delta => ["LDS 0.0.0.0_80", "RDS 80", "LDS -old"],
+            Protocol::Sotw => ["LDS 0.0.0.0_80 old", "RDS 80", "LDS 0.0.0.0_80"],
+        };
+        assert_eq!(listeners, expected);
+    }
+}
+
+#[test]
+fn a_cluster_that_is_wanted_again_stays() {
+    for protocol in BOTH {
+        let mut peer = Peer::new(protocol);
+        peer.set(&one());
+        peer.settle();
+        peer.set(&two());
+        peer.settle_without_time();
+        peer.wait(Duration::from_secs(1));
+        peer.log.clear();
+        peer.set(&one());
+        peer.settle_without_time();
+        assert!(!peer.log.iter().any(|line| line.starts_with("CDS")), "{protocol:?}: it has v1: {:?}", peer.log);
+        peer.wait(Duration::from_secs(10));
+        assert!(peer.has("CDS", "v1") && !peer.has("CDS", "v2"), "{protocol:?}");
+    }
+}
+
+#[test]
+fn endpoints_go_out_at_once_and_again_after_a_change_of_their_cluster() {
+    for protocol in BOTH {
+        let mut peer = Peer::new(protocol);
+        peer.set(&one());
+        peer.settle();
+        peer.log.clear();
+        peer.set(&Mesh::default().cluster("v1", 2, 3).route("80", &["v1"]).listener("0.0.0.0_80", "80"));
+        peer.settle();
+        assert_eq!(peer.log, ["EDS v1", "CDS v1", "EDS v1"], "{protocol:?}");
+    }
+}
+
+#[test]
+fn endpoints_are_withdrawn_by_an_empty_assignment_once() {
+    let mut peer = Peer::new(Protocol::Delta);
+    peer.set(&one());
+    peer.settle();
+    peer.log.clear();
+    let mut gone = one();
+    gone.config.endpoints.clear();
+    peer.set(&gone);
+    peer.settle();
+    assert_eq!(peer.log, ["EDS v1"]);
+    assert_eq!(peer.held_version("EDS", "v1"), Some(&*Encoded::no_endpoints("v1").version));
+    assert!(peer.stream.status().in_step);
+}
+
+#[test]
+fn a_withheld_ack_of_clusters_is_waited_for_within_bounds_and_named() {
+    let mut peer = Peer::new(Protocol::Delta);
+    peer.withholds_cluster_acks = true;
+    peer.set(&one());
+    peer.settle_without_time();
+    assert_eq!(peer.log, ["CDS v1", "EDS v1"]);
+    assert_eq!(peer.stream.status().types[ResourceType::Cluster].held_up_by, ["v1".into()]);
+    peer.wait(Duration::from_secs(15));
+    assert_eq!(peer.log, ["CDS v1", "EDS v1", "LDS 0.0.0.0_80", "RDS 80"]);
+}
+
+#[test]
+fn what_does_not_name_a_withheld_cluster_does_not_wait_for_it() {
+    let mut peer = Peer::new(Protocol::Delta);
+    peer.set(&one());
+    peer.settle();
+    peer.log.clear();
+    peer.withholds_cluster_acks = true;
+    let next = one().cluster("v2", 1, 1).route("80", &["v1", "v1"]).route("81", &["v2"]).listener("0.0.0.0_81", "81");
+    peer.set(&next);
+    peer.settle_without_time();
+    assert_eq!(peer.log, ["CDS v2", "RDS 80", "EDS v2"]);
+}
+
+#[test]
+fn a_refused_response_is_sent_again_one_by_one_and_the_culprit_is_named() {
+    for protocol in BOTH {
+        let mut peer = Peer::new(protocol);
+        peer.refuses = Some("bad".into());
+        peer.set(&one().cluster("bad", 1, 1).cluster("good", 1, 1).route("81", &["bad"]).listener("0.0.0.0_81", "81"));
+        peer.settle();
+        let status = peer.stream.status();
+        let rejected: Vec<_> = status.types[ResourceType::Cluster].rejected.iter().map(|r| &*r.name).collect();
+        assert_eq!(rejected, ["bad"], "{protocol:?}");
+        assert!(peer.has("CDS", "good") && peer.has("CDS", "v1") && peer.has("RDS", "80"), "{protocol:?}");
+        assert!(!status.in_step);
+        // A better version is sent, and clears its name.
+        peer.refuses = None;
+        peer.set(&one().cluster("bad", 2, 1));
+        peer.settle();
+        assert!(peer.stream.status().in_step, "{protocol:?} {:?}", peer.stream.status());
+    }
+}
+
+#[test]
+fn a_client_keeps_its_route_where_it_refused_the_cluster_of_the_new_one() {
+    let mut peer = Peer::new(Protocol::Delta);
+    peer.set(&one());
+    peer.settle();
+    let old = peer.held_version("RDS", "80").map(str::to_owned);
+    peer.refuses = Some("v2".into());
+    peer.set(&two());
+    peer.settle();
+    assert_eq!(peer.held_version("RDS", "80").map(str::to_owned), old);
+    assert!(peer.has("CDS", "v1"), "and the cluster that it names");
+}
+
+#[test]
+fn after_a_reconnect_only_what_differs_is_sent_and_removals_too() {
+    let mut peer = Peer::new(Protocol::Delta);
+    peer.set(&one().cluster("same", 1, 1));
+    peer.settle();
+    peer.log.clear();
+    peer.reconnect(&two().cluster("same", 1, 1));
+    peer.settle_without_time();
+    // Listeners are as they were: their subscription is answered by nothing.
+    assert_eq!(peer.log, ["CDS v2", "LDS", "EDS v2", "RDS 80"]);
+    peer.settle();
+    assert!(!peer.has("CDS", "v1") && peer.has("CDS", "same"));
+    assert!(peer.stream.status().in_step);
+}
+
+#[test]
+fn every_subscription_is_answered() {
+    let now = Instant::now();
+    let mut stream = Stream::new(Protocol::Delta, StreamOptions::default());
+    stream.set_target_from(one().resources());
+    let ask = |kind: ResourceType, names: &[&str]| DeltaRequest {
+        type_url: kind.type_url().into(),
+        subscribe: names.iter().map(|n| Arc::from(*n)).collect(),
+        ..Default::default()
+    };
+    // A name that is not there, of each named type.
+    for kind in [ResourceType::Endpoints, ResourceType::Route, ResourceType::Secret] {
+        stream.on_delta(now, ask(kind, &["nothing"]));
+        let response = stream.next(now).expect("an answer");
+        let empty = kind == ResourceType::Endpoints;
+        assert_eq!((response.resources.len(), response.removed.len()), if empty { (1, 0) } else { (0, 1) });
+        assert!(stream.next(now).is_none());
+    }
+    // The same name again, and a type that is not served.
+    let nonce = stream.types[ResourceType::Route].last_nonce.clone();
+    stream.on_delta(now, DeltaRequest { nonce, ..ask(ResourceType::Route, &["nothing"]) });
+    assert_eq!(stream.next(now).expect("an answer").removed.len(), 1);
+    stream.on_delta(now, DeltaRequest { type_url: "type.googleapis.com/other".into(), ..Default::default() });
+    assert_eq!(&*stream.next(now).expect("an answer").type_url, "type.googleapis.com/other");
+    assert!(stream.next(now).is_none());
+    // Everything, where there is nothing.
+    let mut empty = Stream::new(Protocol::Sotw, StreamOptions::default());
+    empty.on_sotw(now, SotwRequest { type_url: ResourceType::Cluster.type_url().into(), ..Default::default() });
+    assert!(empty.next(now).expect("an answer").resources.is_empty());
+}
+
+#[test]
+fn one_response_of_a_type_is_under_way_at_a_time() {
+    let now = Instant::now();
+    let mut stream = Stream::new(Protocol::Delta, StreamOptions::default());
+    stream.set_target_from(one().resources());
+    let type_url = ResourceType::Cluster.type_url();
+    stream.on_delta(now, DeltaRequest { type_url: type_url.into(), ..Default::default() });
+    let first = stream.next(now).expect("clusters");
+    stream.set_target_from(one().cluster("v2", 1, 1).resources());
+    stream.set_target_from(one().cluster("v3", 1, 1).resources());
+    assert!(stream.next(now).is_none());
+    stream.on_delta(now, DeltaRequest { type_url: type_url.into(), nonce: first.nonce, ..Default::default() });
+    let second = stream.next(now).expect("the newest alone");
+    assert_eq!(second.resources.iter().map(|(n, _)| &**n).collect::<Vec<_>>(), ["v3"]);
+}
+
+#[test]
+fn equal_contents_have_equal_versions_and_share_their_bytes() {
+    let mut encoder = Encoder::default();
+    encoder.begin();
+    let first = encoder.encode(&one().config);
+    encoder.begin();
+    let second = encoder.encode(&one().config);
+    for kind in ResourceType::ALL {
+        for (name, encoded) in &first.of[kind] {
+            assert!(Arc::ptr_eq(encoded, &second.of[kind][name]), "{name}");
+        }
+    }
+    assert!(Diff::between(&first, &second).is_empty());
+}

@@ -1,0 +1,110 @@
+//! Any changes, with answers in any order: no route ever names a cluster that the client lacks, and in the end it
+//! has what it is to have.
+
+use super::*;
+use proptest::prelude::*;
+
+#[derive(Debug, Clone)]
+enum Step {
+    Change(Mesh),
+    Pump,
+    Hear,
+    Tell(usize),
+    Wait(u64),
+    Reconnect,
+}
+
+/// Clusters with their variants and endpoints; routes and listeners over them alone, so that each mesh is whole.
+fn mesh() -> impl Strategy<Value = Mesh> {
+    let clusters = prop::collection::btree_map(0usize..5, (1u64..3, 0u16..3), 1..5);
+    let named = || prop::collection::vec(any::<prop::sample::Index>(), 1..4);
+    let routes = prop::collection::btree_map(0usize..3, named(), 0..3);
+    let tcp = prop::collection::btree_map(0usize..2, any::<prop::sample::Index>(), 0..2);
+    (clusters, routes, tcp).prop_map(|(clusters, routes, tcp)| {
+        let mut mesh = Mesh::default();
+        let names: Vec<_> = clusters.keys().map(|n| format!("c{n}")).collect();
+        for (n, (variant, endpoints)) in clusters {
+            mesh = mesh.cluster(&format!("c{n}"), variant, endpoints);
+        }
+        for (n, named) in routes {
+            let named: Vec<_> = named.iter().map(|i| i.get(&names).as_str()).collect();
+            mesh = mesh.route(&format!("r{n}"), &named).listener(&format!("l{n}"), &format!("r{n}"));
+        }
+        for (n, cluster) in tcp {
+            mesh = mesh.tcp_listener(&format!("t{n}"), cluster.get(&names).as_str());
+        }
+        mesh
+    })
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    prop_oneof![
+        2 => mesh().prop_map(Step::Change),
+        5 => Just(Step::Pump),
+        8 => Just(Step::Hear),
+        8 => (0usize..5).prop_map(Step::Tell),
+        2 => (0u64..3000).prop_map(Step::Wait),
+        1 => Just(Step::Reconnect),
+    ]
+}
+
+fn run(protocol: Protocol, hasty: bool, first: &Mesh, steps: &[Step]) -> Result<(), TestCaseError> {
+    let mut peer = Peer::new(protocol);
+    peer.hasty = hasty;
+    let mut mesh = first;
+    peer.set(mesh);
+    // Nothing is waited for so long that the client is given what it cannot use.
+    peer.stream.options.cluster_wait = Duration::from_secs(3600);
+    for step in steps {
+        match step {
+            Step::Change(next) => {
+                mesh = next;
+                peer.set(mesh);
+            }
+            Step::Pump => peer.pump(),
+            Step::Hear => drop(peer.hear()),
+            Step::Tell(kind) => drop(peer.tell(ResourceType::ALL[*kind])),
+            Step::Wait(millis) => peer.pass(Duration::from_millis(*millis)),
+            // Who comes back by the state of the world does not tell what it has: nothing can be kept for it.
+            Step::Reconnect if protocol == Protocol::Sotw => {}
+            Step::Reconnect => {
+                peer.reconnect(mesh);
+                peer.stream.options.cluster_wait = Duration::from_secs(3600);
+            }
+        }
+        prop_assert_eq!(peer.dangling(), None, "after {:?}: {:?}", step, peer.log);
+    }
+    loop {
+        let before = peer.log.len();
+        peer.settle();
+        prop_assert_eq!(peer.dangling(), None, "{:?}", peer.log);
+        if peer.log.len() == before {
+            break;
+        }
+    }
+    let target = mesh.resources();
+    for kind in [ResourceType::Cluster, ResourceType::Listener, ResourceType::Endpoints] {
+        let wanted: Vec<_> = target.of[kind].iter().map(|(n, e)| (n.clone(), e.version.clone())).collect();
+        prop_assert_eq!(peer.names(kind), wanted, "{:?}", peer.log);
+    }
+    for (name, version) in peer.names(ResourceType::Route) {
+        prop_assert_eq!(Some(&version), target.get(ResourceType::Route, &name).map(|e| &e.version));
+    }
+    prop_assert!(peer.warming.is_empty(), "{:?} wait for endpoints: {:?}", peer.warming, peer.log);
+    prop_assert!(peer.stream.status().in_step, "{:?}", peer.stream.status());
+    Ok(())
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(256))]
+
+    #[test]
+    fn delta(hasty in any::<bool>(), first in mesh(), steps in prop::collection::vec(step(), 0..120)) {
+        run(Protocol::Delta, hasty, &first, &steps)?;
+    }
+
+    #[test]
+    fn state_of_the_world(hasty in any::<bool>(), first in mesh(), steps in prop::collection::vec(step(), 0..120)) {
+        run(Protocol::Sotw, hasty, &first, &steps)?;
+    }
+}

@@ -1,0 +1,143 @@
+//! What a stream knows of one resource type.
+
+use super::resources::{Encoded, Resources};
+use crate::ResourceType;
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::Arc;
+use std::time::Instant;
+
+/// What the client has under a name.
+#[derive(Debug, Clone)]
+pub(super) enum Held {
+    Nothing,
+    Known(Arc<Encoded>),
+    /// It told its version when it came back; the contents are not known.
+    Version(Arc<str>),
+}
+
+impl Held {
+    pub(super) fn version(&self) -> Option<&Arc<str>> {
+        match self {
+            Self::Nothing => None,
+            Self::Known(encoded) => Some(&encoded.version),
+            Self::Version(version) => Some(version),
+        }
+    }
+
+    pub(super) fn is_something(&self) -> bool {
+        !matches!(self, Self::Nothing)
+    }
+
+    fn of(encoded: Option<&Arc<Encoded>>) -> Self {
+        encoded.map_or(Self::Nothing, |encoded| Self::Known(encoded.clone()))
+    }
+}
+
+/// A response that waits for its ACK.
+#[derive(Debug)]
+pub(super) struct InFlight {
+    pub nonce: String,
+    pub sent: Instant,
+    /// What it changes: the new version, or nothing.
+    pub items: Vec<(Arc<str>, Option<Arc<Encoded>>)>,
+}
+
+/// A resource that the client refused.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Rejection {
+    pub name: Arc<str>,
+    pub version: Arc<str>,
+    /// The client's words.
+    pub message: String,
+    pub at: Instant,
+}
+
+#[derive(Debug, Default)]
+pub(super) struct TypeState {
+    pub subscribed: bool,
+    /// Everything there is; else the names.
+    pub wildcard: bool,
+    pub names: BTreeSet<Arc<str>>,
+    /// Where the client does not have what the target has: what it has instead. Names that are wanted only. A
+    /// stream in step has nothing here, so that a thousand of them cost no thousand copies.
+    pub behind: BTreeMap<Arc<str>, Held>,
+    /// To be sent though the client may have it.
+    pub owed: BTreeSet<Arc<str>>,
+    /// A subscription was not answered by anything yet.
+    pub owes_answer: bool,
+    pub in_flight: Option<InFlight>,
+    /// Of a response that was refused: to be sent one by one.
+    pub suspects: VecDeque<Arc<str>>,
+    pub rejected: BTreeMap<Arc<str>, Rejection>,
+    /// Since when a listener or route configuration waits for clusters.
+    pub waiting: BTreeMap<Arc<str>, Instant>,
+    /// Of the last response that was sent.
+    pub last_nonce: String,
+    pub last_ack: Option<Instant>,
+    pub nacks: u64,
+}
+
+impl TypeState {
+    pub(super) fn wants(&self, name: &str) -> bool {
+        self.subscribed && (self.wildcard || self.names.contains(name))
+    }
+
+    pub(super) fn held(&self, kind: ResourceType, target: &Resources, name: &str) -> Held {
+        if !self.wants(name) {
+            return Held::Nothing;
+        }
+        match self.behind.get(name) {
+            Some(held) => held.clone(),
+            None => Held::of(target.get(kind, name)),
+        }
+    }
+
+    /// Notes what the client has now under a name that it wants.
+    pub(super) fn set_held(&mut self, kind: ResourceType, target: &Resources, name: &Arc<str>, held: Held) {
+        let wanted = target.get(kind, name).map(|encoded| &encoded.version);
+        if held.version() == wanted {
+            self.behind.remove(name);
+            self.waiting.remove(name);
+        } else {
+            self.behind.insert(name.clone(), held);
+        }
+    }
+
+    pub(super) fn forget(&mut self, name: &Arc<str>) {
+        self.names.remove(name);
+        self.behind.remove(name);
+        self.owed.remove(name);
+        self.rejected.remove(name);
+        self.waiting.remove(name);
+    }
+
+    /// A response that takes that name away has no answer yet.
+    pub(super) fn is_taking_away(&self, name: &str) -> bool {
+        let items = self.in_flight.iter().flat_map(|f| &f.items);
+        items.into_iter().any(|(n, item)| item.is_none() && &**n == name)
+    }
+
+    /// A response with that name has no answer yet.
+    pub(super) fn is_sending(&self, name: &str) -> bool {
+        let items = self.in_flight.iter().flat_map(|f| &f.items);
+        items.into_iter().any(|(n, item)| item.is_some() && &**n == name)
+    }
+
+    /// That version was refused; it is not sent again by itself.
+    pub(super) fn is_rejected(&self, name: &str, version: &str) -> bool {
+        self.rejected.get(name).is_some_and(|rejection| &*rejection.version == version)
+    }
+
+    /// Nothing is on its way and nothing is left to send, but for what was refused.
+    pub(super) fn is_settled(&self, kind: ResourceType, target: &Resources) -> bool {
+        self.in_flight.is_none()
+            && self.suspects.is_empty()
+            && self.owed.is_empty()
+            && !self.owes_answer
+            && self.behind.iter().all(|(name, held)| match target.get(kind, name) {
+                Some(encoded) => self.is_rejected(name, &encoded.version),
+                // These stay until nothing names them.
+                None => matches!(kind, ResourceType::Route | ResourceType::Endpoints) || !held.is_something(),
+            })
+    }
+}

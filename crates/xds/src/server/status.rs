@@ -1,0 +1,80 @@
+//! What a stream tells of itself: for readiness, and for whoever asks what a proxy runs.
+
+use super::Stream;
+use super::state::Rejection;
+use crate::{PerType, ResourceType};
+use std::sync::Arc;
+use std::time::Instant;
+
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Status {
+    pub types: PerType<TypeStatus>,
+    /// The client runs all that it is to have, and refused none of it.
+    pub in_step: bool,
+}
+
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct TypeStatus {
+    pub subscribed: bool,
+    /// Resources that the client does not have in their newest version.
+    pub behind: usize,
+    /// Since when a response has had no answer.
+    pub unanswered_since: Option<Instant>,
+    pub last_ack: Option<Instant>,
+    pub nacks: u64,
+    /// What the client refused and goes on refusing.
+    pub rejected: Vec<Rejection>,
+    /// Of clusters: those that withhold the ACK, as far as can be told.
+    pub held_up_by: Vec<Arc<str>>,
+}
+
+impl Stream {
+    pub fn status(&self) -> Status {
+        let mut status = Status::default();
+        for kind in ResourceType::ALL {
+            let state = &self.types[kind];
+            status.types[kind] = TypeStatus {
+                subscribed: state.subscribed,
+                behind: state.behind.len(),
+                unanswered_since: state.in_flight.as_ref().map(|f| f.sent),
+                last_ack: state.last_ack,
+                nacks: state.nacks,
+                rejected: state.rejected.values().cloned().collect(),
+                held_up_by: if kind == ResourceType::Cluster { self.held_up_by() } else { Vec::new() },
+            };
+        }
+        let settled = |kind| {
+            let state = &self.types[kind];
+            state.rejected.is_empty() && state.is_settled(kind, &self.target)
+        };
+        let began = [ResourceType::Cluster, ResourceType::Listener].into_iter().all(|kind| {
+            let state = &self.types[kind];
+            state.subscribed && (state.last_ack.is_some() || self.target.of[kind].is_empty())
+        });
+        // Old clusters that wait for their time to go are no reason to say that a client is not in step.
+        let clusters = &self.types[ResourceType::Cluster];
+        let has_clusters = clusters.rejected.is_empty()
+            && clusters.behind.keys().all(|name| self.target.get(ResourceType::Cluster, name).is_none());
+        let others = [ResourceType::Secret, ResourceType::Endpoints, ResourceType::Listener, ResourceType::Route];
+        status.in_step = began && has_clusters && others.into_iter().all(settled);
+        status
+    }
+
+    /// Clusters without an answer whose endpoints were not asked for or are not acknowledged; else all of them.
+    fn held_up_by(&self) -> Vec<Arc<str>> {
+        let Some(in_flight) = &self.types[ResourceType::Cluster].in_flight else { return Vec::new() };
+        let endpoints = &self.types[ResourceType::Endpoints];
+        let sent = || in_flight.items.iter().filter_map(|(name, item)| Some((name, item.as_ref()?)));
+        let cold: Vec<_> = sent()
+            .filter(|(_, cluster)| {
+                cluster
+                    .refs
+                    .endpoints
+                    .as_ref()
+                    .is_some_and(|eds| !endpoints.names.contains(eds) || endpoints.behind.contains_key(eds))
+            })
+            .map(|(name, _)| name.clone())
+            .collect();
+        if cold.is_empty() { sent().map(|(name, _)| name.clone()).collect() } else { cold }
+    }
+}
