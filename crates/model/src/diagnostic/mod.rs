@@ -79,6 +79,11 @@ impl Diagnostic {
         }
     }
 
+    /// Whether a field is the one that this is about, or below it.
+    pub fn contains(&self, field: &str) -> bool {
+        field.strip_prefix(self.field.as_str()).is_some_and(|rest| rest.is_empty() || rest.starts_with(['.', '[']))
+    }
+
     pub fn with_place(mut self, place: Option<Place>) -> Self {
         self.place = place;
         self

@@ -231,7 +231,10 @@ impl Loader {
         found.extend(take_own(problems, prefix));
         let source = Source::new(document.clone(), node.id());
         let mut object = Object { id, meta, spec, source: Some(source), errors: Vec::new(), notes: Vec::new() };
-        found.extend(super::validate::validate(&object));
+        let mut broken_rules = super::validate::validate(&object);
+        // What could not be read has its zero value, and was named already.
+        broken_rules.retain(|rule| !found.iter().any(|earlier| earlier.contains(&rule.field)));
+        found.extend(broken_rules);
         found.extend(super::support::without_effect(&object));
         for mut diagnostic in found {
             diagnostic.resource = Some(object.id.clone());

@@ -14,10 +14,10 @@ fn deployment(name: &str, labels: &[(&str, &str)], port: i32, replicas: i32) -> 
 }
 
 fn gateway(name: &str, selector: &[(&str, &str)], port: u32) -> Arc<Object> {
-    let mut gateway = Gateway::default();
-    gateway.selector = selector.iter().map(|(k, v)| (k.to_string(), v.to_string())).collect();
+    let selector = selector.iter().map(|(k, v)| (k.to_string(), v.to_string())).collect();
     let port = crate::resource::gateway::Port { number: port, protocol: "HTTP".into(), ..Default::default() };
-    gateway.servers = vec![crate::resource::gateway::Server { port: Some(port), ..Default::default() }];
+    let servers = vec![crate::resource::gateway::Server { port: Some(port), ..Default::default() }];
+    let gateway = Gateway { selector, servers };
     let id = ResourceId::new(Kind::Gateway, "default", name);
     Arc::new(Object::made_up(id, ObjectMeta::default(), Spec::Gateway(Arc::new(gateway))))
 }

@@ -232,6 +232,10 @@ impl Builder {
         // The parser closes only what it opened.
         let Some(open) = self.open.pop() else { return Ok(()) };
         let mut children = self.pending.split_off(open.first);
+        if let Some(content) = open.is_mapping.then(|| self.colon_at_the_end(open.node, &children)).flatten() {
+            self.document.nodes[open.node as usize].content = content;
+            return Ok(());
+        }
         if open.is_mapping {
             if open.has_merge {
                 children = self.merge(&children, span)?;
@@ -249,6 +253,23 @@ impl Builder {
         self.document.nodes[open.node as usize].content =
             if open.is_mapping { Content::Mapping { first, len: len / 2 } } else { Content::Sequence { first, len } };
         Ok(())
+    }
+
+    /// In `[fd00::, a]` YAML 1.2 reads the first item as a key without a value; Kubernetes, and whoever writes an
+    /// address like that, means the text with the colon. Gives that text.
+    fn colon_at_the_end(&self, mapping: u32, children: &[u32]) -> Option<Content> {
+        let [key, value] = *children else { return None };
+        let data = |node: u32| self.document.nodes[node as usize];
+        let Content::Scalar { start, len, in_file: true, style: Style::Plain, tag: Tag::None } = data(key).content
+        else {
+            return None;
+        };
+        let is_implicit = (data(mapping).line, data(mapping).column) == (data(key).line, data(key).column);
+        let nothing = matches!(data(value).content, Content::Scalar { len: 0, style: Style::Plain, .. });
+        let after = &self.text.as_bytes()[(start + len) as usize..];
+        let closes = matches!(after, [b':', b',' | b']' | b'}', ..]);
+        let content = Content::Scalar { start, len: len + 1, in_file: true, style: Style::Plain, tag: Tag::None };
+        (is_implicit && nothing && closes).then_some(content)
     }
 
     /// Replaces `<<: *base` and `<<: [*a, *b]` by the entries of these mappings that are not given otherwise.

@@ -95,6 +95,11 @@ fn keys_read_as_kubernetes_reads_them() {
 }
 
 #[test]
+fn addresses_that_end_in_colons() {
+    assert_eq!(show(only("[fd00::, fd01::,a:, b: , \"c\":, {d:}]").root()), "[fd00::,fd01::,a:,{b:},{c:},{d:}]");
+}
+
+#[test]
 fn anchors_and_merge_keys() {
     let text = "base: &b {x: 1, v: 2}\nmore: &m {z: 3, v: 4}\nuse: {<<: [*b, *m], x: 9}\nplain: {\"<<\": *b}\n";
     let want = "{base:{x:1,v:2},more:{z:3,v:4},use:{x:9,v:2,z:3},plain:{<<:{x:1,v:2}}}";

@@ -3,7 +3,7 @@
 use super::MeshConfig;
 use crate::diagnostic::{Diagnostic, Severity, codes};
 use crate::resource::decode::{Findings, decode};
-use crate::resource::support;
+use crate::resource::{support, validate};
 use crate::yaml::{self, Node, Parsed, Path, Style};
 use std::sync::Arc;
 
@@ -62,8 +62,12 @@ fn read(file: &Arc<str>, parsed: Parsed, depth: usize) -> (MeshConfig, Vec<Diagn
         return (config, diagnostics);
     }
     let findings = Findings::new(true);
-    let config = decode(root, &Path::ROOT, &findings);
+    let config: MeshConfig = decode(root, &Path::ROOT, &findings);
     diagnostics.extend(findings.into_vec());
+    for mut found in validate::mesh_config(&config) {
+        found.place = Some(root.place_of(&found.field));
+        diagnostics.push(found);
+    }
     let mut without_effect = support::mesh_fields_without_effect(root);
     // What is wrong was named already.
     without_effect.retain(|found| diagnostics.iter().all(|earlier| earlier.field != found.field));
