@@ -1,1 +1,8 @@
-//! placeholder
+//! The control plane: reads what users write, keeps the snapshot, and serves it to proxies.
+//!
+//! The binary starts it (`up`, later `control`); proxies meet it over ADS only.
+
+pub mod engine;
+pub mod source;
+
+pub use engine::{EngineOptions, Generation};

@@ -1,0 +1,202 @@
+//! From files to published snapshots: waits until a burst of changes is over, builds, publishes.
+//!
+//! `up` and `control` start it; `distribute` and `up` follow what it publishes.
+
+use crate::source::{Files, Input, SourceError, Watch};
+use amime_model::diagnostic::{Diagnostic, Severity, Texts};
+use amime_model::resource::{LoadedMeshConfig, MeshConfig, ResourceSet, load_mesh_config, unknown_kinds};
+use amime_model::snapshot::{Held, Snapshot};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+use tokio::sync::{Notify, watch};
+
+/// How often files are looked at where the system cannot tell of changes.
+const POLL: Duration = Duration::from_millis(500);
+
+/// What the engine is to read, and how.
+pub struct EngineOptions {
+    pub inputs: Vec<Input>,
+    pub mesh_config: Option<PathBuf>,
+    /// So long without a further change, and a burst of changes is over.
+    pub quiet: Duration,
+    /// A burst is cut here, so that steady changes do take effect.
+    pub at_most: Duration,
+    /// Makes of the user's objects those that the snapshot is built from; it may have findings of its own.
+    pub prepare: Prepare,
+    /// Build again, whatever the files do: what `prepare` depends on has changed.
+    pub again: Arc<Notify>,
+}
+
+/// See `EngineOptions::prepare`.
+pub type Prepare = Box<dyn FnMut(&ResourceSet) -> (ResourceSet, Vec<Diagnostic>) + Send>;
+
+impl EngineOptions {
+    /// Reads these, unprepared.
+    pub fn new(inputs: Vec<Input>) -> Self {
+        Self {
+            inputs,
+            mesh_config: None,
+            quiet: Duration::from_millis(30),
+            at_most: Duration::from_millis(200),
+            prepare: Box::new(|resources| (resources.clone(), Vec::new())),
+            again: Arc::default(),
+        }
+    }
+}
+
+/// One published state.
+#[derive(Debug, Clone)]
+pub struct Generation {
+    /// Counts from 1.
+    pub number: u64,
+    pub snapshot: Arc<Snapshot>,
+    /// All findings, those of files first, in the order of files and places.
+    pub diagnostics: Arc<Vec<Diagnostic>>,
+    /// The texts that diagnostics show lines of.
+    pub texts: Arc<Texts>,
+    /// True where the user's files changed, false where only `prepare` had something new.
+    pub edited: bool,
+}
+
+/// Reads everything once, then builds and publishes on every change, for as long as anybody follows.
+/// Call it within a tokio runtime.
+pub fn start(options: EngineOptions) -> Result<watch::Receiver<Generation>, SourceError> {
+    let files = Files::open(options.inputs.clone())?;
+    // From before the first look on, so that no change falls in between.
+    let watch = Watch::start(&folders(&files, &options));
+    let mut engine = Engine { files, options, mesh: MeshText::default(), held: Held::default(), number: 0 };
+    engine.files.refresh(Instant::now());
+    engine.mesh.refresh(&engine.options.mesh_config);
+    if let Some(path) = engine.options.mesh_config.as_ref().filter(|_| engine.mesh.last.is_none()) {
+        let source = std::fs::File::open(path).err().unwrap_or(std::io::ErrorKind::InvalidData.into());
+        return Err(SourceError::Read { path: path.display().to_string(), source });
+    }
+    let (publish, follow) = watch::channel(engine.build(true, watch.failure.as_deref()));
+    tokio::spawn(engine.run(watch, publish));
+    Ok(follow)
+}
+
+fn folders(files: &Files, options: &EngineOptions) -> std::collections::BTreeMap<PathBuf, bool> {
+    let mut folders = files.folders();
+    if let Some(path) = &options.mesh_config {
+        let parent = path.parent().filter(|p| !p.as_os_str().is_empty()).map_or(PathBuf::from("."), PathBuf::from);
+        folders.entry(parent).or_insert(false);
+    }
+    folders
+}
+
+struct Engine {
+    options: EngineOptions,
+    files: Files,
+    mesh: MeshText,
+    held: Held,
+    number: u64,
+}
+
+/// The mesh config file: what was last read, and the last of it without errors.
+#[derive(Default)]
+struct MeshText {
+    text: Option<Vec<u8>>,
+    last: Option<LoadedMeshConfig>,
+    good: Option<MeshConfig>,
+}
+
+impl Engine {
+    async fn run(mut self, watch: Watch, publish: watch::Sender<Generation>) {
+        let mut again: Option<Instant> = None;
+        loop {
+            let poll = watch.failure.is_some().then(|| Instant::now() + POLL);
+            let wake = [again, poll].into_iter().flatten().min();
+            let mut rebuild = false;
+            tokio::select! {
+                () = watch.changed() => settle(&watch, self.options.quiet, self.options.at_most).await,
+                () = self.options.again.notified() => rebuild = true,
+                () = sleep_until(wake) => {}
+                () = publish.closed() => return,
+            }
+            let refreshed = self.files.refresh(Instant::now());
+            again = refreshed.again;
+            let edited = refreshed.changed | self.mesh.refresh(&self.options.mesh_config);
+            if edited || rebuild {
+                publish.send_replace(self.build(edited, watch.failure.as_deref()));
+            }
+        }
+    }
+
+    fn build(&mut self, edited: bool, unwatched: Option<&str>) -> Generation {
+        self.number += 1;
+        let mut texts = Texts::default();
+        let mut diagnostics: Vec<Diagnostic> = self.files.problems().cloned().collect();
+        if let Some(reason) = unwatched {
+            let message = format!("changes of files cannot be followed ({reason}); they are looked at twice a second");
+            diagnostics.push(Diagnostic::warning("AM-F3", message));
+        }
+        for loaded in self.files.loaded() {
+            texts.insert(loaded.file.clone(), loaded.text.clone());
+            diagnostics.extend(loaded.all_diagnostics());
+        }
+        let loaded = || self.files.loaded().map(|loaded| &**loaded);
+        let (resources, duplicates) = ResourceSet::of_files(loaded());
+        diagnostics.extend(duplicates);
+        diagnostics.extend(unknown_kinds(loaded()));
+        if let (Some(path), Some(last)) = (&self.options.mesh_config, &self.mesh.last) {
+            let text = String::from_utf8_lossy(self.mesh.text.as_deref().unwrap_or_default()).into_owned();
+            texts.insert(path.display().to_string().into(), text.into());
+            diagnostics.extend(last.diagnostics.iter().cloned());
+        }
+        let mesh = self.mesh.good.clone().unwrap_or_default();
+        let (prepared, findings) = (self.options.prepare)(&resources);
+        diagnostics.extend(findings);
+        let built = Snapshot::build(&prepared, &mesh, &self.held);
+        self.held = built.held;
+        diagnostics.extend(built.diagnostics);
+        Generation {
+            number: self.number,
+            snapshot: built.snapshot,
+            diagnostics: Arc::new(diagnostics),
+            texts: Arc::new(texts),
+            edited,
+        }
+    }
+}
+
+impl MeshText {
+    /// Reads the file again. True where it is new. What is broken, or away, keeps the last good one.
+    fn refresh(&mut self, path: &Option<PathBuf>) -> bool {
+        let Some(path) = path else { return false };
+        let Ok(bytes) = std::fs::read(path) else { return false };
+        if self.text.as_ref() == Some(&bytes) || bytes.is_empty() && self.text.is_some() {
+            return false;
+        }
+        let loaded = load_mesh_config(&path.display().to_string(), &String::from_utf8_lossy(&bytes));
+        let broken = loaded.diagnostics.iter().any(|d| d.severity == Severity::Error);
+        if !broken || self.good.is_none() {
+            self.good = Some(loaded.config.clone());
+        }
+        self.last = Some(loaded);
+        self.text = Some(bytes);
+        true
+    }
+}
+
+/// Returns once the burst of changes is over.
+async fn settle(watch: &Watch, quiet: Duration, at_most: Duration) {
+    let end = tokio::time::Instant::now() + at_most;
+    while tokio::time::timeout(quiet, watch.changed()).await.is_ok() {
+        if tokio::time::Instant::now() >= end {
+            return;
+        }
+    }
+}
+
+async fn sleep_until(when: Option<Instant>) {
+    match when {
+        Some(when) => tokio::time::sleep_until(when.into()).await,
+        None => std::future::pending().await,
+    }
+}
+
+#[cfg(test)]
+#[path = "engine_tests.rs"]
+mod tests;

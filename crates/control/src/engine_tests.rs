@@ -1,0 +1,88 @@
+use super::*;
+use std::fs;
+use std::path::Path;
+
+fn service(name: &str) -> String {
+    format!("apiVersion: v1\nkind: Service\nmetadata:\n  name: {name}\nspec:\n  ports: [{{name: http, port: 80}}]\n")
+}
+
+fn options(path: &Path) -> EngineOptions {
+    EngineOptions::new(vec![Input::Path(path.to_owned())])
+}
+
+async fn until(follow: &mut watch::Receiver<Generation>, holds: impl Fn(&Generation) -> bool) -> Generation {
+    let wanted = follow.wait_for(|generation| holds(generation));
+    tokio::time::timeout(Duration::from_secs(20), wanted).await.expect("no such generation came").unwrap().clone()
+}
+
+fn has(generation: &Generation, name: &str) -> bool {
+    let id = amime_model::resource::ResourceId::new(amime_model::resource::Kind::Service, "default", name);
+    generation.snapshot.object(&id).is_some()
+}
+
+#[tokio::test]
+async fn edits_new_files_and_renames_are_published() {
+    let folder = tempfile::tempdir().unwrap();
+    fs::write(folder.path().join("a.yaml"), service("a")).unwrap();
+    let mut follow = start(options(folder.path())).unwrap();
+    assert!(has(&follow.borrow(), "a"));
+    fs::write(folder.path().join("a.yaml"), service("b")).unwrap();
+    until(&mut follow, |g| has(g, "b") && !has(g, "a")).await;
+    fs::write(folder.path().join("new.tmp"), service("c")).unwrap();
+    fs::rename(folder.path().join("new.tmp"), folder.path().join("c.yaml")).unwrap();
+    until(&mut follow, |g| has(g, "b") && has(g, "c")).await;
+    fs::create_dir(folder.path().join("below")).unwrap();
+    fs::write(folder.path().join("below/d.yaml"), service("d")).unwrap();
+    until(&mut follow, |g| has(g, "d")).await;
+    fs::remove_file(folder.path().join("c.yaml")).unwrap();
+    until(&mut follow, |g| !has(g, "c")).await;
+}
+
+#[tokio::test]
+async fn a_single_file_is_followed_through_a_rename_over_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("a.yaml");
+    fs::write(&path, service("a")).unwrap();
+    let mut follow = start(options(&path)).unwrap();
+    for name in ["b", "c"] {
+        fs::write(folder.path().join("x"), service(name)).unwrap();
+        fs::rename(folder.path().join("x"), &path).unwrap();
+        until(&mut follow, |g| has(g, name)).await;
+    }
+}
+
+#[tokio::test]
+async fn what_is_prepared_can_be_built_again_without_an_edit() {
+    let folder = tempfile::tempdir().unwrap();
+    fs::write(folder.path().join("a.yaml"), service("a")).unwrap();
+    let mut options = options(folder.path());
+    let again = options.again.clone();
+    let mut calls = 0;
+    options.prepare = Box::new(move |resources| {
+        calls += 1;
+        (resources.clone(), vec![Diagnostic::info("AM-TEST", format!("call {calls}"))])
+    });
+    let mut follow = start(options).unwrap();
+    again.notify_one();
+    let second = until(&mut follow, |g| g.diagnostics.iter().any(|d| d.message == "call 2")).await;
+    assert!(!second.edited);
+}
+
+#[tokio::test]
+async fn a_broken_mesh_config_keeps_the_last_good_one() {
+    let folder = tempfile::tempdir().unwrap();
+    fs::write(folder.path().join("a.yaml"), service("a")).unwrap();
+    let mesh = tempfile::tempdir().unwrap();
+    let path = mesh.path().join("mesh.yaml");
+    fs::write(&path, "rootNamespace: one\n").unwrap();
+    let mut options = options(folder.path());
+    options.mesh_config = Some(path.clone());
+    let mut follow = start(options).unwrap();
+    assert_eq!(&*follow.borrow().snapshot.mesh.root_namespace, "one");
+    fs::write(&path, "rootNamespace: [\n").unwrap();
+    let broken = until(&mut follow, |g| g.number == 2).await;
+    assert_eq!(&*broken.snapshot.mesh.root_namespace, "one");
+    assert!(broken.diagnostics.iter().any(|d| d.severity == Severity::Error));
+    fs::write(&path, "rootNamespace: two\n").unwrap();
+    until(&mut follow, |g| &*g.snapshot.mesh.root_namespace == "two").await;
+}

@@ -1,0 +1,89 @@
+use super::*;
+use std::fs;
+
+const ONE: &str = "apiVersion: v1\nkind: Namespace\nmetadata:\n  name: one\n";
+const TWO: &str = "apiVersion: v1\nkind: Namespace\nmetadata:\n  name: two\n";
+
+fn names(files: &Files) -> Vec<String> {
+    files.loaded().flat_map(|l| &l.objects).map(|o| o.id.name.to_string()).collect()
+}
+
+fn open(folder: &Path) -> Files {
+    Files::open(vec![Input::Path(folder.to_owned())]).unwrap()
+}
+
+#[test]
+fn folders_are_read_whole_without_hidden_ones() {
+    let folder = tempfile::tempdir().unwrap();
+    fs::create_dir_all(folder.path().join("a/b")).unwrap();
+    fs::create_dir_all(folder.path().join(".git")).unwrap();
+    fs::write(folder.path().join("a/b/1.yml"), ONE).unwrap();
+    fs::write(folder.path().join("2.yaml"), TWO).unwrap();
+    fs::write(folder.path().join(".git/3.yaml"), ONE).unwrap();
+    fs::write(folder.path().join(".2.yaml.swp"), "x").unwrap();
+    fs::write(folder.path().join("notes.txt"), "x").unwrap();
+    std::os::unix::fs::symlink(folder.path(), folder.path().join("a/circle")).unwrap();
+    assert_eq!(names(&open(folder.path())), ["two", "one"]);
+}
+
+#[test]
+fn nothing_to_read_is_an_error_that_names_the_path() {
+    let folder = tempfile::tempdir().unwrap();
+    let error = Files::open(vec![Input::Path(folder.path().to_owned())]).unwrap_err();
+    assert!(error.to_string().contains("no manifest"), "{error}");
+    let error = Files::open(vec![Input::Path(folder.path().join("no.yaml"))]).unwrap_err();
+    assert!(error.to_string().contains("no.yaml"), "{error}");
+}
+
+#[test]
+fn a_file_that_is_cut_off_keeps_its_objects() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("a.yaml");
+    fs::write(&path, format!("{ONE}---\n{TWO}")).unwrap();
+    let mut files = open(folder.path());
+    let now = Instant::now();
+    for cut in ["", "apiVersion: v1\nkind: Names"] {
+        fs::write(&path, cut).unwrap();
+        assert!(files.refresh(now).changed);
+        assert_eq!(names(&files), ["one", "two"]);
+        assert_eq!(files.problems().count(), 1);
+        assert!(!files.refresh(now).changed, "said once");
+    }
+    fs::write(&path, TWO).unwrap();
+    assert!(files.refresh(now).changed);
+    assert_eq!(names(&files), ["two"]);
+    assert_eq!(files.problems().count(), 0);
+}
+
+#[test]
+fn what_cannot_be_parsed_keeps_the_objects_that_are_not_there_now() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("a.yaml");
+    fs::write(&path, format!("{ONE}---\n{TWO}")).unwrap();
+    let mut files = open(folder.path());
+    fs::write(&path, format!("a: [\n---\n{TWO}")).unwrap();
+    assert!(files.refresh(Instant::now()).changed);
+    let mut kept = names(&files);
+    kept.sort();
+    assert_eq!(kept, ["one", "two"]);
+}
+
+#[test]
+fn a_file_that_is_away_for_a_moment_is_not_gone() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("a.yaml");
+    fs::write(&path, ONE).unwrap();
+    let mut files = open(folder.path());
+    let start = Instant::now();
+    fs::rename(&path, folder.path().join("a.yaml~")).unwrap();
+    let away = files.refresh(start);
+    assert_eq!(away, Refreshed { changed: false, again: Some(start + GONE_AFTER) });
+    assert_eq!(names(&files), ["one"]);
+    fs::write(&path, TWO).unwrap();
+    assert_eq!(files.refresh(start + GONE_AFTER), Refreshed { changed: true, again: None });
+    assert_eq!(names(&files), ["two"]);
+    fs::remove_file(&path).unwrap();
+    files.refresh(start);
+    assert!(files.refresh(start + GONE_AFTER).changed);
+    assert!(names(&files).is_empty());
+}

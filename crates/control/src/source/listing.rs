@@ -1,0 +1,85 @@
+//! Which files belong to what the user named: files as they are, folders with all manifests in them.
+//! Called by `files`, and by tools that read files once.
+
+use std::collections::BTreeSet;
+use std::io::Read;
+use std::path::{Path, PathBuf};
+
+/// What the user names on the command line.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Input {
+    /// A file, or a folder.
+    Path(PathBuf),
+    /// Standard input, read once, to its end.
+    Stdin,
+}
+
+#[derive(Debug, thiserror::Error)]
+pub enum SourceError {
+    #[error("{path}: {source}")]
+    Read { path: String, source: std::io::Error },
+    #[error("{path}: there is no manifest in it (*.yaml, *.yml, *.json)")]
+    Nothing { path: String },
+}
+
+impl Input {
+    /// `-` is standard input.
+    pub fn from_argument(argument: &Path) -> Self {
+        if argument == Path::new("-") { Self::Stdin } else { Self::Path(argument.to_owned()) }
+    }
+
+    /// What diagnostics call it.
+    pub fn name(&self) -> String {
+        match self {
+            Self::Path(path) => path.display().to_string(),
+            Self::Stdin => "standard input".to_owned(),
+        }
+    }
+}
+
+/// Reads standard input whole.
+pub fn read_stdin() -> Result<Vec<u8>, SourceError> {
+    let mut bytes = Vec::new();
+    match std::io::stdin().lock().read_to_end(&mut bytes) {
+        Ok(_) => Ok(bytes),
+        Err(source) => Err(SourceError::Read { path: Input::Stdin.name(), source }),
+    }
+}
+
+/// The manifests that a path stands for, each once: itself, or `*.yaml`, `*.yml` and `*.json` below a folder,
+/// hidden files and folders left out. Links are followed, circles are not.
+pub fn manifests(path: &Path) -> Result<BTreeSet<PathBuf>, SourceError> {
+    let fail = |source| SourceError::Read { path: path.display().to_string(), source };
+    let mut found = BTreeSet::new();
+    if !std::fs::metadata(path).map_err(fail)?.is_dir() {
+        found.insert(path.to_owned());
+        return Ok(found);
+    }
+    let mut entered = BTreeSet::new();
+    below(path, &mut entered, &mut found).map_err(fail)?;
+    Ok(found)
+}
+
+fn below(folder: &Path, entered: &mut BTreeSet<PathBuf>, found: &mut BTreeSet<PathBuf>) -> std::io::Result<()> {
+    if !entered.insert(folder.canonicalize()?) {
+        return Ok(());
+    }
+    for entry in std::fs::read_dir(folder)? {
+        let path = entry?.path();
+        let hidden = path.file_name().is_some_and(|name| name.as_encoded_bytes().starts_with(b"."));
+        // What went away between the listing and the look, or leads nowhere, is not there.
+        let Ok(metadata) = std::fs::metadata(&path) else { continue };
+        if hidden {
+            continue;
+        }
+        if metadata.is_dir() {
+            match below(&path, entered, found) {
+                Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(error),
+                _ => {}
+            }
+        } else if path.extension().is_some_and(|e| e == "yaml" || e == "yml" || e == "json") {
+            found.insert(path);
+        }
+    }
+    Ok(())
+}
