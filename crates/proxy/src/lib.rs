@@ -4,6 +4,7 @@
 //! `listen` (listener filters, filter chain), `http` or `tcp`, `balance` and `connect`; `telemetry` gets one record of
 //! each request. Modules are named after those stages.
 
+mod ads;
 mod balance;
 mod cluster;
 mod connect;
@@ -19,6 +20,7 @@ mod tcp;
 mod telemetry;
 mod workers;
 
+pub use ads::AdsOptions;
 pub use flags::Flags;
 pub use proxy::{ApplyError, Placement, Proxy, ProxyOptions};
 pub use runtime::ConfigError;

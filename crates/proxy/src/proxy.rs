@@ -11,7 +11,7 @@ use amime_model::config::{Cluster, Discovery, ProxyConfig};
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, PoisonError};
+use std::sync::{Arc, PoisonError, Weak};
 use std::time::{Duration, Instant};
 use tokio::runtime::Handle;
 use tokio::sync::{Mutex, watch};
@@ -80,6 +80,17 @@ struct Inner {
     background: Handle,
     ready: watch::Sender<bool>,
     state: Mutex<State>,
+    /// The ADS stream's task.
+    following: std::sync::Mutex<Option<JoinHandle<()>>>,
+}
+
+/// A proxy that may have ended.
+pub(crate) struct WeakProxy(Weak<Inner>);
+
+impl WeakProxy {
+    pub(crate) fn upgrade(&self) -> Option<Proxy> {
+        self.0.upgrade().map(Proxy)
+    }
 }
 
 #[derive(Default)]
@@ -112,6 +123,7 @@ impl Proxy {
             background: options.background,
             ready: watch::Sender::new(false),
             state: Mutex::default(),
+            following: std::sync::Mutex::default(),
         }))
     }
 
@@ -127,11 +139,24 @@ impl Proxy {
 
     /// Takes a configuration: builds it whole, opens what it needs, and gives it to every worker. Returns when all
     /// of them have swapped. Of two at once, one waits.
-    pub async fn apply(&self, config: ProxyConfig) -> Result<(), ApplyError> {
+    pub async fn apply(&self, config: impl Into<Arc<ProxyConfig>>) -> Result<(), ApplyError> {
+        self.swap(config.into()).await?;
+        self.set_ready();
+        Ok(())
+    }
+
+    pub(crate) fn set_ready(&self) {
+        if !self.0.shared.is_draining() {
+            self.0.ready.send_replace(true);
+        }
+    }
+
+    /// `apply`, without a word about being ready.
+    pub(crate) async fn swap(&self, config: Arc<ProxyConfig>) -> Result<(), ApplyError> {
         let inner = &self.0;
         let mut state = inner.state.lock().await;
         let runtime = Arc::new(RuntimeConfig::build(config, state.config.as_deref())?);
-        let wanted: BTreeSet<SocketAddr> = runtime.sockets().map(|(address, _)| address).collect();
+        let wanted: BTreeSet<SocketAddr> = runtime.listeners.sockets().map(|(address, _)| address).collect();
         let opened = inner.open(&runtime, &state.sockets)?;
         let closed: Vec<SocketAddr> = state.sockets.keys().filter(|a| !wanted.contains(a)).copied().collect();
         inner.resolve(&runtime, &mut state).await;
@@ -165,7 +190,6 @@ impl Proxy {
         state.sockets.retain(|address, _| wanted.contains(address));
         inner.shared.forget_clusters(&runtime);
         state.config = Some(runtime);
-        inner.ready.send_replace(true);
         Ok(())
     }
 
@@ -197,6 +221,22 @@ impl Proxy {
         ended
     }
 
+    pub(crate) fn downgrade(&self) -> WeakProxy {
+        WeakProxy(Arc::downgrade(&self.0))
+    }
+
+    pub(crate) fn name(&self) -> &str {
+        &self.0.shared.identity.node_id
+    }
+
+    /// Runs a stream's task until the proxy ends; one that ran before ends now.
+    pub(crate) fn keep_following(&self, task: impl Future<Output = ()> + Send + 'static) {
+        let task = self.0.background.spawn(task);
+        if let Some(before) = self.0.following().replace(task) {
+            before.abort();
+        }
+    }
+
     /// Client connections that are open now.
     pub fn connections(&self) -> u32 {
         self.0.shared.connections.load(Ordering::Relaxed)
@@ -209,6 +249,10 @@ impl Proxy {
 }
 
 impl Inner {
+    fn following(&self) -> std::sync::MutexGuard<'_, Option<JoinHandle<()>>> {
+        self.following.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// Opens the sockets that are not there yet; none of them stays open where one cannot be.
     #[allow(clippy::type_complexity)] // A list, read once.
     fn open(
@@ -217,7 +261,7 @@ impl Inner {
         have: &BTreeMap<SocketAddr, SocketAddr>,
     ) -> Result<Vec<(SocketAddr, Vec<std::net::TcpListener>)>, ConfigError> {
         let mut opened = Vec::new();
-        for (address, listener) in config.sockets() {
+        for (address, listener) in config.listeners.sockets() {
             if have.contains_key(&address) {
                 continue;
             }
@@ -263,6 +307,9 @@ impl Inner {
 
     /// Takes the proxy off its workers.
     async fn end(&self) {
+        if let Some(task) = self.following().take() {
+            task.abort();
+        }
         let id = self.id;
         for worker in &self.on {
             // An error: the workers are gone, and the proxy with them.
@@ -286,6 +333,9 @@ impl Inner {
 
 impl Drop for Inner {
     fn drop(&mut self) {
+        if let Some(task) = self.following().take() {
+            task.abort();
+        }
         let id = self.id;
         for worker in &self.on {
             // An error: the workers are gone, and the proxy with them.
@@ -306,7 +356,7 @@ impl Drop for Inner {
 const DNS_WARM: Duration = Duration::from_secs(2);
 
 async fn keep_resolving(
-    proxy: std::sync::Weak<Inner>,
+    proxy: Weak<Inner>,
     cluster: Arc<Cluster>,
     shared: Arc<ClusterShared>,
     known: tokio::sync::oneshot::Sender<()>,

@@ -127,13 +127,19 @@ impl ProxyWorker {
         }
         let before = self.current.replace(Rc::new(Arc::clone(&config)));
         self.refresh_clusters(None);
-        self.drain_connections(|connection| {
-            config
-                .listeners
-                .iter()
-                .find(|listener| listener.name == connection.listener.name)
-                .is_none_or(|listener| !listener.has_chain(&connection.chain))
-        });
+        if !Arc::ptr_eq(&before.listeners, &config.listeners) {
+            self.drain_connections(|connection| {
+                let stays = config
+                    .listeners
+                    .named(&connection.listener.name)
+                    .is_some_and(|listener| listener.has_chain(&connection.chain));
+                if !stays {
+                    // Its routes may go next; a request that is on its way is answered by them all the same.
+                    connection.keep_routes(&before);
+                }
+                !stays
+            });
+        }
         for (address, socket) in accepting {
             let (stop, stopped) = oneshot::channel();
             tokio::task::spawn_local(accept::run(Rc::clone(self), address, socket, stopped));
@@ -141,7 +147,7 @@ impl ProxyWorker {
         }
         for address in closed {
             let stop = self.sockets.borrow_mut().remove(address);
-            if let (Some(stop), Some(listener)) = (stop, before.listener_at(*address)) {
+            if let (Some(stop), Some(listener)) = (stop, before.listeners.listening_at(*address)) {
                 // An error: the accept loop has ended already.
                 let _ = stop.send(Arc::clone(listener));
             }

@@ -8,9 +8,10 @@ use super::{handle, respond, upgrade};
 use crate::http::local_exec::LocalExec;
 use crate::listen::stream::ClientStream;
 use crate::proxy_worker::ProxyWorker;
-use crate::runtime::{ChainRuntime, Hcm, ListenerRuntime};
+use crate::runtime::{ChainRuntime, Hcm, ListenerRuntime, RuntimeConfig};
 use crate::telemetry::Protocol;
-use amime_model::config::CodecType;
+use amime_model::config::{CodecType, RouteSource};
+use amime_model::route::RouteTable;
 use bytes::{Bytes, BytesMut};
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
@@ -51,6 +52,8 @@ pub(crate) struct ConnState {
     /// Answers say that the connection ends; until this moment it may stay idle.
     drain_until: Cell<Option<Instant>>,
     aborted: Cell<bool>,
+    /// The routes of a filter chain that has left the configuration.
+    kept_routes: RefCell<Option<Arc<RouteTable>>>,
     reader: RefCell<Option<Waker>>,
     watchdog: RefCell<Option<Waker>>,
 }
@@ -78,6 +81,19 @@ impl ConnState {
             self.drain_until.set(Some(Instant::now() + grace));
             self.wake_watchdog();
         }
+    }
+
+    /// Goes on with the routes that a configuration had for this connection.
+    pub(crate) fn keep_routes(&self, config: &RuntimeConfig) {
+        if let RouteSource::Rds(name) = &self.hcm.config.routes
+            && let Some(table) = config.tables.get(name.as_str())
+        {
+            self.kept_routes.borrow_mut().get_or_insert_with(|| Arc::clone(table));
+        }
+    }
+
+    pub(crate) fn kept_routes(&self) -> Option<Arc<RouteTable>> {
+        self.kept_routes.borrow().clone()
     }
 
     pub(crate) fn abort(&self) {
@@ -200,6 +216,7 @@ pub(crate) async fn serve(
         last: Cell::new(Instant::now()),
         drain_until: Cell::new(None),
         aborted: Cell::new(false),
+        kept_routes: RefCell::default(),
         reader: RefCell::default(),
         watchdog: RefCell::default(),
     });

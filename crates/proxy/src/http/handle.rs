@@ -63,9 +63,10 @@ async fn act(exchange: &Rc<Exchange>, prepared: Prepared) -> Response<ResponseBo
     }
     // The request keeps the configuration that it began with.
     let config = conn.proxy.config();
+    let kept = conn.kept_routes();
     let table: Option<&Arc<RouteTable>> = match &conn.hcm.config.routes {
         RouteSource::Inline(_) => conn.hcm.inline.as_ref(),
-        RouteSource::Rds(name) => config.tables.get(name.as_str()),
+        RouteSource::Rds(name) => config.tables.get(name.as_str()).or(kept.as_ref()),
     };
     let Some(table) = table else {
         return Own::new(404, Flags::NR, "route_configuration_not_found", "").into_response(exchange, prepared.grpc);

@@ -61,7 +61,7 @@ fn admit(
         return;
     }
     let counted = Counted(Rc::clone(proxy));
-    let Some(listener) = leaving.or(proxy.config().listener_at(address)).map(Arc::clone) else { return };
+    let Some(listener) = leaving.or(proxy.config().listeners.listening_at(address)).map(Arc::clone) else { return };
     tokio::task::spawn_local(async move {
         let proxy = Rc::clone(&counted.0);
         serve(proxy, listener, stream, remote).await;
@@ -89,7 +89,7 @@ async fn serve(proxy: Rc<ProxyWorker>, listener: Arc<ListenerRuntime>, stream: T
     let mut listener = listener;
     if listener.config.use_original_dst
         && let Some(original) = inspected.original
-        && let Some(other) = proxy.config().by_original_destination(original)
+        && let Some(other) = proxy.config().listeners.by_original_destination(original)
         && !Arc::ptr_eq(other, &listener)
     {
         listener = Arc::clone(other);

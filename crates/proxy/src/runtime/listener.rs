@@ -1,39 +1,18 @@
-//! A `ProxyConfig` made ready to run: route tables compiled, listeners indexed. Immutable and shared by the
-//! workers of a proxy; an update builds a whole new one and takes over what has not changed.
+//! Listeners, filter chains and connection managers, with what every connection or request would compute
+//! again.
 
+use super::{ConfigError, compile_error};
+use crate::http::wire::WireLimits;
 use amime_model::config::{
-    Direction, FilterChain, HttpConnectionManager, HttpFilter, Listener, ListenerFilter, NetworkFilter, ProxyConfig,
-    RouteSource, TcpProxy,
+    Direction, FilterChain, HttpConnectionManager, HttpFilter, Listener, ListenerFilter, NetworkFilter, RouteSource,
+    TcpProxy,
 };
+use amime_model::route::RouteTable;
 use amime_model::route::decide::RouteFilters;
 use amime_model::route::listener::{ConnectionView, filter_chain};
-use amime_model::route::{CompileError, RouteTable};
 use http::HeaderValue;
-use std::collections::HashMap;
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
-
-use crate::http::wire::WireLimits;
-
-pub(crate) struct RuntimeConfig {
-    pub(crate) config: ProxyConfig,
-    pub(crate) tables: HashMap<Arc<str>, Arc<RouteTable>>,
-    pub(crate) listeners: Vec<Arc<ListenerRuntime>>,
-    /// By every address that a listener has.
-    by_address: HashMap<SocketAddr, usize>,
-    /// Listeners on any address, by port.
-    by_port: HashMap<u16, usize>,
-}
-
-/// Why a configuration is not taken; the one before goes on.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{resource}: {reason}")]
-pub struct ConfigError {
-    /// The kind and name on the wire: `Listener 0.0.0.0_80`.
-    pub resource: String,
-    pub reason: String,
-}
 
 pub(crate) struct ListenerRuntime {
     pub(crate) name: Arc<str>,
@@ -93,78 +72,8 @@ const STREAM_IDLE: Duration = Duration::from_secs(300);
 const IDLE: Duration = Duration::from_secs(3600);
 const HEADERS: Duration = Duration::from_secs(60);
 
-impl RuntimeConfig {
-    /// Compiles all of it, or names the resource that cannot be.
-    pub(crate) fn build(config: ProxyConfig, previous: Option<&Self>) -> Result<Self, ConfigError> {
-        let mut tables = HashMap::with_capacity(config.routes.len());
-        for (name, routes) in &config.routes {
-            let kept = previous.and_then(|p| p.tables.get(name)).filter(|t| t.config() == routes);
-            let table = match kept {
-                Some(table) => Arc::clone(table),
-                None => crate::intern::table(routes).map_err(|e| compile_error("RouteConfiguration", name, &e))?,
-            };
-            tables.insert(Arc::clone(name), table);
-        }
-        let mut listeners: Vec<Arc<ListenerRuntime>> = Vec::with_capacity(config.listeners.len());
-        let (mut by_address, mut by_port) = (HashMap::new(), HashMap::new());
-        for (name, listener) in &config.listeners {
-            let kept = previous
-                .and_then(|p| p.listeners.iter().find(|l| l.name == *name))
-                .filter(|l| Arc::ptr_eq(&l.config, listener) || l.config == *listener);
-            let runtime = match kept {
-                Some(runtime) => Arc::clone(runtime),
-                None => Arc::new(ListenerRuntime::build(Arc::clone(name), Arc::clone(listener))?),
-            };
-            let index = listeners.len();
-            for address in addresses(listener) {
-                if let Some(other) = by_address.insert(address, index)
-                    && other != index
-                    && listeners[other].config.bind_to_port == listener.bind_to_port
-                {
-                    return Err(ConfigError {
-                        resource: format!("Listener {name}"),
-                        reason: format!("{address} is taken by Listener {} already", listeners[other].name),
-                    });
-                }
-                if address.ip().is_unspecified() {
-                    by_port.entry(address.port()).or_insert(index);
-                }
-            }
-            listeners.push(runtime);
-        }
-        Ok(Self { config, tables, listeners, by_address, by_port })
-    }
-
-    /// The listener whose socket has this address.
-    pub(crate) fn listener_at(&self, address: SocketAddr) -> Option<&Arc<ListenerRuntime>> {
-        self.by_address.get(&address).map(|index| &self.listeners[*index])
-    }
-
-    /// `route::listener::by_original_destination`, by an index.
-    pub(crate) fn by_original_destination(&self, destination: SocketAddr) -> Option<&Arc<ListenerRuntime>> {
-        let index = self.by_address.get(&destination).or_else(|| self.by_port.get(&destination.port()))?;
-        Some(&self.listeners[*index])
-    }
-
-    /// Every address that needs a socket, with the listener's name.
-    pub(crate) fn sockets(&self) -> impl Iterator<Item = (SocketAddr, &Arc<ListenerRuntime>)> {
-        self.listeners
-            .iter()
-            .filter(|listener| listener.config.bind_to_port)
-            .flat_map(|listener| addresses(&listener.config).map(move |address| (address, listener)))
-    }
-}
-
-fn addresses(listener: &Listener) -> impl Iterator<Item = SocketAddr> {
-    std::iter::once(listener.address).chain(listener.additional_addresses.iter().copied())
-}
-
-fn compile_error(kind: &str, name: &str, error: &CompileError) -> ConfigError {
-    ConfigError { resource: format!("{kind} {name}"), reason: error.to_string() }
-}
-
 impl ListenerRuntime {
-    fn build(name: Arc<str>, config: Arc<Listener>) -> Result<Self, ConfigError> {
+    pub(super) fn build(name: Arc<str>, config: Arc<Listener>) -> Result<Self, ConfigError> {
         let mut filters = Filters::default();
         for filter in &config.listener_filters {
             match filter {

@@ -1,0 +1,63 @@
+//! Following a control plane: a delta ADS stream whose updates the proxy runs.
+//!
+//! The stream's rules are `xds::client`'s; here each update is applied, and only when every worker has swapped
+//! is it accepted. What cannot be run is rejected with the name of the resource, and the last good
+//! configuration goes on, as it does while no control plane is there.
+
+use crate::proxy::Proxy;
+use amime_xds::client::{Client, ClientOptions};
+use amime_xds::intern::Interner;
+use amime_xds::transport::{self, Backoff};
+use amime_xds::{Node, ResourceType};
+use std::sync::Arc;
+use std::time::Duration;
+use tonic::transport::Channel;
+
+/// Where a proxy's configuration comes from.
+#[derive(Debug, Clone)]
+pub struct AdsOptions {
+    /// To the control plane; opened again by the channel where it ends.
+    pub channel: Channel,
+    /// What the proxy says it is.
+    pub node: Node,
+    /// Shared by all proxies of a process, so that equal resources are kept once.
+    pub interner: Arc<Interner>,
+    /// How long an update waits for what it refers to.
+    pub warm_limit: Duration,
+}
+
+impl AdsOptions {
+    pub fn new(channel: Channel, node: Node, interner: Arc<Interner>) -> Self {
+        Self { channel, node, interner, warm_limit: ClientOptions::default().warm_limit }
+    }
+}
+
+impl Proxy {
+    /// Follows a control plane until the proxy is drained or dropped. The proxy is ready once the first listeners
+    /// have been accepted, which come when their routes and clusters have.
+    pub fn follow(&self, options: AdsOptions) {
+        let AdsOptions { channel, node, interner, warm_limit } = options;
+        let client = Client::new(node, interner, ClientOptions { warm_limit });
+        let proxy = self.downgrade();
+        let following = transport::run(channel, client, Backoff::default(), move |update| {
+            let proxy = proxy.upgrade();
+            async move {
+                let Some(proxy) = proxy else { return Err("the proxy has ended".into()) };
+                let listeners = update.kind == ResourceType::Listener;
+                match proxy.swap(update.config).await {
+                    Ok(()) => {
+                        if listeners {
+                            proxy.set_ready();
+                        }
+                        Ok(())
+                    }
+                    Err(error) => {
+                        tracing::warn!(proxy = proxy.name(), "an update is rejected: {error}");
+                        Err(error.to_string())
+                    }
+                }
+            }
+        });
+        self.keep_following(following);
+    }
+}

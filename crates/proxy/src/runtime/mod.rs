@@ -1,0 +1,146 @@
+//! A `ProxyConfig` made ready to run: route tables compiled, listeners indexed. Immutable and shared by the
+//! workers of a proxy. An update builds a whole new one, and what it does not touch is taken over as it is: a
+//! thousand sidecars get the same update.
+
+mod listener;
+
+pub(crate) use listener::{ChainAction, ChainRuntime, Hcm, ListenerRuntime, TcpRuntime};
+
+use amime_model::config::{Listener, ProxyConfig, RouteConfig};
+use amime_model::route::{CompileError, RouteTable};
+use std::collections::{BTreeMap, HashMap};
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+pub(crate) struct RuntimeConfig {
+    pub(crate) config: Arc<ProxyConfig>,
+    pub(crate) tables: Arc<Tables>,
+    pub(crate) listeners: Arc<Listeners>,
+}
+
+pub(crate) type Tables = HashMap<Arc<str>, Arc<RouteTable>>;
+
+#[derive(Default)]
+pub(crate) struct Listeners {
+    all: Vec<Arc<ListenerRuntime>>,
+    by_name: HashMap<Arc<str>, usize>,
+    /// Addresses that have sockets.
+    bound: HashMap<SocketAddr, usize>,
+    /// Every address, for connections that are handed over.
+    by_address: HashMap<SocketAddr, usize>,
+    /// Listeners on any address, by port.
+    by_port: HashMap<u16, usize>,
+}
+
+/// Why a configuration is not taken; the one before goes on.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{resource}: {reason}")]
+pub struct ConfigError {
+    /// The kind and name on the wire: `Listener 0.0.0.0_80`.
+    pub resource: String,
+    pub reason: String,
+}
+
+impl RuntimeConfig {
+    /// Compiles what is new, or names the resource that cannot be.
+    pub(crate) fn build(config: Arc<ProxyConfig>, previous: Option<&Self>) -> Result<Self, ConfigError> {
+        let tables = match previous {
+            Some(previous) if same(&previous.config.routes, &config.routes) => Arc::clone(&previous.tables),
+            _ => Arc::new(compile(&config.routes)?),
+        };
+        let listeners = match previous {
+            Some(previous) if same(&previous.config.listeners, &config.listeners) => Arc::clone(&previous.listeners),
+            _ => Arc::new(Listeners::build(&config.listeners, previous.map(|p| &*p.listeners))?),
+        };
+        Ok(Self { config, tables, listeners })
+    }
+}
+
+/// Whether two maps hold the very same resources.
+fn same<T>(a: &BTreeMap<Arc<str>, Arc<T>>, b: &BTreeMap<Arc<str>, Arc<T>>) -> bool {
+    a.len() == b.len() && a.iter().zip(b).all(|((n, x), (m, y))| Arc::ptr_eq(x, y) && n == m)
+}
+
+fn compile(routes: &BTreeMap<Arc<str>, Arc<RouteConfig>>) -> Result<Tables, ConfigError> {
+    routes
+        .iter()
+        .map(|(name, routes)| match crate::intern::table(routes) {
+            Ok(table) => Ok((Arc::clone(name), table)),
+            Err(error) => Err(compile_error("RouteConfiguration", name, &error)),
+        })
+        .collect()
+}
+
+fn compile_error(kind: &str, name: &str, error: &CompileError) -> ConfigError {
+    ConfigError { resource: format!("{kind} {name}"), reason: error.to_string() }
+}
+
+impl Listeners {
+    fn build(
+        configs: &BTreeMap<Arc<str>, Arc<Listener>>,
+        previous: Option<&Self>,
+    ) -> Result<Self, ConfigError> {
+        let mut listeners = Self::default();
+        for (name, config) in configs {
+            let kept = previous
+                .and_then(|previous| previous.named(name))
+                .filter(|known| Arc::ptr_eq(&known.config, config) || known.config == *config);
+            let runtime = match kept {
+                Some(runtime) => Arc::clone(runtime),
+                None => Arc::new(ListenerRuntime::build(Arc::clone(name), Arc::clone(config))?),
+            };
+            listeners.add(runtime)?;
+        }
+        Ok(listeners)
+    }
+
+    fn add(&mut self, listener: Arc<ListenerRuntime>) -> Result<(), ConfigError> {
+        let index = self.all.len();
+        for address in addresses(&listener.config) {
+            if listener.config.bind_to_port
+                && let Some(other) = self.bound.insert(address, index)
+            {
+                return Err(ConfigError {
+                    resource: format!("Listener {}", listener.name),
+                    reason: format!("{address} is Listener {}'s already", self.all[other].name),
+                });
+            }
+            self.by_address.entry(address).or_insert(index);
+            if address.ip().is_unspecified() {
+                self.by_port.entry(address.port()).or_insert(index);
+            }
+        }
+        self.by_name.insert(Arc::clone(&listener.name), index);
+        self.all.push(listener);
+        Ok(())
+    }
+
+    pub(crate) fn named(&self, name: &str) -> Option<&Arc<ListenerRuntime>> {
+        self.by_name.get(name).map(|index| &self.all[*index])
+    }
+
+    /// The listener whose socket has this address.
+    pub(crate) fn listening_at(&self, address: SocketAddr) -> Option<&Arc<ListenerRuntime>> {
+        self.bound.get(&address).map(|index| &self.all[*index])
+    }
+
+    /// `model::route::listener::by_original_destination`, by an index.
+    pub(crate) fn by_original_destination(&self, destination: SocketAddr) -> Option<&Arc<ListenerRuntime>> {
+        let index = self.by_address.get(&destination).or_else(|| self.by_port.get(&destination.port()))?;
+        Some(&self.all[*index])
+    }
+
+    /// Every address that needs a socket, with its listener, in the order of names.
+    pub(crate) fn sockets(&self) -> impl Iterator<Item = (SocketAddr, &Arc<ListenerRuntime>)> {
+        let bound = self.all.iter().filter(|listener| listener.config.bind_to_port);
+        bound.flat_map(|listener| addresses(&listener.config).map(move |address| (address, listener)))
+    }
+}
+
+fn addresses(listener: &Listener) -> impl Iterator<Item = SocketAddr> {
+    std::iter::once(listener.address).chain(listener.additional_addresses.iter().copied())
+}
+
+#[cfg(test)]
+#[path = "runtime_tests.rs"]
+mod tests;
