@@ -9,6 +9,7 @@ pub mod host;
 pub mod protocol;
 pub mod resource;
 pub mod route;
+pub mod rule;
 pub mod snapshot;
 pub mod translate;
 pub mod workload;

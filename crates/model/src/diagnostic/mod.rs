@@ -130,6 +130,12 @@ pub mod codes {
     pub const SCHEMA: &str = "IST0106";
     /// SchemaWarning: against Istio's advice, or read by Istio's tools and refused by a cluster.
     pub const SCHEMA_WARNING: &str = "IST0133";
+    /// ReferencedResourceNotFound: a host, subset, Secret or delegate that is not there.
+    pub const NOT_FOUND: &str = "IST0101";
+    /// A delegate's rule that cannot be merged into the delegating one.
+    pub const DELEGATE: &str = "AM-T1";
+    /// A broken object stays at its last good version.
+    pub const HELD: &str = "AM-T2";
     /// Deprecated.
     pub const DEPRECATED: &str = "IST0002";
 }

@@ -60,6 +60,11 @@ impl From<RegexError> for CompileProblem {
     }
 }
 
+/// Whether a route can be compiled by itself, so that a broken rule is found before it takes a whole table with it.
+pub fn check_route(route: &Route) -> Result<(), CompileProblem> {
+    CompiledRoute::compile(route).map(drop)
+}
+
 /// The route that takes a request.
 #[derive(Debug, Clone, Copy)]
 pub struct Selection<'t> {

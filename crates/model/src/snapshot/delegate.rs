@@ -5,7 +5,9 @@
 
 use super::virtual_service::{Health, ResolvedVirtualService, Rule};
 use crate::config::Origin;
+use crate::diagnostic::{Diagnostic, codes};
 use crate::resource::virtual_service::{HttpMatch, HttpRoute, StringMatch};
+use crate::resource::{Kind, ResourceId, ResourceSet};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
@@ -29,6 +31,34 @@ pub enum Left {
     Nested {
         origin: Origin,
     },
+}
+
+impl Left {
+    pub(super) fn diagnostic(&self, resources: &ResourceSet) -> Diagnostic {
+        let (code, origin, message) = match self {
+            Self::NotFound { origin, delegate } => (
+                codes::NOT_FOUND,
+                origin,
+                format!("there is no VirtualService {delegate} without hosts; the rule is left out"),
+            ),
+            Self::NotExported { origin, delegate } => (
+                codes::NOT_FOUND,
+                origin,
+                format!("VirtualService {delegate} is not exported here; the rule is left out"),
+            ),
+            Self::Conflict { origin } => (
+                codes::DELEGATE,
+                origin,
+                "matches nothing that the delegating rule lets through; it is left out".to_string(),
+            ),
+            Self::Nested { origin } => {
+                (codes::DELEGATE, origin, "a delegate cannot delegate in turn; its requests get 503".to_string())
+            }
+        };
+        let id = ResourceId::new(Kind::VirtualService, origin.namespace.as_str(), origin.name.as_str());
+        let place = resources.get(&id).and_then(|object| object.place(&origin.path));
+        Diagnostic::warning(code, message).with_resource(&id).with_field(origin.path.clone()).with_place(place)
+    }
 }
 
 /// The rules of `root` with those of its delegates in their place. `find` gives VirtualServices without hosts.

@@ -3,6 +3,7 @@
 //!
 //! Built by `Snapshot::build`, asked by `translate` for every service that a proxy sees.
 
+use super::broken::Broken;
 use super::origin_of;
 use super::service::{Age, Labels, Service, selects};
 use crate::config::Origin;
@@ -20,6 +21,8 @@ pub struct MergedRule {
     pub origins: Vec<Origin>,
     /// As written: `.`, `*`, namespaces; empty is the mesh's default.
     export_to: BTreeSet<String>,
+    /// How the service wants to be spoken to is not known (TLS settings with an error): nobody may.
+    pub denies: bool,
 }
 
 impl MergedRule {
@@ -56,7 +59,16 @@ impl DestinationRules {
 
     fn add(&mut self, object: &Object, rule: &DestinationRule, default_export: &[String]) {
         let ns = &*object.id.namespace;
+        let broken = Broken::of(object);
+        if broken.at("spec.host") || broken.at("spec.workloadSelector") {
+            // For which service or which clients it is, is not known.
+            return;
+        }
         let mut rule = rule.clone();
+        drop_broken_subsets(&mut rule, &broken);
+        if broken.at("spec.exportTo") {
+            rule.export_to = vec![".".to_string()];
+        }
         rule.host = host::resolve_short(&rule.host, ns);
         let export_to: BTreeSet<String> = match rule.workload_selector {
             // A rule for some clients of a namespace is for no others.
@@ -67,6 +79,7 @@ impl DestinationRules {
             namespace: ns.to_string(),
             origins: vec![origin_of(&object.id, "")],
             export_to: export_to.clone(),
+            denies: breaks_tls(&rule, &broken),
             rule,
         };
         let has = |what: &str| export_to.contains(what);
@@ -139,6 +152,23 @@ pub fn for_client<'a>(
     general
 }
 
+/// A subset of which it is not known who is in it, or how it wants to be spoken to, is not there.
+fn drop_broken_subsets(rule: &mut DestinationRule, broken: &Broken<'_>) {
+    let mut index = 0;
+    rule.subsets.retain(|subset| {
+        let path = format!("spec.subsets[{index}]");
+        index += 1;
+        let tls = broken.at(&format!("{path}.trafficPolicy.tls"));
+        !subset.name.is_empty() && !tls && !broken.at(&format!("{path}.name")) && !broken.at(&format!("{path}.labels"))
+    });
+}
+
+fn breaks_tls(rule: &DestinationRule, broken: &Broken<'_>) -> bool {
+    let ports = rule.traffic_policy.as_ref().map_or(0, |p| p.port_level_settings.len());
+    broken.at("spec.trafficPolicy.tls")
+        || (0..ports).any(|i| broken.at(&format!("spec.trafficPolicy.portLevelSettings[{i}].tls")))
+}
+
 /// Rules for some clients come first, then the older.
 fn key<'a>(rule: &DestinationRule, age: &'a Age) -> (bool, &'a Age) {
     (rule.workload_selector.is_none(), age)
@@ -170,6 +200,7 @@ fn merge(rules: &mut ByHost, incoming: MergedRule) {
             _ => {}
         }
         let target = Arc::make_mut(existing);
+        target.denies |= incoming.denies;
         target.origins.extend(incoming.origins.iter().cloned());
         for subset in &incoming.rule.subsets {
             if target.rule.subsets.iter().all(|s| s.name != subset.name) {

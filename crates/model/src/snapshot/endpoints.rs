@@ -3,6 +3,7 @@
 //!
 //! Called by `Snapshot::build`.
 
+use super::broken::Broken;
 use super::pod::{self, Entry, Pod};
 use super::service::{
     EndpointHost, EndpointsByPort, Labels, Registry, Resolution, Service, ServiceEndpoint, ServiceKey, ServicePort,
@@ -75,9 +76,12 @@ impl<'a> Sources<'a> {
     fn of_service(&self, service: &Service) -> EndpointsByPort {
         match service.registry {
             Registry::Kubernetes => self.of_kubernetes(service),
-            Registry::ServiceEntry => match self.resources.get(&service.id).map(|o| &o.spec) {
-                Some(Spec::ServiceEntry(entry)) => self.of_entry(service, entry),
-                _ => EndpointsByPort::new(),
+            Registry::ServiceEntry => match self.resources.get(&service.id) {
+                Some(object) => match &object.spec {
+                    Spec::ServiceEntry(entry) => self.of_entry(service, entry, &Broken::of(object)),
+                    _ => EndpointsByPort::new(),
+                },
+                None => EndpointsByPort::new(),
             },
         }
     }
@@ -174,8 +178,11 @@ impl<'a> Sources<'a> {
             .or_else(|| self.by_address.get(&address).copied())
     }
 
-    fn of_entry(&self, service: &Service, entry: &ServiceEntry) -> EndpointsByPort {
+    fn of_entry(&self, service: &Service, entry: &ServiceEntry, broken: &Broken<'_>) -> EndpointsByPort {
         let mut all = EndpointsByPort::new();
+        if ["spec.resolution", "spec.workloadSelector", "spec.endpoints"].iter().any(|field| broken.is(field)) {
+            return all;
+        }
         for port in &service.ports {
             let target = match port.target {
                 TargetPort::Number(n) => n,
@@ -189,6 +196,9 @@ impl<'a> Sources<'a> {
                 continue;
             }
             for (index, endpoint) in entry.endpoints.iter().enumerate() {
+                if broken.at(&format!("spec.endpoints[{index}]")) {
+                    continue;
+                }
                 let number = endpoint.ports.get(&port.name).copied().filter(|n| *n > 0).unwrap_or(target);
                 let name = format!("{}-{index}", service.id.name);
                 let labels = Arc::new(endpoint.labels.clone());

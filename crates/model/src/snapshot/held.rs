@@ -1,15 +1,15 @@
 //! Last good versions: what goes on serving while what was written is broken or refers to what is not there.
 //!
 //! Called by `Snapshot::build` alone. An object with an error stays, as a whole, at the version that was last
-//! without; so does one whose reference (a subset, a host, a secret, a delegate) went away, together with what it
-//! referred to. What was never good is compiled as it stands. Objects of other kinds (policies above all) are
-//! never held.
+//! without; so does one whose reference (a subset, a host, a Secret, a delegate) went away. What a version that goes
+//! on refers to is added where it is missing, and never put in the place of something newer. What was never good is
+//! compiled as it stands. Objects of other kinds (policies above all) are never held.
 
-use crate::diagnostic::{Diagnostic, Severity};
-use crate::host::{resolve_short, service_host, subset_of};
-use crate::resource::virtual_service::Destination;
-use crate::resource::{DestinationRule, Kind, Object, ResourceId, ResourceSet, Spec, VirtualService};
-use std::collections::BTreeMap;
+use super::references::{self, Index, Reference};
+use crate::diagnostic::{Diagnostic, Severity, codes};
+use crate::resource::{DestinationRule, Kind, Object, ResourceId, ResourceSet, Spec};
+use crate::rule::check;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 /// The kinds that are held.
@@ -25,193 +25,116 @@ pub struct Held {
 #[derive(Debug, Clone)]
 struct Good {
     object: Arc<Object>,
-    refers: Vec<Arc<Object>>,
+    /// Each reference with the objects that it led to.
+    refers: Vec<(Reference, Vec<Arc<Object>>)>,
 }
 
 pub(super) struct Effective {
-    pub resources: ResourceSet,
-    pub held: Held,
-    pub diagnostics: Vec<Diagnostic>,
+    /// What is in force.
+    pub(super) resources: ResourceSet,
+    pub(super) held: Held,
+    pub(super) diagnostics: Vec<Diagnostic>,
+    /// The references that were brought back.
+    back: BTreeSet<Reference>,
 }
 
-/// What is in force: the resources, with last good versions in the place of what is not fit.
+/// The resources, with last good versions in the place of what is not fit, and with what these refer to.
 pub(super) fn effective(resources: &ResourceSet, held: &Held) -> Effective {
-    let mut result = Effective { resources: resources.clone(), held: Held::default(), diagnostics: Vec::new() };
-    let kept: Vec<_> = resources.iter().filter(|o| KINDS.contains(&o.id.kind)).cloned().collect();
-    for object in &kept {
-        if has_errors(object)
-            && let Some(good) = held.good.get(&object.id)
-        {
-            result.diagnostics.push(stays(object));
-            result.keep(good);
+    let mut result = Effective {
+        resources: resources.clone(),
+        held: Held::default(),
+        diagnostics: Vec::new(),
+        back: BTreeSet::new(),
+    };
+    let index = Index::of(resources);
+    let mut go_on: Vec<&Good> = Vec::new();
+    for object in resources.iter().filter(|o| KINDS.contains(&o.id.kind)) {
+        let good = held.good.get(&object.id);
+        if is_broken(object) {
+            if let Some(good) = good {
+                result.diagnostics.push(stays(object));
+                go_on.push(good);
+            }
+            continue;
+        }
+        let mut missing = Vec::new();
+        let mut refers = Vec::new();
+        for (field, reference) in references::of(object) {
+            match index.find(&reference) {
+                found if found.is_empty() => missing.push((field, reference)),
+                found => refers.push((reference, found.into_iter().cloned().collect())),
+            }
+        }
+        // What never was whole holds nothing back: the share of what is missing is refused, and no more.
+        let good = good.filter(|_| !missing.is_empty());
+        let told = missing.iter().map(|(field, reference)| reference.missing(object, field, good.is_some()));
+        result.diagnostics.extend(told);
+        if let Some(good) = good {
+            go_on.push(good);
+        } else if missing.is_empty() {
+            result.held.good.insert(object.id.clone(), Good { object: object.clone(), refers });
         }
     }
-    for object in kept.iter().filter(|o| !has_errors(o)) {
-        let (found, missing) = references(object, resources);
-        match held.good.get(&object.id).filter(|_| !missing.is_empty()) {
-            Some(good) => {
-                result.diagnostics.extend(missing.iter().map(|m| m.diagnostic(object, true)));
-                result.keep(good);
-            }
-            None => {
-                result.diagnostics.extend(missing.iter().map(|m| m.diagnostic(object, false)));
-                if missing.is_empty() {
-                    result.held.good.insert(object.id.clone(), Good { object: object.clone(), refers: found });
-                }
-            }
-        }
+    for good in go_on {
+        result.keep(good, &index);
     }
     result
 }
 
 impl Effective {
-    /// Puts a last good version, and what it refers to, into force.
-    fn keep(&mut self, good: &Good) {
+    /// Puts a last good version into force, with what it refers to and is no longer written.
+    fn keep(&mut self, good: &Good, written: &Index<'_>) {
         self.resources.replace(good.object.clone());
-        for object in &good.refers {
-            self.resources.replace(object.clone());
+        for (reference, objects) in &good.refers {
+            if written.find(reference).is_empty() && self.back.insert(reference.clone()) {
+                for object in objects {
+                    self.bring_back(reference, object);
+                }
+            }
         }
         self.held.good.insert(good.object.id.clone(), good.clone());
     }
+
+    /// Adds what is missing, and nothing else of the object that it was in.
+    fn bring_back(&mut self, reference: &Reference, object: &Arc<Object>) {
+        let (Reference::Subset { name, .. }, Spec::DestinationRule(old)) = (reference, &object.spec) else {
+            if self.resources.get(&object.id).is_none() {
+                self.resources.replace(object.clone());
+            }
+            return;
+        };
+        let Some(subset) = references::subset(old, name) else { return };
+        let now = self.resources.get(&object.id).cloned();
+        let mut rule = match now.as_ref().map(|o| &o.spec) {
+            Some(Spec::DestinationRule(rule)) => (**rule).clone(),
+            // Gone as a whole: its general policy is no longer anyone's but this subset's.
+            _ => DestinationRule { traffic_policy: None, subsets: Vec::new(), ..(**old).clone() },
+        };
+        let mut subset = subset.clone();
+        if now.is_none() {
+            subset.traffic_policy = subset.traffic_policy.or_else(|| old.traffic_policy.clone());
+        }
+        rule.subsets.push(subset);
+        let base = now.unwrap_or_else(|| object.clone());
+        self.resources.replace(Arc::new(Object { spec: Spec::DestinationRule(Arc::new(rule)), ..(*base).clone() }));
+    }
 }
 
-fn has_errors(object: &Object) -> bool {
+/// Has an error, or a rule that the matcher cannot compile.
+fn is_broken(object: &Object) -> bool {
     object.errors.iter().any(|d| d.severity == Severity::Error)
+        || match &object.spec {
+            Spec::VirtualService(vs) => vs.http.iter().any(|rule| !check::problems(rule).is_empty()),
+            _ => false,
+        }
 }
 
 fn stays(object: &Object) -> Diagnostic {
-    Diagnostic::warning("AM-HELD", format!("{} stays at its last good version", object.id))
+    Diagnostic::warning(codes::HELD, format!("{} stays at its last good version", object.id))
         .with_resource(&object.id)
         .with_place(object.place(""))
 }
 
-/// A reference that leads nowhere.
-struct Missing {
-    field: String,
-    what: String,
-}
-
-impl Missing {
-    fn diagnostic(&self, object: &Object, held: bool) -> Diagnostic {
-        let then = if held { "; the last good version goes on" } else { "" };
-        Diagnostic::warning("IST0101", format!("{} is not there{then}", self.what))
-            .with_resource(&object.id)
-            .with_field(self.field.clone())
-            .with_place(object.place(&self.field))
-    }
-}
-
-/// What an object refers to and is there, and what is not.
-fn references(object: &Object, resources: &ResourceSet) -> (Vec<Arc<Object>>, Vec<Missing>) {
-    let mut found = Vec::new();
-    let mut missing = Vec::new();
-    match &object.spec {
-        Spec::VirtualService(vs) => virtual_service(object, vs, resources, &mut found, &mut missing),
-        Spec::Gateway(gateway) => {
-            for (index, server) in gateway.servers.iter().enumerate() {
-                let Some(tls) = &server.tls else { continue };
-                let names = tls.credential_names.iter().chain(Some(&tls.credential_name));
-                for name in names.filter(|n| !n.is_empty() && !n.contains("://")) {
-                    // The secret is of the gateway pod's namespace, which is mostly the Gateway's own.
-                    match resources.of_kind(Kind::Secret).filter(|s| *s.id.name == **name).collect::<Vec<_>>() {
-                        secrets if secrets.is_empty() => missing.push(Missing {
-                            field: format!("spec.servers[{index}].tls.credentialName"),
-                            what: format!("Secret {name}"),
-                        }),
-                        secrets => found.extend(secrets.into_iter().cloned()),
-                    }
-                }
-            }
-        }
-        _ => {}
-    }
-    found.sort_by(|a, b| a.id.cmp(&b.id));
-    found.dedup_by(|a, b| a.id == b.id);
-    (found, missing)
-}
-
-fn virtual_service(
-    object: &Object,
-    vs: &VirtualService,
-    resources: &ResourceSet,
-    found: &mut Vec<Arc<Object>>,
-    missing: &mut Vec<Missing>,
-) {
-    let ns = &*object.id.namespace;
-    let mut look = |field: String, destination: Option<&Destination>| {
-        if let Some(destination) = destination.filter(|d| !d.host.is_empty()) {
-            look_up(&field, destination, ns, resources, found, missing);
-        }
-    };
-    for (i, rule) in vs.http.iter().enumerate() {
-        for (j, route) in rule.route.iter().enumerate() {
-            look(format!("spec.http[{i}].route[{j}].destination"), route.destination.as_ref());
-        }
-        look(format!("spec.http[{i}].mirror"), rule.mirror.as_ref());
-        for (j, mirror) in rule.mirrors.iter().enumerate() {
-            look(format!("spec.http[{i}].mirrors[{j}].destination"), mirror.destination.as_ref());
-        }
-    }
-    for (i, rule) in vs.tcp.iter().enumerate() {
-        for (j, route) in rule.route.iter().enumerate() {
-            look(format!("spec.tcp[{i}].route[{j}].destination"), route.destination.as_ref());
-        }
-    }
-    for (i, rule) in vs.tls.iter().enumerate() {
-        for (j, route) in rule.route.iter().enumerate() {
-            look(format!("spec.tls[{i}].route[{j}].destination"), route.destination.as_ref());
-        }
-    }
-    for (i, delegate) in vs.http.iter().enumerate().filter_map(|(i, r)| r.delegate.as_ref().map(|d| (i, d))) {
-        let namespace = if delegate.namespace.is_empty() { ns } else { &delegate.namespace };
-        let id = ResourceId::new(Kind::VirtualService, namespace, delegate.name.as_str());
-        match resources.get(&id) {
-            Some(object) => found.push(object.clone()),
-            None => missing.push(Missing { field: format!("spec.http[{i}].delegate"), what: id.to_string() }),
-        }
-    }
-}
-
-fn look_up(
-    field: &str,
-    destination: &Destination,
-    ns: &str,
-    resources: &ResourceSet,
-    found: &mut Vec<Arc<Object>>,
-    missing: &mut Vec<Missing>,
-) {
-    let host = resolve_short(&destination.host, ns);
-    let services: Vec<_> = services_of(&host, resources).collect();
-    if services.is_empty() {
-        missing.push(Missing { field: format!("{field}.host"), what: format!("Host {host}") });
-    }
-    found.extend(services.into_iter().cloned());
-    let rules = resources.of_kind(Kind::DestinationRule).filter(|object| match &object.spec {
-        Spec::DestinationRule(rule) => names_subset(object, rule, &host, &destination.subset),
-        _ => false,
-    });
-    let rules: Vec<_> = rules.collect();
-    if rules.is_empty() && !destination.subset.is_empty() {
-        missing.push(Missing {
-            field: format!("{field}.subset"),
-            what: format!("Subset {} of host {host}", destination.subset),
-        });
-    }
-    found.extend(rules.into_iter().cloned());
-}
-
-fn names_subset(object: &Object, rule: &DestinationRule, host: &str, subset: &str) -> bool {
-    !subset.is_empty()
-        && subset_of(host, &resolve_short(&rule.host, &object.id.namespace))
-        && rule.subsets.iter().any(|s| s.name == subset)
-}
-
-fn services_of<'a>(host: &'a str, resources: &'a ResourceSet) -> impl Iterator<Item = &'a Arc<Object>> {
-    let kubernetes =
-        resources.of_kind(Kind::Service).filter(move |o| service_host(&o.id.name, &o.id.namespace) == host);
-    let entries = resources.of_kind(Kind::ServiceEntry).filter(move |o| match &o.spec {
-        Spec::ServiceEntry(entry) => entry.hosts.iter().any(|h| subset_of(host, h)),
-        _ => false,
-    });
-    kubernetes.chain(entries)
-}
+#[cfg(test)]
+#[path = "held_tests.rs"]
+mod tests;

@@ -2,12 +2,14 @@
 //!
 //! Only `Snapshot::build` makes one. `translate` and the tools read it.
 
+mod broken;
 mod delegate;
 mod destination_rule;
 mod endpoints;
 mod held;
 mod names;
 mod pod;
+mod references;
 mod registry;
 mod service;
 mod vip;
@@ -23,6 +25,8 @@ pub use service::{
     ServiceEndpoint, ServiceKey, ServicePort, TargetPort, selects,
 };
 pub use virtual_service::{Health, ResolvedVirtualService, Rule, http_destinations, l4_destinations};
+
+use broken::Broken;
 
 use crate::config::Origin;
 use crate::diagnostic::{Diagnostic, Place};
@@ -81,17 +85,20 @@ impl Snapshot {
     /// The one way to a snapshot. `held` is what the build before gave; empty for tools that read files once.
     pub fn build(resources: &ResourceSet, mesh: &MeshConfig, held: &Held) -> Built {
         let effective = held::effective(resources, held);
-        let mut built = Self::of(&effective.resources, mesh);
-        built.objects = resources.clone();
-        Built { snapshot: Arc::new(built), held: effective.held, diagnostics: effective.diagnostics }
+        let (mut snapshot, found) = Self::of(&effective.resources, mesh);
+        snapshot.objects = resources.clone();
+        let mut diagnostics = effective.diagnostics;
+        diagnostics.extend(found);
+        Built { snapshot: Arc::new(snapshot), held: effective.held, diagnostics }
     }
 
-    fn of(resources: &ResourceSet, mesh: &MeshConfig) -> Self {
+    fn of(resources: &ResourceSet, mesh: &MeshConfig) -> (Self, Vec<Diagnostic>) {
         let services = registry::services(resources, mesh);
         let pods = pod::pods(resources);
         let entries = pod::workload_entries(resources);
         let endpoints = endpoints::Sources::new(resources, &pods, &entries).all(&services);
-        let (virtual_services, left) = resolve_virtual_services(resources, mesh);
+        let (virtual_services, left, mut diagnostics) = resolve_virtual_services(resources, mesh);
+        diagnostics.extend(left.iter().map(|l| l.diagnostic(resources)));
         let mut by_gateway: BTreeMap<String, Vec<usize>> = BTreeMap::new();
         for (index, vs) in virtual_services.iter().enumerate() {
             for gateway in vs.gateways.iter().collect::<BTreeSet<_>>() {
@@ -109,7 +116,7 @@ impl Snapshot {
             DestinationRules::build(&rules, &mesh.default_destination_rule_export_to, &mesh.root_namespace);
         let sidecars = sidecars(resources);
         let label_keys = label_keys(&virtual_services, &destination_rules, &sidecars);
-        Self {
+        let snapshot = Self {
             mesh: mesh.clone(),
             by_host: by_host(&services),
             services,
@@ -124,7 +131,8 @@ impl Snapshot {
             objects: ResourceSet::default(),
             label_keys,
             left,
-        }
+        };
+        (snapshot, diagnostics)
     }
 
     /// All services, the oldest first.
@@ -236,12 +244,14 @@ pub fn origin_of(id: &ResourceId, path: impl Into<String>) -> Origin {
 fn resolve_virtual_services(
     resources: &ResourceSet,
     mesh: &MeshConfig,
-) -> (Vec<Arc<ResolvedVirtualService>>, Vec<Left>) {
+) -> (Vec<Arc<ResolvedVirtualService>>, Vec<Left>, Vec<Diagnostic>) {
     let mut roots = Vec::new();
     let mut delegates = BTreeMap::new();
+    let mut diagnostics = Vec::new();
     for object in resources.of_kind(Kind::VirtualService) {
         let Spec::VirtualService(spec) = &object.spec else { continue };
-        let resolved = virtual_service::resolve(object, spec, &mesh.default_virtual_service_export_to);
+        let (resolved, found) = virtual_service::resolve(object, spec, &mesh.default_virtual_service_export_to);
+        diagnostics.extend(found);
         if resolved.is_delegate() {
             delegates.insert((resolved.id.namespace.to_string(), resolved.id.name.to_string()), resolved);
         } else {
@@ -256,7 +266,7 @@ fn resolve_virtual_services(
         root.http = rules;
         left.extend(out);
     }
-    (roots.into_iter().map(Arc::new).collect(), left)
+    (roots.into_iter().map(Arc::new).collect(), left, diagnostics)
 }
 
 /// Of services of one host in one namespace the oldest counts, a Kubernetes Service before a ServiceEntry.
@@ -279,9 +289,11 @@ fn gateways(resources: &ResourceSet) -> Vec<GatewayObject> {
         .of_kind(Kind::Gateway)
         .filter_map(|object| match &object.spec {
             Spec::Gateway(spec) => {
-                let broken = (0..spec.servers.len())
-                    .filter(|i| virtual_service::is_broken(object, &format!("spec.servers[{i}]")))
-                    .collect();
+                let fields = Broken::of(object);
+                // With the selector unknown, no pod may serve any of it.
+                let all = fields.at("spec.selector");
+                let broken =
+                    (0..spec.servers.len()).filter(|i| all || fields.at(&format!("spec.servers[{i}]"))).collect();
                 Some((Age::of(object), GatewayObject { id: object.id.clone(), spec: spec.clone(), broken }))
             }
             _ => None,

@@ -2,6 +2,7 @@
 //!
 //! Called by `Snapshot::build`; the result is in the order of age.
 
+use super::broken::Broken;
 use super::service::{
     Age, ExportTo, Registry, Resolution, Service, ServiceAddress, ServiceKey, ServicePort, TargetPort,
 };
@@ -110,15 +111,25 @@ fn from_service_entry(
     vips: &mut vip::Allocator,
 ) -> Vec<Service> {
     let namespace = &*object.id.namespace;
-    let export = if entry.export_to.is_empty() { &mesh.default_service_export_to } else { &entry.export_to };
+    let broken = Broken::of(object);
+    let private = [".".to_string()];
+    let export = match entry.export_to.as_slice() {
+        _ if broken.at("spec.exportTo") => private.as_slice(),
+        [] => mesh.default_service_export_to.as_slice(),
+        list => list,
+    };
     let resolution = match entry.resolution {
+        // How endpoints are found is not known: it has none, and requests get 503.
+        _ if broken.at("spec.resolution") || broken.at("spec.workloadSelector") => Resolution::Static,
         resource::service_entry::Resolution::None => Resolution::Passthrough,
         resource::service_entry::Resolution::Static => Resolution::Static,
         resource::service_entry::Resolution::Dns => Resolution::Dns,
         resource::service_entry::Resolution::DnsRoundRobin => Resolution::DnsRoundRobin,
         resource::service_entry::Resolution::DynamicDns => Resolution::DynamicDns,
     };
-    let ports: Vec<_> = entry.ports.iter().filter_map(entry_port).collect();
+    let sound = |index: &usize| !broken.at(&format!("spec.ports[{index}]"));
+    let ports = entry.ports.iter().enumerate().filter(|(index, _)| sound(index));
+    let ports: Vec<_> = ports.filter_map(|(_, port)| entry_port(port)).collect();
     let mut services = Vec::new();
     for host in entry.hosts.iter().filter(|h| !h.is_empty()) {
         let addresses: Vec<ServiceAddress> = if entry.addresses.is_empty() {

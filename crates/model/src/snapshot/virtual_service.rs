@@ -4,13 +4,15 @@
 //! Called by `Snapshot::build`. The rule of bad objects: a rule with a sound match and a broken rest answers
 //! 503, and from a rule whose match is broken downwards everything does, so that nothing falls through.
 
+use super::broken::Broken;
 use super::origin_of;
 use super::service::{Age, ExportTo};
 use crate::config::Origin;
-use crate::diagnostic::Severity;
+use crate::diagnostic::{Diagnostic, codes};
 use crate::host::{resolve_gateway, resolve_short};
 use crate::resource::virtual_service::{Destination, HttpRoute, RouteDestination, TcpRoute, TlsRoute};
 use crate::resource::{Object, ResourceId, VirtualService};
+use crate::rule::check::{self, Problem};
 use std::sync::Arc;
 
 #[derive(Debug, Clone, PartialEq)]
@@ -75,83 +77,94 @@ pub fn l4_destinations(route: &[RouteDestination]) -> impl Iterator<Item = &Dest
     route.iter().filter_map(|r| r.destination.as_ref())
 }
 
-/// Resolves one object; `default_export` is the mesh's.
-pub(super) fn resolve(object: &Object, spec: &VirtualService, default_export: &[String]) -> ResolvedVirtualService {
+/// Resolves one object; `default_export` is the mesh's. With it what was found wrong in its rules here.
+pub(super) fn resolve(
+    object: &Object,
+    spec: &VirtualService,
+    default_export: &[String],
+) -> (ResolvedVirtualService, Vec<Diagnostic>) {
     let id = &object.id;
     let ns = &*id.namespace;
     let broken = Broken::of(object);
     let export = if spec.export_to.is_empty() { default_export } else { &spec.export_to };
-    let mut http: Vec<_> = (spec.http.iter().enumerate())
-        .map(|(i, route)| rule(id, &broken, "http", i, resolve_http(route, ns)))
+    let mut diagnostics = Vec::new();
+    let whole = broken.outside(&["spec.http", "spec.tls", "spec.tcp", "spec.hosts", "spec.gateways", "spec.exportTo"]);
+    let http: Vec<_> = (spec.http.iter().enumerate())
+        .map(|(i, route)| {
+            let mut rule = rule(id, &broken, "http", i, resolve_http(route, ns));
+            if rule.health == Health::Sound {
+                let problems = check::problems(route);
+                rule.health = health_of(&problems);
+                diagnostics.extend(problems.iter().map(|p| unsound(object, &rule.origin, p)));
+            }
+            rule
+        })
         .collect();
-    if broken.exactly("spec.http") {
-        http = vec![Rule {
-            route: Arc::new(HttpRoute::default()),
-            origin: origin_of(id, "spec.http"),
-            health: Health::BrokenMatch,
-        }];
-    }
-    let gateways = match spec.gateways.as_slice() {
-        [] => vec!["mesh".to_string()],
-        names => names.iter().map(|g| resolve_gateway(g, ns)).collect(),
-    };
-    ResolvedVirtualService {
+    let resolved = ResolvedVirtualService {
         id: id.clone(),
         age: Age::of(object),
         hosts: spec.hosts.iter().filter(|h| !h.is_empty()).map(|h| resolve_short(h, ns)).collect(),
-        gateways,
-        export_to: ExportTo::of(export, ns),
-        http,
-        tls: (spec.tls.iter().enumerate())
-            .map(|(i, route)| rule(id, &broken, "tls", i, resolve_tls(route, ns)))
-            .collect(),
-        tcp: (spec.tcp.iter().enumerate())
-            .map(|(i, route)| rule(id, &broken, "tcp", i, resolve_tcp(route, ns)))
-            .collect(),
+        gateways: gateways(spec, ns, &broken),
+        // Whom a broken list would have named is not known; its own namespace surely.
+        export_to: if broken.at("spec.exportTo") {
+            ExportTo::of(&[".".to_string()], ns)
+        } else {
+            ExportTo::of(export, ns)
+        },
+        http: if whole { unknown_rules(id) } else { http },
+        tls: if whole { unknown_rules(id) } else { rules(id, &broken, "tls", &spec.tls, |r| resolve_tls(r, ns)) },
+        tcp: if whole { unknown_rules(id) } else { rules(id, &broken, "tcp", &spec.tcp, |r| resolve_tcp(r, ns)) },
+    };
+    (resolved, diagnostics)
+}
+
+/// None written means `mesh`; but where a broken list leaves none, it is bound nowhere.
+fn gateways(spec: &VirtualService, ns: &str, broken: &Broken<'_>) -> Vec<String> {
+    match spec.gateways.as_slice() {
+        [] if broken.at("spec.gateways") => Vec::new(),
+        [] => vec!["mesh".to_string()],
+        names => names.iter().filter(|g| !g.is_empty()).map(|g| resolve_gateway(g, ns)).collect(),
     }
 }
 
-fn rule<T>(id: &ResourceId, broken: &Broken, list: &str, index: usize, route: T) -> Rule<T> {
+fn health_of(problems: &[Problem]) -> Health {
+    if problems.iter().any(Problem::in_match) {
+        Health::BrokenMatch
+    } else if problems.is_empty() {
+        Health::Sound
+    } else {
+        Health::BrokenAction
+    }
+}
+
+fn unsound(object: &Object, origin: &Origin, problem: &Problem) -> Diagnostic {
+    let field = format!("{}.{}", origin.path, problem.field);
+    Diagnostic::error(codes::SCHEMA, problem.message.clone())
+        .with_resource(&object.id)
+        .with_place(object.place(&field))
+        .with_field(field)
+}
+
+/// With an error beside the rules (a misspelt `http`, a map where a list belongs) there may be rules that are not
+/// known, so that all that comes to the hosts is refused.
+fn unknown_rules<T: Default>(id: &ResourceId) -> Vec<Rule<T>> {
+    vec![Rule { route: Arc::new(T::default()), origin: origin_of(id, "spec"), health: Health::BrokenMatch }]
+}
+
+fn rules<T>(
+    id: &ResourceId,
+    broken: &Broken<'_>,
+    list: &str,
+    written: &[T],
+    resolve: impl Fn(&T) -> T,
+) -> Vec<Rule<T>> {
+    written.iter().enumerate().map(|(i, route)| rule(id, broken, list, i, resolve(route))).collect()
+}
+
+fn rule<T>(id: &ResourceId, broken: &Broken<'_>, list: &str, index: usize, route: T) -> Rule<T> {
     let path = format!("spec.{list}[{index}]");
     let health = broken.health(&path);
     Rule { route: Arc::new(route), origin: origin_of(id, path), health }
-}
-
-/// The broken fields of one object.
-struct Broken<'a> {
-    fields: Vec<&'a str>,
-}
-
-impl<'a> Broken<'a> {
-    fn of(object: &'a Object) -> Self {
-        let errors = object.errors.iter().filter(|d| d.severity == Severity::Error);
-        Self { fields: errors.map(|d| d.field.as_str()).collect() }
-    }
-
-    fn exactly(&self, path: &str) -> bool {
-        self.fields.contains(&path)
-    }
-
-    /// Of the rule at `path`. A rule that is no mapping decodes to one that matches everything, so that it
-    /// needs no case of its own.
-    fn health(&self, path: &str) -> Health {
-        let mut health = Health::Sound;
-        for field in &self.fields {
-            let Some(rest) = field.strip_prefix(path) else { continue };
-            if is_field(rest, ".match") {
-                return Health::BrokenMatch;
-            }
-            if rest.is_empty() || rest.starts_with(['.', '[']) {
-                health = Health::BrokenAction;
-            }
-        }
-        health
-    }
-}
-
-/// Is `rest` this field or something in it?
-fn is_field(rest: &str, field: &str) -> bool {
-    rest.strip_prefix(field).is_some_and(|r| r.is_empty() || r.starts_with(['.', '[']))
 }
 
 fn resolve_http(route: &HttpRoute, ns: &str) -> HttpRoute {
@@ -201,9 +214,4 @@ fn resolve_destination(destination: Option<&mut Destination>, ns: &str) {
     if let Some(destination) = destination {
         destination.host = resolve_short(&destination.host, ns);
     }
-}
-
-/// Is something at this path, or in it, an error?
-pub(super) fn is_broken(object: &Object, path: &str) -> bool {
-    Broken::of(object).health(path) != Health::Sound
 }

@@ -24,6 +24,9 @@ pub(super) fn of_service(view: &View<'_>, service: &Arc<Service>) -> Vec<Built> 
         return Vec::new();
     }
     let rule = view.rule(&service.host);
+    if rule.is_some_and(|r| r.denies) {
+        return Vec::new();
+    }
     let mut built = Vec::new();
     for port in service.ports.iter().filter(|p| p.protocol != Protocol::Udp) {
         let general = rule.and_then(|r| r.rule.traffic_policy.as_ref());

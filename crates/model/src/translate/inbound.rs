@@ -8,7 +8,7 @@ use super::hcm::{Side, connection_manager};
 use super::l4;
 use super::node::{Interception, LocalScope};
 use super::outbound::to_cluster_chain;
-use super::route::{self, plain_route, to_cluster};
+use super::route::{plain_route, to_cluster};
 use super::view::View;
 use super::{names, policy};
 use crate::config::{
@@ -16,6 +16,7 @@ use crate::config::{
     ListenerFilter, LocalityEndpoints, NetworkFilter, RouteAction, RouteConfig, RouteSource, VirtualHost,
 };
 use crate::protocol::{ListenerProtocol, Protocol};
+use crate::rule::retry;
 use crate::snapshot::origin_of;
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
@@ -250,7 +251,7 @@ fn http_chain(view: &View<'_>, port: &Port, name: &str, opened: Option<u16>, det
         forward.max_grpc_timeout = None;
         forward.grpc_timeout_max = Some(Duration::ZERO);
         if !port.protocol.is_grpc() {
-            forward.retry = Some(route::inbound_policy());
+            forward.retry = Some(retry::inbound_policy());
         }
     }
     let routes = RouteConfig {

@@ -12,6 +12,7 @@ use super::{Exclusion, Reason};
 use crate::config::{DirectResponse, Forward, Origin, Route, RouteAction, RouteConfig, VirtualHost, WeightedCluster};
 use crate::host::{is_wildcard, overlaps};
 use crate::protocol::Protocol;
+use crate::rule::retry;
 use crate::snapshot::{Resolution, ResolvedVirtualService, Service, ServicePort, origin_of};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -195,7 +196,7 @@ fn of_service(view: &View<'_>, service: &Arc<Service>, port: &ServicePort) -> Bu
     let cluster = names::outbound_cluster(port.number, "", &service.host);
     let mut action = to_cluster(cluster);
     if let RouteAction::Forward(forward) = &mut action {
-        forward.retry = route::policy(view.snapshot.mesh.default_http_retry_policy.as_ref(), false);
+        forward.retry = retry::policy(view.snapshot.mesh.default_http_retry_policy.as_ref(), false);
         let policy = view.rule(&service.host).and_then(|merged| merged.rule.traffic_policy.as_ref());
         let of_port = policy
             .and_then(|p| {

@@ -1,16 +1,14 @@
 //! What a rule does: redirect, answer, or forward with rewrites, mirrors, retries and hashing.
 
-use super::edits::{self, Operations};
-use super::filters::share;
-use super::{RouteContext, retry};
+use super::RouteContext;
 use crate::config::{
-    DirectResponse, Forward, HashKind, HashPolicy, HeaderEdits, Mirror, PathRewrite, PerMillion, Redirect,
-    RedirectPath, RouteAction, WeightedCluster,
+    Forward, HashKind, HashPolicy, HeaderEdits, Mirror, PathRewrite, PerMillion, RouteAction, WeightedCluster,
 };
 use crate::resource::destination_rule::{ConsistentHash, PortTrafficPolicy, TrafficPolicy};
-use crate::resource::virtual_service::{
-    Destination, HttpDirectResponse, HttpRedirect, HttpRewrite, HttpRoute, RedirectPort,
-};
+use crate::resource::virtual_service::{Destination, HttpRoute};
+use crate::rule::edits::{self, Operations};
+use crate::rule::filters::share;
+use crate::rule::{retry, target};
 use crate::snapshot::{Resolution, Service};
 use crate::translate::names;
 use std::sync::Arc;
@@ -20,11 +18,11 @@ use std::time::Duration;
 pub(super) fn of(spec: &HttpRoute, context: &RouteContext<'_>) -> Option<(RouteAction, HeaderEdits, HeaderEdits)> {
     let operations = edits::of(spec.headers.as_ref());
     if let Some(redirect) = &spec.redirect {
-        let action = RouteAction::Redirect(redirect_of(redirect, context)?);
+        let action = RouteAction::Redirect(target::redirect(redirect, context.port, context.tls)?);
         return Some((action, operations.request, operations.response));
     }
     if let Some(response) = &spec.direct_response {
-        let action = RouteAction::Respond(direct_response(response)?);
+        let action = RouteAction::Respond(target::direct_response(response)?);
         return Some((action, operations.request, operations.response));
     }
     forward(spec, operations, context)
@@ -39,7 +37,7 @@ fn forward(
     let mut host_rewrite = operations.authority.take();
     let mut rewrite = PathRewrite::None;
     if let Some(written) = &spec.rewrite {
-        rewrite = path_rewrite(written);
+        rewrite = target::path_rewrite(written);
         if !written.authority.is_empty() {
             host_rewrite = Some(written.authority.clone());
         }
@@ -88,14 +86,6 @@ fn forward(
     let mesh = &context.view.snapshot.mesh;
     forward.retry = retry::policy(spec.retries.as_ref().or(mesh.default_http_retry_policy.as_ref()), hashed);
     Some((RouteAction::Forward(Box::new(forward)), operations.request, operations.response))
-}
-
-fn path_rewrite(written: &HttpRewrite) -> PathRewrite {
-    match &written.uri_regex_rewrite {
-        Some(regex) => PathRewrite::Regex { regex: regex.pattern.clone(), substitution: regex.rewrite.clone() },
-        None if written.uri.is_empty() => PathRewrite::None,
-        None => PathRewrite::Prefix(written.uri.clone()),
-    }
 }
 
 /// The cluster of a destination. Without a port: the only one of its service, else the one that was dialled.
@@ -172,49 +162,4 @@ pub(crate) fn hash_policy(hash: &ConsistentHash) -> Option<HashPolicy> {
         HashKind::Query(hash.http_query_parameter_name.clone()?)
     };
     Some(HashPolicy { kind, terminal: false })
-}
-
-fn direct_response(written: &HttpDirectResponse) -> Option<DirectResponse> {
-    let body = match &written.body {
-        Some(body) => match (&body.string, &body.bytes) {
-            (Some(text), _) => text.clone().into_bytes(),
-            (None, Some(bytes)) => bytes.0.clone(),
-            (None, None) => Vec::new(),
-        },
-        None => Vec::new(),
-    };
-    Some(DirectResponse { status: u16::try_from(written.status).ok()?, body })
-}
-
-/// None for a code that is no redirect.
-fn redirect_of(written: &HttpRedirect, context: &RouteContext<'_>) -> Option<Redirect> {
-    let text = |text: &String| (!text.is_empty()).then(|| text.clone());
-    let scheme = text(&written.scheme);
-    let asked = match (written.port, written.derive_port) {
-        (Some(port), _) => Some(port),
-        (None, Some(RedirectPort::FromRequestPort)) => Some(context.port),
-        (None, _) => None,
-    };
-    let effective = scheme.as_deref().unwrap_or(if context.tls { "https" } else { "http" });
-    // The scheme's own port is not written.
-    let port = asked.filter(|p| !matches!((*p, effective), (0, _) | (80, "http") | (443, "https")));
-    let path = if !written.prefix_rewrite.is_empty() {
-        RedirectPath::Prefix(written.prefix_rewrite.clone())
-    } else if !written.uri.is_empty() {
-        RedirectPath::Full(written.uri.clone())
-    } else {
-        RedirectPath::Keep
-    };
-    Some(Redirect {
-        status: match written.redirect_code {
-            0 => 301,
-            code @ (301 | 302 | 303 | 307 | 308) => u16::try_from(code).ok()?,
-            _ => return None,
-        },
-        scheme,
-        authority: text(&written.authority),
-        port: port.and_then(|p| u16::try_from(p).ok()),
-        path,
-        strip_query: false,
-    })
 }

@@ -4,18 +4,14 @@
 //! source namespace, gateway) is decided here; the rest is left to the matcher.
 
 mod action;
-mod edits;
-mod filters;
-mod matches;
-mod retry;
 
 pub(super) use action::{cluster_name, hash_policy};
-pub(super) use retry::{inbound_policy, policy};
 
 use super::names;
 use super::view::View;
 use crate::config::{Forward, HeaderEdits, PathMatch, Route, RouteAction, RouteMatch, WeightedCluster};
 use crate::resource::virtual_service::{HttpMatch, HttpRoute};
+use crate::rule::{filters, matches};
 use crate::snapshot::{Health, ResolvedVirtualService, Rule, Service, selects};
 use std::sync::Arc;
 use std::time::Duration;

@@ -6,13 +6,13 @@ use std::collections::BTreeMap;
 
 /// Request and response edits, and the authority where the request's `host` is set.
 #[derive(Debug, Default)]
-pub(super) struct Operations {
+pub struct Operations {
     pub request: HeaderEdits,
     pub response: HeaderEdits,
     pub authority: Option<String>,
 }
 
-pub(super) fn of(headers: Option<&Headers>) -> Operations {
+pub fn of(headers: Option<&Headers>) -> Operations {
     let Some(headers) = headers else { return Operations::default() };
     let request = headers.request.as_ref();
     let host_in = |map: &BTreeMap<String, String>| {
@@ -26,7 +26,7 @@ pub(super) fn of(headers: Option<&Headers>) -> Operations {
 }
 
 /// The edits of `b` after those of `a`.
-pub(super) fn join(mut a: HeaderEdits, b: HeaderEdits) -> HeaderEdits {
+pub fn join(mut a: HeaderEdits, b: HeaderEdits) -> HeaderEdits {
     a.remove.extend(b.remove);
     a.set.extend(b.set);
     a.add.extend(b.add);

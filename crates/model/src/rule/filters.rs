@@ -4,7 +4,7 @@ use crate::config::{Abort, Cors, Fault, PerMillion, StringMatch};
 use crate::resource::virtual_service::{CorsPolicy, HttpFault, Percent, StringMatch as Written, UnmatchedPreflights};
 
 /// None where nothing of it takes effect.
-pub(super) fn fault(written: &HttpFault) -> Option<Fault> {
+pub fn fault(written: &HttpFault) -> Option<Fault> {
     let delay = written.delay.as_ref().and_then(|delay| {
         let share = match delay.percentage {
             Some(percent) => share(percent),
@@ -25,7 +25,7 @@ pub(super) fn fault(written: &HttpFault) -> Option<Fault> {
     (delay.is_some() || abort.is_some()).then_some(Fault { delay, abort })
 }
 
-pub(super) fn share(percent: Percent) -> PerMillion {
+pub fn share(percent: Percent) -> PerMillion {
     PerMillion::from_percent(percent.value)
 }
 
@@ -53,7 +53,7 @@ fn grpc_status(name: &str) -> Option<u32> {
     NAMES.iter().position(|known| *known == name).and_then(|n| u32::try_from(n).ok())
 }
 
-pub(super) fn cors(written: &CorsPolicy) -> Cors {
+pub fn cors(written: &CorsPolicy) -> Cors {
     let allow_origins = if written.allow_origins.is_empty() {
         written.allow_origin.iter().cloned().map(StringMatch::Exact).collect()
     } else {

@@ -10,7 +10,7 @@ const DEFAULT_ON: [&str; 5] =
 const PRIORITY_UPDATES: u32 = 2;
 
 /// Istio's default policy: 2 retries. With consistent hashing a retry may go to the same host.
-pub(super) fn default_policy(hashed: bool) -> RetryPolicy {
+pub fn default_policy(hashed: bool) -> RetryPolicy {
     RetryPolicy {
         on: DEFAULT_ON.map(String::from).to_vec(),
         attempts: 2,

@@ -6,7 +6,7 @@ use crate::resource::virtual_service::{HttpMatch, StringMatch as Written};
 /// The prefix of header names that stand for claims of a JWT.
 const CLAIMS: &str = "@request.auth.claims";
 
-pub(super) fn of(m: &HttpMatch) -> RouteMatch {
+pub fn of(m: &HttpMatch) -> RouteMatch {
     let mut headers: Vec<HeaderMatch> = m.headers.iter().map(|(name, value)| header(name, value)).collect();
     for (name, value) in m.without_headers.iter().filter(|(name, _)| !is_claim(name)) {
         let header = header(name, value);
