@@ -132,7 +132,7 @@ impl ProxyWorker {
                 let stays = config
                     .listeners
                     .named(&connection.listener.name)
-                    .is_some_and(|listener| listener.has_chain(&connection.chain));
+                    .is_some_and(|now| now.goes_on(&connection.listener) && now.has_chain(&connection.chain));
                 if !stays {
                     // Its routes may go next; a request that is on its way is answered by them all the same.
                     connection.keep_routes(&before);

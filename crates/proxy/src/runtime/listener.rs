@@ -104,7 +104,13 @@ impl ListenerRuntime {
         self.chains.get(index)
     }
 
-    /// Whether connections of one of another listener's chains may go on under this one.
+    /// Whether this is the same listener as an earlier one, at the same addresses.
+    pub(crate) fn goes_on(&self, earlier: &Self) -> bool {
+        let (now, earlier) = (&self.config, &earlier.config);
+        now.address == earlier.address && now.additional_addresses == earlier.additional_addresses
+    }
+
+    /// Whether connections of one of an earlier version's chains may go on under this one.
     pub(crate) fn has_chain(&self, chain: &Arc<ChainRuntime>) -> bool {
         self.chains.iter().any(|own| Arc::ptr_eq(own, chain) || own.chain == chain.chain)
     }

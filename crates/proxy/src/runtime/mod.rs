@@ -76,10 +76,7 @@ fn compile_error(kind: &str, name: &str, error: &CompileError) -> ConfigError {
 }
 
 impl Listeners {
-    fn build(
-        configs: &BTreeMap<Arc<str>, Arc<Listener>>,
-        previous: Option<&Self>,
-    ) -> Result<Self, ConfigError> {
+    fn build(configs: &BTreeMap<Arc<str>, Arc<Listener>>, previous: Option<&Self>) -> Result<Self, ConfigError> {
         let mut listeners = Self::default();
         for (name, config) in configs {
             let kept = previous

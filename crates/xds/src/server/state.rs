@@ -98,6 +98,8 @@ impl TypeState {
         if held.version() == wanted {
             self.behind.remove(name);
             self.waiting.remove(name);
+            // What it refused is not wanted any more: taken back, or gone from the target.
+            self.rejected.remove(name);
         } else {
             self.behind.insert(name.clone(), held);
         }
