@@ -127,8 +127,9 @@ impl ClusterLocal {
 
     /// A host for a request. `original` is the address that the client dialled.
     pub(crate) fn pick(&self, context: &PickContext<'_>, original: Option<SocketAddr>, rng: &Rng) -> Option<Rc<Host>> {
-        if let Discovery::OriginalDst { .. } = self.config.discovery {
-            let address = original?;
+        if let Discovery::OriginalDst { port, .. } = self.config.discovery {
+            let mut address = original?;
+            address.set_port(port.unwrap_or(address.port()));
             // Addresses come and go; now and then those without connections are forgotten.
             if self.pools.len() >= 64 && rng.below(64) == 0 {
                 self.pools.forget_unused();

@@ -93,6 +93,8 @@ pub enum Discovery {
     /// The address that the client dialled; with `header`, the one in `x-envoy-original-dst-host`.
     OriginalDst {
         header: bool,
+        /// Dial this port instead of the one that was dialled.
+        port: Option<u16>,
     },
     Opaque(String),
 }

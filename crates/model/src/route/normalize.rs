@@ -26,11 +26,7 @@ pub struct PathRules {
 
 impl PathRules {
     pub fn of(hcm: &HttpConnectionManager) -> Self {
-        Self {
-            normalize: hcm.normalize_path,
-            merge_slashes: hcm.merge_slashes,
-            escaped_slashes: hcm.escaped_slashes,
-        }
+        Self { normalize: hcm.normalize_path, merge_slashes: hcm.merge_slashes, escaped_slashes: hcm.escaped_slashes }
     }
 
     /// Applies the rules in Envoy's order: escaped slashes, dot segments, slashes. The query stays as it is.

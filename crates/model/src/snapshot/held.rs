@@ -67,7 +67,12 @@ pub(super) fn effective(resources: &ResourceSet, held: &Held) -> Effective {
         }
         // What never was whole holds nothing back: the share of what is missing is refused, and no more.
         let good = good.filter(|_| !missing.is_empty());
-        let told = missing.iter().map(|(field, reference)| reference.missing(object, field, good.is_some()));
+        // Of a delegate that is not there the merging tells.
+        let is_told = |r: &Reference| good.is_some() || !matches!(r, Reference::Delegate(_));
+        let told = missing
+            .iter()
+            .filter(|(_, reference)| is_told(reference))
+            .map(|(field, reference)| reference.missing(object, field, good.is_some()));
         result.diagnostics.extend(told);
         if let Some(good) = good {
             go_on.push(good);

@@ -135,7 +135,9 @@ fn from_service_entry(
         let addresses: Vec<ServiceAddress> = if entry.addresses.is_empty() {
             vec![ServiceAddress::Unspecified]
         } else {
-            entry.addresses.iter().filter_map(|a| parse_address(a)).collect()
+            let sound = |index: &usize| !broken.at(&format!("spec.addresses[{index}]"));
+            let written = entry.addresses.iter().enumerate().filter(|(index, _)| sound(index));
+            written.filter_map(|(_, address)| parse_address(address)).collect()
         };
         for address in addresses {
             let made_up = entry.addresses.is_empty() && resolution != Resolution::Passthrough && !host.starts_with('*');

@@ -8,7 +8,7 @@ use super::{client_tls, endpoints, names, policy};
 use crate::config::{Cluster, ClusterEndpoints, ClusterService, Discovery, DnsOptions, LbPolicy, UpstreamProtocol};
 use crate::protocol::Protocol;
 use crate::resource::destination_rule::{Subset, TrafficPolicy};
-use crate::snapshot::{MergedRule, Resolution, Service, ServicePort, origin_of};
+use crate::snapshot::{MergedRule, Registry, Resolution, Service, ServicePort, TargetPort, origin_of};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -60,7 +60,9 @@ fn one(
         Resolution::Dns => Discovery::StrictDns(found.clone()),
         Resolution::DnsRoundRobin => Discovery::LogicalDns(found.clone()),
         // A gateway's clients have dialled the gateway: only endpoints tell where to go.
-        Resolution::Passthrough if sidecar => Discovery::OriginalDst { header: false },
+        Resolution::Passthrough if sidecar => {
+            Discovery::OriginalDst { header: false, port: other_port(view, service, port) }
+        }
         _ => Discovery::Eds(String::new()),
     };
     let mut cluster = Cluster::new(name, discovery);
@@ -88,10 +90,25 @@ fn one(
     Some(Built { cluster, endpoints })
 }
 
+/// The port to dial where it is not the one that was dialled: a ServiceEntry's target port, or the port that
+/// `amime up` opened for one that it cannot bind.
+fn other_port(view: &View<'_>, service: &Service, port: &ServicePort) -> Option<u16> {
+    let number = u16::try_from(port.number).ok()?;
+    let found = match (service.registry, &port.target) {
+        (Registry::ServiceEntry, TargetPort::Number(target)) => u16::try_from(*target).ok(),
+        (Registry::ServiceEntry, TargetPort::Name(_)) => None,
+        (Registry::Kubernetes, _) => {
+            let mut endpoints = view.snapshot.endpoints(service, port.number).iter();
+            endpoints.find(|e| e.ready && e.port == number).map(|e| e.bound_port)
+        }
+    };
+    found.filter(|found| *found != number)
+}
+
 /// To the address that was dialled, whatever it is.
 pub(super) fn passthrough(view: &View<'_>, name: &str) -> Cluster {
     let mesh = &view.snapshot.mesh;
-    let mut cluster = Cluster::new(name, Discovery::OriginalDst { header: false });
+    let mut cluster = Cluster::new(name, Discovery::OriginalDst { header: false, port: None });
     cluster.lb = LbPolicy::ClusterProvided;
     cluster.protocol = UpstreamProtocol::UseDownstream;
     let pool = mesh.default_traffic_policy.as_ref().and_then(|p| p.connection_pool.as_ref());

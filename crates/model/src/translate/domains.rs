@@ -32,9 +32,6 @@ impl Domains {
         if let ServiceAddress::Ip(ip) = service.address_for(scope.dns_capture) {
             all.push(bracketed(&ip.to_string()));
         }
-        if let ServiceAddress::Cidr(net) = service.address {
-            all.push(net.to_string());
-        }
         all.extend(service.more_addresses.iter().map(|ip| bracketed(&ip.to_string())));
         Self { all, short }
     }

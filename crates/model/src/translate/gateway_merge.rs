@@ -200,7 +200,7 @@ impl Merging {
             self.new_group(server);
             return Ok(());
         }
-        let taken = || Reason::PortTaken { port: server.port };
+        let taken = || Reason::PortTaken { port: server.number };
         if let Some(index) = self.plaintext.get(&server.port).copied() {
             let current = &self.groups[index];
             let same_bind = current.bind == bind;

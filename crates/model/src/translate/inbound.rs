@@ -47,9 +47,11 @@ pub(super) struct Inbound {
 pub(super) fn build(view: &View<'_>, local: &LocalScope) -> Inbound {
     let ports = ports(view, local);
     let mut clusters: Vec<Cluster> = ports.values().map(|port| cluster_of(view, port)).collect();
-    let mut all = passthrough(view, names::INBOUND_PASSTHROUGH_CLUSTER);
-    all.bind_source = Some(PASSTHROUGH_SOURCE);
-    clusters.push(all);
+    if local.place.is_none() {
+        let mut all = passthrough(view, names::INBOUND_PASSTHROUGH_CLUSTER);
+        all.bind_source = Some(PASSTHROUGH_SOURCE);
+        clusters.push(all);
+    }
     Inbound { listener: listener(view, local, &ports), clusters }
 }
 
@@ -130,7 +132,7 @@ fn cluster_of(view: &View<'_>, port: &Port) -> Cluster {
             }],
             overprovisioning_factor: None,
         }),
-        None => Discovery::OriginalDst { header: false },
+        None => Discovery::OriginalDst { header: false, port: None },
     };
     let mut cluster = Cluster::new(name, discovery);
     if port.application.is_none() {

@@ -26,8 +26,10 @@ mod virtual_outbound;
 
 pub use node::{Interception, LocalPlace, LocalScope, Node, NodeError, NodeKind, Scope, SharedScope, Target};
 
-use crate::config::{Cluster, ClusterEndpoints, Listener, Origin, ProxyConfig, RouteConfig};
-use crate::snapshot::Snapshot;
+use crate::config::{
+    Cluster, ClusterEndpoints, Discovery, EndpointAddress, Listener, Origin, ProxyConfig, RouteConfig,
+};
+use crate::snapshot::{Registry, Snapshot};
 use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
@@ -52,7 +54,7 @@ pub enum Reason {
     /// An earlier object has the host.
     HostTaken { host: String },
     /// An earlier server has the port, with another protocol.
-    PortTaken { port: u16 },
+    PortTaken { port: u32 },
     /// An earlier service has the address and port.
     ListenerTaken { listener: String },
     /// The server has an error, or no port.
@@ -117,8 +119,10 @@ pub fn translate_local(snapshot: &Snapshot, scope: &Scope, shared: &Translation)
     let view = View::of(snapshot, &scope.shared);
     let mut result = shared.clone();
     if let Some(source) = scope.local.bind_source() {
-        for cluster in result.config.clusters.values_mut() {
-            Arc::make_mut(cluster).bind_source = Some(source);
+        for (name, cluster) in &mut result.config.clusters {
+            if is_on_this_machine(&view, cluster, result.config.endpoints.get(name).map(|e| &**e)) {
+                Arc::make_mut(cluster).bind_source = Some(source);
+            }
         }
     }
     match scope.shared.kind {
@@ -142,6 +146,23 @@ pub fn translate_local(snapshot: &Snapshot, scope: &Scope, shared: &Translation)
         }
     }
     result
+}
+
+/// Are all of a cluster's endpoints loopback addresses? From those no other network can be reached.
+fn is_on_this_machine(view: &View<'_>, cluster: &Cluster, endpoints: Option<&ClusterEndpoints>) -> bool {
+    let endpoints = match &cluster.discovery {
+        Discovery::Eds(_) => endpoints,
+        Discovery::Static(endpoints) => Some(endpoints),
+        // Of a headless service clients dial the pods.
+        Discovery::OriginalDst { .. } => {
+            let service = cluster.service.as_ref().and_then(|service| view.service(&service.host));
+            return service.is_some_and(|service| service.registry == Registry::Kubernetes);
+        }
+        Discovery::StrictDns(_) | Discovery::LogicalDns(_) | Discovery::Opaque(_) => None,
+    };
+    let mut all = endpoints.into_iter().flat_map(|e| &e.localities).flat_map(|l| &l.endpoints);
+    all.all(|e| matches!(&e.address, EndpointAddress::Socket(address) if address.ip().is_loopback()))
+        && endpoints.is_some()
 }
 
 impl Translation {

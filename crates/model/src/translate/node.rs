@@ -20,6 +20,9 @@ pub struct Node {
     pub interception: Interception,
     /// The application resolves names by the mesh's DNS, so that ServiceEntries without addresses get one.
     pub dns_capture: bool,
+    /// The proxy itself binds upstream sockets to its pod's address, so that clusters need not say so, and can be
+    /// shared by all proxies of a scope.
+    pub binds_upstream: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -77,6 +80,7 @@ impl Node {
                 _ => Interception::Redirect,
             },
             dns_capture: text("DNS_CAPTURE") == Some("true") && text("DNS_AUTO_ALLOCATE") == Some("true"),
+            binds_upstream: text("BINDS_UPSTREAM") == Some("true"),
         })
     }
 
@@ -100,6 +104,7 @@ impl Node {
             },
             "DNS_CAPTURE": flag(self.dns_capture),
             "DNS_AUTO_ALLOCATE": flag(self.dns_capture),
+            "BINDS_UPSTREAM": flag(self.binds_upstream),
         });
         (id, metadata)
     }
@@ -114,6 +119,7 @@ impl Node {
             addresses: pod.addresses.clone(),
             interception,
             dns_capture,
+            binds_upstream: false,
         }
     }
 }
@@ -140,6 +146,7 @@ pub struct SharedScope {
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct LocalScope {
     pub interception: Interception,
+    pub binds_upstream: bool,
     pub addresses: Vec<IpAddr>,
     /// What services say of the pod's ports, in the order of the services' age.
     pub targets: Vec<Target>,
@@ -195,6 +202,7 @@ impl Scope {
             },
             local: LocalScope {
                 interception: node.interception,
+                binds_upstream: node.binds_upstream,
                 addresses: pod.map_or(&node.addresses, |pod| &pod.addresses).clone(),
                 targets: pod.map(|pod| targets(snapshot, pod)).unwrap_or_default(),
                 place: pod.and_then(|pod| place(pod)),

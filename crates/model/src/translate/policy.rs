@@ -216,7 +216,7 @@ fn load_balancer(cluster: &mut Cluster, written: Option<&LoadBalancer>) {
         SimpleLb::Random => LbPolicy::Random,
         SimpleLb::RoundRobin => LbPolicy::RoundRobin,
         SimpleLb::Passthrough => {
-            cluster.discovery = Discovery::OriginalDst { header: false };
+            cluster.discovery = Discovery::OriginalDst { header: false, port: None };
             LbPolicy::ClusterProvided
         }
     };

@@ -72,7 +72,10 @@ impl PortRoutes {
     pub(super) fn shared(&self, name: &str, view: &View<'_>) -> RouteConfig {
         let mut hosts = self.hosts.clone();
         hosts.sort_by(|a, b| a.name.cmp(&b.name));
-        hosts.push(catch_all(&view.outbound));
+        // A VirtualService for `*` leaves nothing to catch.
+        if !hosts.iter().any(|h| h.domains.iter().any(|d| d == "*")) {
+            hosts.push(catch_all(&view.outbound));
+        }
         configuration(name, hosts)
     }
 

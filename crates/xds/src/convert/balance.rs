@@ -11,8 +11,14 @@ use prost::Name;
 
 pub(crate) fn to_pb(cluster: &Cluster) -> (pb::cluster::LbPolicy, Option<LbConfig>) {
     use pb::cluster::LbPolicy as Pb;
-    if let Discovery::OriginalDst { header: true } = cluster.discovery {
-        let config = pb::cluster::OriginalDstLbConfig { use_http_header: true, ..Default::default() };
+    if let Discovery::OriginalDst { header, port } = cluster.discovery
+        && (header || port.is_some())
+    {
+        let config = pb::cluster::OriginalDstLbConfig {
+            use_http_header: header,
+            upstream_port_override: u32_value(port.map(u32::from)),
+            ..Default::default()
+        };
         return (Pb::ClusterProvided, Some(LbConfig::OriginalDstLbConfig(config)));
     }
     let slow_start = cluster.slow_start.as_ref().map(slow_start_to_pb);

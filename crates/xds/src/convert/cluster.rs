@@ -184,11 +184,13 @@ fn discovery(pb: &mut pb::Cluster) -> Result<Discovery, DecodeError> {
         Ok(DiscoveryType::LogicalDns) => Discovery::LogicalDns(endpoint::from_pb(assignment)?),
         Ok(DiscoveryType::Eds) => Discovery::Eds(pb.eds_cluster_config.take().unwrap_or_default().service_name),
         Ok(DiscoveryType::OriginalDst) => {
-            let header = matches!(
-                &pb.lb_config,
-                Some(LbConfig::OriginalDstLbConfig(config)) if config.use_http_header
-            );
-            Discovery::OriginalDst { header }
+            let config = match &pb.lb_config {
+                Some(LbConfig::OriginalDstLbConfig(config)) => config.clone(),
+                _ => Default::default(),
+            };
+            // Envoy takes no port above 65535.
+            let port = config.upstream_port_override.and_then(|port| u16::try_from(port.value).ok());
+            Discovery::OriginalDst { header: config.use_http_header, port }
         }
         Err(_) => Discovery::Opaque(format!("type {kind}")),
     })

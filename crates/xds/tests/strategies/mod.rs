@@ -272,7 +272,7 @@ pub(crate) fn cluster() -> BoxedStrategy<Cluster> {
         endpoints().prop_map(Discovery::Static),
         endpoints().prop_map(Discovery::StrictDns),
         endpoints().prop_map(Discovery::LogicalDns),
-        any::<bool>().prop_map(|header| Discovery::OriginalDst { header }),
+        (any::<bool>(), any::<Option<u16>>()).prop_map(|(header, port)| Discovery::OriginalDst { header, port }),
         word().prop_map(Discovery::Opaque),
     ];
     let protocol = prop_oneof![
