@@ -2,7 +2,9 @@
 //!
 //! The binary starts it (`up`, later `control`); proxies meet it over ADS only.
 
+pub mod distribute;
 pub mod engine;
 pub mod source;
 
+pub use distribute::{Distributor, ProxyStatus};
 pub use engine::{EngineOptions, Generation};

@@ -60,13 +60,19 @@ impl Incoming {
 
 /// Where a stream's responses go. Dropping it ends the stream with status OK.
 #[derive(Debug)]
-pub struct Responses(mpsc::Sender<Vec<Bytes>>);
+pub struct Responses(mpsc::Sender<Result<Vec<Bytes>, Status>>);
 
 impl Responses {
     /// Sends one protobuf message, given in chunks that stay shared. Waits while the proxy is slow to read;
     /// false where the stream has ended.
     pub async fn send(&self, message: Vec<Bytes>) -> bool {
-        self.0.send(message).await.is_ok()
+        self.0.send(Ok(message)).await.is_ok()
+    }
+
+    /// Ends the stream with an error.
+    pub async fn fail(self, status: Status) {
+        // A proxy that has gone needs no reason.
+        let _ = self.0.send(Err(status)).await;
     }
 
     /// The proxy has gone.
@@ -126,7 +132,7 @@ fn respond(request: Request<body::Incoming>, accept: &impl Fn(AdsStream)) -> Res
 #[derive(Default)]
 struct Chunks {
     /// None once the trailers are out.
-    messages: Option<mpsc::Receiver<Vec<Bytes>>>,
+    messages: Option<mpsc::Receiver<Result<Vec<Bytes>, Status>>>,
     current: VecDeque<Bytes>,
 }
 
@@ -142,7 +148,15 @@ impl Body for Chunks {
             return Poll::Ready(None);
         };
         match ready!(messages.poll_recv(cx)) {
-            Some(message) => {
+            Some(Err(status)) => {
+                self.messages = None;
+                let mut trailers = HeaderMap::new();
+                if status.add_header(&mut trailers).is_err() {
+                    trailers.insert("grpc-status", HeaderValue::from(Code::Unknown as i32));
+                }
+                Poll::Ready(Some(Ok(Frame::trailers(trailers))))
+            }
+            Some(Ok(message)) => {
                 self.current = message.into();
                 let length = self.current.iter().map(Bytes::len).sum::<usize>();
                 Poll::Ready(Some(Ok(Frame::data(header(length)))))

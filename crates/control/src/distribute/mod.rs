@@ -1,0 +1,105 @@
+//! The ADS server: who is connected, what each is to have, and how far each has come.
+//!
+//! One thread translates ([`push`]): once for each scope, once for what scopes share, and encodes each resource
+//! once. Each stream has a task of its own ([`stream`]), so that a slow proxy delays nobody.
+
+mod push;
+mod stream;
+
+use crate::engine::Generation;
+use amime_model::translate::Node;
+use amime_xds::server::{Status, StreamOptions};
+use amime_xds::transport::serve_connection;
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::sync::watch;
+
+/// How far a connected proxy has come.
+#[derive(Debug, Clone)]
+pub struct ProxyStatus {
+    /// As the proxy wrote it: `sidecar~10.1.1.1~productpage-v1.default~default.svc.cluster.local`.
+    pub id: Arc<str>,
+    pub node: Arc<Node>,
+    /// The generation of the snapshot that the proxy is being given.
+    pub generation: u64,
+    pub stream: Status,
+}
+
+impl ProxyStatus {
+    /// The proxy runs all of that snapshot or of a later one, and refused nothing.
+    pub fn runs(&self, generation: u64) -> bool {
+        self.generation >= generation && self.stream.in_step
+    }
+}
+
+/// Serves ADS. Clones are the same server; the thread behind it ends with the last of them and the last stream.
+#[derive(Debug, Clone)]
+pub struct Distributor(Arc<Shared>);
+
+#[derive(Debug)]
+struct Shared {
+    push: push::Push,
+    options: StreamOptions,
+    proxies: Mutex<BTreeMap<u64, ProxyStatus>>,
+    /// Counts the changes of `proxies`.
+    changes: watch::Sender<u64>,
+}
+
+impl Distributor {
+    /// Serves what is published. Has to be called within a tokio runtime.
+    ///
+    /// # Errors
+    /// Where no thread can be started.
+    pub fn start(snapshots: watch::Receiver<Generation>, options: StreamOptions) -> std::io::Result<Self> {
+        let push = push::Push::start(snapshots)?;
+        Ok(Self(Arc::new(Shared { push, options, proxies: Mutex::default(), changes: watch::Sender::new(0) })))
+    }
+
+    /// Serves one connection, of any kind, until it ends.
+    ///
+    /// # Errors
+    /// What broke the connection.
+    pub async fn serve<IO>(&self, io: IO) -> Result<(), Broken>
+    where
+        IO: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    {
+        let shared = self.0.clone();
+        let served = serve_connection(io, move |opened| {
+            tokio::spawn(stream::run(shared.clone(), opened));
+        });
+        served.await.map_err(|error| Broken(error.to_string()))
+    }
+
+    /// Every connected proxy, the longest connected first.
+    pub fn proxies(&self) -> Vec<ProxyStatus> {
+        self.0.proxies().values().cloned().collect()
+    }
+
+    /// Changes whenever the status of some proxy does.
+    pub fn changes(&self) -> watch::Receiver<u64> {
+        self.0.changes.subscribe()
+    }
+}
+
+/// A connection that broke.
+#[derive(Debug, thiserror::Error)]
+#[error("the connection of a proxy broke: {0}")]
+pub struct Broken(String);
+
+impl Shared {
+    /// A panic while it was held leaves entries that are merely old.
+    fn proxies(&self) -> MutexGuard<'_, BTreeMap<u64, ProxyStatus>> {
+        self.proxies.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn set_status(&self, stream: u64, status: ProxyStatus) {
+        self.proxies().insert(stream, status);
+        self.changes.send_modify(|count| *count += 1);
+    }
+
+    fn forget(&self, stream: u64) {
+        self.proxies().remove(&stream);
+        self.changes.send_modify(|count| *count += 1);
+    }
+}

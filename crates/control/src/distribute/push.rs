@@ -1,0 +1,142 @@
+//! The one thread that translates: for each snapshot every scope once, and hands each stream what it is to have.
+
+use crate::engine::Generation;
+use amime_model::snapshot::Snapshot;
+use amime_model::translate::{Node, Scope, SharedScope, Translation, translate_local, translate_shared};
+use amime_xds::server::{Encoder, Resources};
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, mpsc};
+use tokio::sync::watch;
+
+/// What a stream is to have.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Target {
+    /// Zero before the first.
+    pub generation: u64,
+    pub resources: Arc<Resources>,
+}
+
+enum Command {
+    Snapshot(Generation),
+    Join { stream: u64, node: Arc<Node>, target: watch::Sender<Target> },
+    Leave(u64),
+}
+
+#[derive(Debug)]
+pub(super) struct Push {
+    commands: mpsc::Sender<Command>,
+    next_stream: AtomicU64,
+}
+
+impl Push {
+    pub(super) fn start(mut snapshots: watch::Receiver<Generation>) -> std::io::Result<Self> {
+        let (commands, inbox) = mpsc::channel();
+        let first = snapshots.borrow_and_update().clone();
+        std::thread::Builder::new().name("amime-push".into()).spawn(move || Pusher::new(first).run(&inbox))?;
+        let forward = commands.clone();
+        tokio::spawn(async move {
+            while snapshots.changed().await.is_ok() {
+                let published = snapshots.borrow_and_update().clone();
+                if forward.send(Command::Snapshot(published)).is_err() {
+                    return;
+                }
+            }
+        });
+        Ok(Self { commands, next_stream: AtomicU64::new(1) })
+    }
+
+    /// A proxy has connected: the number of its stream, and what it is to have, from now on.
+    pub(super) fn join(&self, node: Arc<Node>) -> (u64, watch::Receiver<Target>) {
+        let stream = self.next_stream.fetch_add(1, Ordering::Relaxed);
+        let (target, targets) = watch::channel(Target::default());
+        // Where the thread is gone, the stream sees its sender dropped.
+        let _ = self.commands.send(Command::Join { stream, node, target });
+        (stream, targets)
+    }
+
+    pub(super) fn leave(&self, stream: u64) {
+        let _ = self.commands.send(Command::Leave(stream));
+    }
+}
+
+/// A connected proxy.
+struct Member {
+    node: Arc<Node>,
+    target: watch::Sender<Target>,
+}
+
+struct Pusher {
+    published: Generation,
+    members: HashMap<u64, Member>,
+    encoder: Encoder,
+    /// Of this snapshot.
+    shared: HashMap<SharedScope, Translation>,
+    /// Of this snapshot.
+    scopes: HashMap<Scope, Arc<Resources>>,
+}
+
+impl Pusher {
+    fn new(published: Generation) -> Self {
+        Self {
+            published,
+            members: HashMap::new(),
+            encoder: Encoder::default(),
+            shared: HashMap::new(),
+            scopes: HashMap::new(),
+        }
+    }
+
+    fn run(mut self, inbox: &mpsc::Receiver<Command>) {
+        while let Ok(command) = inbox.recv() {
+            let mut newest = None;
+            let mut joined = Vec::new();
+            // All that waits is taken at once: of several snapshots only the newest counts.
+            for command in std::iter::once(command).chain(inbox.try_iter()) {
+                match command {
+                    Command::Snapshot(published) => newest = Some(published),
+                    Command::Join { stream, node, target } => {
+                        self.members.insert(stream, Member { node, target });
+                        joined.push(stream);
+                    }
+                    Command::Leave(stream) => drop(self.members.remove(&stream)),
+                }
+            }
+            match newest {
+                Some(published) => self.publish(published),
+                None => joined.into_iter().for_each(|stream| self.give(stream)),
+            }
+        }
+    }
+
+    fn publish(&mut self, published: Generation) {
+        self.published = published;
+        self.encoder.begin();
+        self.shared.clear();
+        self.scopes.clear();
+        let streams: Vec<_> = self.members.keys().copied().collect();
+        streams.into_iter().for_each(|stream| self.give(stream));
+    }
+
+    fn give(&mut self, stream: u64) {
+        let Some(member) = self.members.get(&stream) else { return };
+        let scope = Scope::of(&self.published.snapshot, &member.node);
+        let resources = self.resources(scope);
+        if let Some(member) = self.members.get(&stream) {
+            member.target.send_replace(Target { generation: self.published.number, resources });
+        }
+    }
+
+    fn resources(&mut self, scope: Scope) -> Arc<Resources> {
+        if let Some(known) = self.scopes.get(&scope) {
+            return known.clone();
+        }
+        let snapshot: &Snapshot = &self.published.snapshot;
+        let shared =
+            self.shared.entry(scope.shared.clone()).or_insert_with(|| translate_shared(snapshot, &scope.shared));
+        let translation = translate_local(snapshot, &scope, shared);
+        let resources = Arc::new(self.encoder.encode(&translation.config));
+        self.scopes.insert(scope, resources.clone());
+        resources
+    }
+}

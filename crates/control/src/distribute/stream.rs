@@ -1,0 +1,136 @@
+//! The task of one stream: the state machine of `xds::server` between what a proxy says and what it is to have.
+
+use super::push::Target;
+use super::{ProxyStatus, Shared};
+use amime_model::translate::Node;
+use amime_xds::server::{Diff, Protocol, Stream};
+use amime_xds::transport::{AdsStream, Incoming, Requests, Responses};
+use std::sync::Arc;
+use tokio::sync::watch;
+use tokio::time::Instant;
+use tonic::Status;
+
+pub(super) async fn run(shared: Arc<Shared>, mut opened: AdsStream) {
+    let first = match opened.requests.next().await {
+        Ok(Some(first)) => first,
+        Ok(None) | Err(_) => return,
+    };
+    let introduced = match &first {
+        Requests::Delta(request) => request.node.as_ref(),
+        Requests::Sotw(request) => request.node.as_ref(),
+    };
+    let Some(introduced) = introduced else {
+        return opened.responses.fail(Status::invalid_argument("the first request names no node")).await;
+    };
+    let node = match Node::parse(&introduced.id, &introduced.metadata) {
+        Ok(node) => Arc::new(node),
+        Err(error) => return opened.responses.fail(Status::invalid_argument(error.to_string())).await,
+    };
+    let id: Arc<str> = introduced.id.as_str().into();
+    let (number, targets) = shared.push.join(node.clone());
+    let protocol = match opened.requests {
+        Incoming::Delta(_) => Protocol::Delta,
+        Incoming::Sotw(_) => Protocol::Sotw,
+    };
+    let task = Task {
+        stream: Stream::new(protocol, shared.options.clone()),
+        generation: 0,
+        shared: &shared,
+        number,
+        id,
+        node,
+        responses: opened.responses,
+        told: None,
+    };
+    task.run(first, opened.requests, targets).await;
+    shared.push.leave(number);
+    shared.forget(number);
+}
+
+struct Task<'a> {
+    stream: Stream,
+    generation: u64,
+    shared: &'a Shared,
+    number: u64,
+    id: Arc<str>,
+    node: Arc<Node>,
+    responses: Responses,
+    /// The status as it was last written down.
+    told: Option<(u64, amime_xds::server::Status)>,
+}
+
+impl Task<'_> {
+    /// Until the proxy goes, or the server does.
+    async fn run(mut self, first: Requests, mut requests: Incoming, mut targets: watch::Receiver<Target>) {
+        // Nothing can be answered before it is known what the proxy is to have.
+        let Ok(_) = targets.wait_for(|target| target.generation > 0).await else { return };
+        self.retarget(&mut targets);
+        self.hear(first);
+        loop {
+            while let Some(response) = self.stream.next(now()) {
+                if !self.responses.send(response.chunks()).await {
+                    return;
+                }
+            }
+            self.tell();
+            let deadline = self.stream.deadline(now()).map(Instant::from_std);
+            let time = async {
+                match deadline {
+                    Some(deadline) => tokio::time::sleep_until(deadline).await,
+                    None => std::future::pending().await,
+                }
+            };
+            tokio::select! {
+                request = requests.next() => match request {
+                    Ok(Some(request)) => self.hear(request),
+                    Ok(None) | Err(_) => return,
+                },
+                changed = targets.changed() => match changed {
+                    Ok(()) => self.retarget(&mut targets),
+                    Err(_) => return,
+                },
+                () = time => {}
+                () = self.responses.closed() => return,
+            }
+        }
+    }
+
+    fn hear(&mut self, request: Requests) {
+        match request {
+            Requests::Delta(request) => {
+                if let Some(problem) = &request.error {
+                    tracing::warn!(proxy = %self.id, kind = request.type_url, problem, "a proxy refused configuration");
+                }
+                self.stream.on_delta(now(), request);
+            }
+            Requests::Sotw(request) => {
+                if let Some(problem) = &request.error {
+                    tracing::warn!(proxy = %self.id, kind = request.type_url, problem, "a proxy refused configuration");
+                }
+                self.stream.on_sotw(now(), request);
+            }
+        }
+    }
+
+    fn retarget(&mut self, targets: &mut watch::Receiver<Target>) {
+        let target = targets.borrow_and_update().clone();
+        self.generation = target.generation;
+        let diff = Diff::between(self.stream.target(), &target.resources);
+        self.stream.set_target(target.resources, &diff);
+    }
+
+    fn tell(&mut self) {
+        let status = (self.generation, self.stream.status());
+        if self.told.as_ref() == Some(&status) {
+            return;
+        }
+        let (generation, stream) = status.clone();
+        self.told = Some(status);
+        let (id, node) = (self.id.clone(), self.node.clone());
+        self.shared.set_status(self.number, ProxyStatus { id, node, generation, stream });
+    }
+}
+
+fn now() -> std::time::Instant {
+    Instant::now().into_std()
+}
