@@ -19,7 +19,7 @@ unit:
 
 ## Rewrites the golden files' outputs; look at the difference before you commit it.
 bless:
-	AMIME_BLESS=1 $(CARGO) test --workspace --locked golden
+	AMIME_BLESS=1 $(CARGO) test --locked -p amime-model --test 'golden*'
 
 ## Requests a second and CPU µs a request through the gateway, beside HAProxy and Envoy where they are installed.
 bench:

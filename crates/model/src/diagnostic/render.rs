@@ -85,7 +85,7 @@ pub fn render(diagnostic: &Diagnostic, line: Option<&str>, colour: bool) -> Stri
         (None, "") => {}
         (None, field) => note("in ", field),
     }
-    if let Some(expected) = &diagnostic.expected {
+    if let Some(expected) = diagnostic.expected.as_ref().filter(|expected| !diagnostic.message.contains(*expected)) {
         note("expected ", expected);
     }
     if let Some(suggestion) = &diagnostic.suggestion {
@@ -99,15 +99,11 @@ fn excerpt(line: &str, column: usize) -> (String, usize, usize) {
     let characters: Vec<char> = line.chars().collect();
     let at = column.saturating_sub(1).min(characters.len());
     let quote = characters.get(at).copied().filter(|first| matches!(first, '"' | '\''));
-    let is_end = |next: &char| match quote {
-        Some(quote) => *next == quote,
-        None => next.is_whitespace() || matches!(next, ',' | ']' | '}'),
+    let rest = &characters[at..];
+    let word = match quote {
+        Some(quote) => rest.iter().skip(1).position(|next| *next == quote).map_or(rest.len(), |end| end + 2),
+        None => plain_width(rest),
     };
-    let word = characters[at..].iter().skip(1).position(is_end).map_or(characters.len() - at, |end| end + 1);
-    let word = if quote.is_some() { (word + 1).min(characters.len() - at) } else { word };
-    // A key ends before its colon.
-    let key = characters[at..at + word].iter().rposition(|next| *next != ':').map_or(word, |last| last + 1);
-    let word = if quote.is_some() { word } else { key };
     let (from, to) = if characters.len() <= WIDTH {
         (0, characters.len())
     } else {
@@ -129,6 +125,22 @@ fn excerpt(line: &str, column: usize) -> (String, usize, usize) {
         shown.push('…');
     }
     (shown, before + usize::from(from > 0), marked.max(1))
+}
+
+/// How far a word without quotes goes: to a comma, a closing bracket, the colon after a key, or a comment.
+fn plain_width(rest: &[char]) -> usize {
+    let is_space = |at: usize| rest.get(at).is_none_or(|next| next.is_whitespace());
+    let ends = |at: usize| match rest[at] {
+        ',' | ']' | '}' => true,
+        ':' => is_space(at + 1),
+        '#' => is_space(at.wrapping_sub(1)),
+        _ => false,
+    };
+    let mut width = (1..rest.len()).find(|at| ends(*at)).unwrap_or(rest.len());
+    while width > 1 && rest[width - 1].is_whitespace() {
+        width -= 1;
+    }
+    width
 }
 
 /// Columns that a character takes in a terminal: two for those of East Asia and most emoji, none for combining ones.

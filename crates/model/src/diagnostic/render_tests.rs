@@ -1,3 +1,5 @@
+//! Diagnostics as they are printed.
+
 use super::*;
 use crate::resource::{Kind, ResourceId};
 
@@ -43,6 +45,8 @@ fn carets_stand_under_the_word() {
     };
     assert_eq!(caret("\ta: \"b c\", d", 5), (" a: \"b c\", d".to_owned(), "    ^^^^^".to_owned()));
     assert_eq!(caret("名前: 値段", 5), ("名前: 値段".to_owned(), "      ^^^^".to_owned()));
+    assert_eq!(caret("a: b c # d", 4), ("a: b c # d".to_owned(), "   ^^^".to_owned()));
+    assert_eq!(caret("ab: c", 1), ("ab: c".to_owned(), "^^".to_owned()));
     assert_eq!(caret("[a, b]", 5), ("[a, b]".to_owned(), "    ^".to_owned()));
     assert_eq!(caret("short", 99), ("short".to_owned(), "     ^".to_owned()), "beyond the end: just after it");
     assert_eq!(caret("", 1), (String::new(), "^".to_owned()));

@@ -1,3 +1,5 @@
+//! Durations, base64, times and numbers, right and wrong.
+
 use super::*;
 
 #[test]

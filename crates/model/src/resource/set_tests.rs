@@ -1,3 +1,5 @@
+//! Names once over all files.
+
 use super::*;
 use crate::resource::load;
 

@@ -7,37 +7,28 @@ use super::meta::Kind;
 use crate::diagnostic::{Diagnostic, codes};
 use crate::yaml::{Node, Path, View};
 
-/// Paths under `spec` without effect, by kind. `[]` stands for any item, `*` for any key; what is below a path
-/// is meant too. In paths of DestinationRules, `POLICY` stands for each place of a traffic policy.
+/// Paths under `spec` without effect, by kind. `[]` stands for any item, and what is below a path is meant too;
+/// after `=` stand the values that have no effect, where others do. `POLICY` stands for each place of a
+/// DestinationRule's traffic policy.
 const WITHOUT_EFFECT: &[(Kind, &[&str])] = &[
     (
         Kind::DestinationRule,
         &[
-            "workloadSelector",
             "POLICY.loadBalancer.backendUtilization",
             "POLICY.loadBalancer.localityLbSetting",
             "POLICY.loadBalancer.zoneAwareLbSetting",
             "POLICY.loadBalancer.warmup",
             "POLICY.loadBalancer.warmupDurationSecs",
-            "POLICY.tls",
+            "POLICY.tls.mode=SIMPLE|MUTUAL|ISTIO_MUTUAL",
             "POLICY.tunnel",
             "POLICY.proxyProtocol",
-            "POLICY.retryBudget",
         ],
     ),
-    (
-        Kind::Gateway,
-        &[
-            "servers[].tls.mode",
-            "servers[].tls.credentialName",
-            "servers[].tls.credentialNames",
-            "servers[].defaultEndpoint",
-        ],
-    ),
+    (Kind::Gateway, &["servers[].tls.mode=SIMPLE|MUTUAL|ISTIO_MUTUAL|OPTIONAL_MUTUAL|AUTO_PASSTHROUGH"]),
     (Kind::ServiceEntry, &["subjectAltNames", "endpoints[].network", "endpoints[].locality"]),
     (Kind::WorkloadEntry, &["network", "locality"]),
     (Kind::WorkloadGroup, &["metadata", "template", "probe"]),
-    (Kind::Sidecar, &["ingress", "inboundConnectionPool", "egress[].captureMode", "outboundTrafficPolicy.egressProxy"]),
+    (Kind::Sidecar, &["ingress[].tls"]),
     (Kind::ProxyConfig, &["selector", "concurrency", "environmentVariables", "image"]),
 ];
 
@@ -51,12 +42,22 @@ const POLICIES: &[&str] = &[
 
 /// Fields of MeshConfig that do have an effect; all others are named when they are set.
 const MESH_FIELDS_WITH_EFFECT: &[&str] = &[
-    "outboundTrafficPolicy.mode",
-    "defaultServiceExportTo",
-    "defaultVirtualServiceExportTo",
+    "connectTimeout",
+    "defaultConfig.gatewayTopology.numTrustedProxies",
     "defaultDestinationRuleExportTo",
     "defaultHttpRetryPolicy",
+    "defaultServiceExportTo",
+    "defaultTrafficPolicy",
+    "defaultVirtualServiceExportTo",
+    "dnsRefreshRate",
+    "h2UpgradePolicy",
+    "outboundTrafficPolicy.mode",
+    "pathNormalization",
+    "protocolDetectionTimeout",
+    "proxyInboundListenPort",
+    "proxyListenPort",
     "rootNamespace",
+    "tcpKeepalive",
     "trustDomain",
 ];
 
@@ -94,8 +95,14 @@ fn named<'a>(node: Node<'a>, pattern: &str, path: &Path<'_>, found: &mut Vec<(St
         }
         return;
     }
+    if let Some(values) = pattern.strip_prefix('=') {
+        if values.split('|').any(|value| value == node.text()) {
+            found.push((path.to_string(), node));
+        }
+        return;
+    }
     let pattern = pattern.strip_prefix('.').unwrap_or(pattern);
-    let end = pattern.find(['.', '[']).unwrap_or(pattern.len());
+    let end = pattern.find(['.', '[', '=']).unwrap_or(pattern.len());
     let (name, rest) = pattern.split_at(end);
     let View::Mapping(entries) = node.view() else { return };
     for (key, value) in entries.filter(|(key, value)| is_field(*key, name) && !value.is_null()) {
@@ -111,7 +118,7 @@ fn named<'a>(node: Node<'a>, pattern: &str, path: &Path<'_>, found: &mut Vec<(St
 
 /// Fields may also be written in snake_case.
 fn is_field(key: Node<'_>, name: &str) -> bool {
-    name == "*" || key.text() == name || super::spelling::camel_case(key.text()) == name
+    key.text() == name || super::spelling::camel_case(key.text()) == name
 }
 
 /// Names the fields of a MeshConfig that are set and have no effect.
@@ -137,9 +144,10 @@ fn mesh_fields<'a>(node: Node<'a>, prefix: &str, found: &mut Vec<(String, Node<'
     }
 }
 
-fn report(make: fn(&'static str, String) -> Diagnostic, field: &str, key: Node<'_>) -> Diagnostic {
-    let name = key.text();
-    make(codes::NO_EFFECT, format!("`{name}` has no effect yet")).with_place(Some(key.place())).with_field(field)
+/// `node`: the field's key, or a value that has no effect.
+fn report(make: fn(&'static str, String) -> Diagnostic, field: &str, node: Node<'_>) -> Diagnostic {
+    let name = node.text();
+    make(codes::NO_EFFECT, format!("`{name}` has no effect yet")).with_place(Some(node.place())).with_field(field)
 }
 
 #[cfg(test)]

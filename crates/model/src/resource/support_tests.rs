@@ -1,3 +1,5 @@
+//! Fields without effect are found wherever they can stand.
+
 use crate::resource::load;
 
 fn notes(text: &str) -> Vec<String> {
@@ -31,8 +33,7 @@ spec:
         effect,
         [
             "AM-R4 spec.subsets[0].trafficPolicy.load_balancer.warmup at Some((12, 39))",
-            "AM-R4 spec.trafficPolicy.tls at Some((7, 5))",
-            "AM-R4 spec.trafficPolicy.portLevelSettings[0].tls at Some((8, 46))",
+            "AM-R4 spec.trafficPolicy.portLevelSettings[0].tls.mode at Some((8, 58))",
         ]
     );
 }

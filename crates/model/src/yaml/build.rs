@@ -174,8 +174,11 @@ impl Builder {
             }
             Event::DocumentEnd => {
                 let next = Document::empty(self.file.clone(), self.text.clone());
-                let document = std::mem::replace(&mut self.document, next);
+                let mut document = std::mem::replace(&mut self.document, next);
                 self.reset();
+                // Objects keep their document for as long as they live.
+                document.nodes.shrink_to_fit();
+                document.children.shrink_to_fit();
                 return Ok(Some(document));
             }
             _ => {}

@@ -214,11 +214,29 @@ impl<'a> Node<'a> {
                 _ => None,
             };
             let Some((name, value)) = next else { break };
-            let on_its_own = matches!(value.view(), View::Scalar(scalar) if !scalar.text.is_empty());
+            let written = |scalar: Scalar<'_>| scalar.style != Style::Plain || !scalar.text.is_empty();
+            let on_its_own = value.scalar().is_some_and(written);
             place = if on_its_own { value.place() } else { name.place() };
             node = value;
         }
         place
+    }
+
+    /// The place of the last key of a path, where `place_of` may give that of its value.
+    pub fn place_of_key(self, parent: &str, key: &str) -> Place {
+        let mut node = Some(self);
+        for step in steps(parent) {
+            node = node.and_then(|node| match (&step, node.view()) {
+                (Step::Key(wanted), View::Mapping(_)) => node.get(wanted),
+                (Step::Index(index), View::Sequence(mut items)) => items.nth(*index),
+                _ => None,
+            });
+        }
+        let key = node.and_then(|node| match node.view() {
+            View::Mapping(mut entries) => entries.find(|(name, _)| name.key_text() == key).map(|(name, _)| name),
+            _ => None,
+        });
+        key.map_or_else(|| self.place_of(parent), Node::place)
     }
 }
 

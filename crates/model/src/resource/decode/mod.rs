@@ -80,9 +80,8 @@ impl<'de> Decoder<'de, '_> {
 
     /// Reports a wrong type.
     fn mismatch(self, expected: &str, suggestion: Option<String>) {
-        let mut diagnostic =
-            Diagnostic::error(codes::SCHEMA, format!("expected {expected}, found {}", leaf::describe(self.node)))
-                .with_expected(expected);
+        let message = format!("{} is not {expected}", leaf::describe(self.node));
+        let mut diagnostic = Diagnostic::error(codes::SCHEMA, message).with_expected(expected);
         diagnostic.suggestion = suggestion;
         self.report(diagnostic);
     }

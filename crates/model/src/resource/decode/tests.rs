@@ -42,20 +42,16 @@ http:
     assert_eq!(
         found,
         [
-            "Error 1:8 spec.hosts: expected a sequence, found the text \"reviews\" -> [reviews]",
-            "Error 3:12 spec.http[0].timeout: expected a duration such as 1.5s or 2m30s, found the number 5 -> 5s",
-            "Error 4:23 spec.http[0].retries.attempts: expected a whole number from -2147483648 to 2147483647, \
-             found the text \"many\"",
-            "Error 4:44 spec.http[0].retries.perTryTimeout: expected a duration such as 1.5s or 2m30s, \
-             found the text \"2 sec\" -> 2s",
-            "Error 6:19 spec.http[0].match[0].uri.prefix: expected text, found the number 10 -> \"10\"",
-            "Error 7:53 spec.http[0].match[0].headers.x-on.exact: expected text, found the boolean yes -> \"yes\"",
+            "Error 1:8 spec.hosts: the text \"reviews\" is not a sequence -> [reviews]",
+            "Error 3:12 spec.http[0].timeout: the number 5 is not a duration such as 1.5s or 2m30s -> 5s",
+            "Error 4:23 spec.http[0].retries.attempts: the text \"many\" is not a whole number from -2147483648 to 2147483647",
+            "Error 4:44 spec.http[0].retries.perTryTimeout: the text \"2 sec\" is not a duration such as 1.5s or 2m30s -> 2s",
+            "Error 6:19 spec.http[0].match[0].uri.prefix: the number 10 is not text -> \"10\"",
+            "Error 7:53 spec.http[0].match[0].headers.x-on.exact: the boolean yes is not text -> \"yes\"",
             "Error 9:28 spec.http[0].route[0].destination.prot: unknown field `prot` -> port",
-            "Error 10:13 spec.http[0].route[0].weight: expected a whole number from -2147483648 to 2147483647, \
-             found the number 99999999999",
-            "Error 11:26 spec.http[1].redirect.derivePort: expected one of FROM_PROTOCOL_DEFAULT, FROM_REQUEST_PORT, \
-             found the text \"FROM_REQEST_PORT\" -> FROM_REQUEST_PORT",
-            "Error 12:10 spec.http[1].fault: expected a mapping, found a sequence",
+            "Error 10:13 spec.http[0].route[0].weight: the number 99999999999 is not a whole number from -2147483648 to 2147483647",
+            "Error 11:26 spec.http[1].redirect.derivePort: the text \"FROM_REQEST_PORT\" is not one of FROM_PROTOCOL_DEFAULT, FROM_REQUEST_PORT -> FROM_REQUEST_PORT",
+            "Error 12:10 spec.http[1].fault: a sequence is not a mapping",
         ]
     );
     assert_eq!(service.http.len(), 2);
@@ -100,10 +96,9 @@ fn kubernetes_kinds_have_fields_of_their_own() {
     assert_eq!(
         found,
         [
-            "Error 4:19 spec.spec.selector.app: expected text, found the number 5 -> \"5\"",
+            "Error 4:19 spec.spec.selector.app: the number 5 is not text -> \"5\"",
             "Warning 4:22 spec.spec.selector.true: Kubernetes reads the key `on` as `true` -> \"on\"",
-            "Error 6:12 spec.spec.ports[0].port: expected a whole number from -2147483648 to 2147483647, \
-             found the text \"80\"",
+            "Error 6:12 spec.spec.ports[0].port: the text \"80\" is not a whole number from -2147483648 to 2147483647",
         ]
     );
     assert_eq!(service.spec.cluster_ip, "None");
@@ -117,6 +112,6 @@ fn secrets_are_decoded() {
     let (secret, found) = read::<Secret>("data:\n  a: aGVsbG8=\n  b: '%%%'\n  c: |\n    aGVs\n    bG8=\n", false);
     assert_eq!(secret.data["a"].0, b"hello");
     assert_eq!(secret.data["c"].0, b"hello");
-    assert_eq!(found, ["Error 3:6 spec.data.b: expected base64, found the text \"%%%\""]);
+    assert_eq!(found, ["Error 3:6 spec.data.b: the text \"%%%\" is not base64"]);
     assert_eq!(format!("{:?}", secret.data["a"]), "Bytes(5 bytes)");
 }

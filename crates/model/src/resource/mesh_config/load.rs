@@ -30,7 +30,8 @@ pub fn load_mesh_config(file: &str, text: &str) -> LoadedMeshConfig {
     let file: Arc<str> = file.into();
     let parsed = yaml::parse(&file, text);
     let text = parsed.text.clone();
-    let (config, diagnostics) = read(&file, parsed, 0);
+    let (config, mut diagnostics) = read(&file, parsed, 0);
+    diagnostics.sort_by(|one, other| one.place.cmp(&other.place));
     LoadedMeshConfig { config, diagnostics, file, text }
 }
 

@@ -1,3 +1,5 @@
+//! MeshConfig from its own file and from a ConfigMap.
+
 use super::*;
 use crate::resource::mesh_config::OutboundMode;
 
@@ -30,8 +32,8 @@ fn misspelt_fields_and_fields_without_effect_are_named() {
         found(&loaded),
         [
             "Error 1:1 rootNamspace unknown field `rootNamspace`",
-            "Error 3:16 accessLogFile expected text, found the number 5",
             "Info 2:1 enablePrometheusMerge `enablePrometheusMerge` has no effect yet",
+            "Error 3:16 accessLogFile the number 5 is not text",
         ]
     );
     assert!(loaded.has_errors());

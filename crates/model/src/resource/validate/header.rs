@@ -24,9 +24,9 @@ pub(super) fn is_jwt_claim(name: &str) -> bool {
 }
 
 /// The name of a header that requests are matched by.
-pub(super) fn match_name(report: &mut Report<'_>, at: &Path<'_>, name: &str) {
+pub(super) fn match_name(report: &mut Report<'_>, map: &Path<'_>, name: &str) {
     if !is_jwt_claim(name) && !PSEUDO.contains(&name) && !is_header_name(name) {
-        report.error(at, format!("\"{name}\" is no name of a header"));
+        report.key_error(map, name, format!("\"{name}\" is no name of a header"));
     }
 }
 
@@ -49,33 +49,37 @@ fn operations(report: &mut Report<'_>, at: &Path<'_>, operations: &HeaderOperati
     for (kind, map) in [("set", &operations.set), ("add", &operations.add)] {
         let at = at.key(kind);
         for (name, value) in map {
-            let at = at.key(name);
-            change_name(report, &at, name, may_set_authority);
-            if let Err(problem) = Template::parse(value) {
-                report.error(&at, problem.0);
-            } else if http::HeaderValue::from_str(value).is_err() && !value.is_ascii() {
-                // Bytes beyond ASCII are sent as they are, as Envoy does.
-            } else if value.bytes().any(|byte| byte.is_ascii_control() && byte != b'\t') {
-                report.error(&at, "a header's value has no control characters");
+            if let Err(message) = change_name(name, may_set_authority) {
+                report.key_error(&at, name, message);
             }
+            report.result(&at.key(name), header_value(value));
         }
     }
     let at = at.key("remove");
     for (index, name) in operations.remove.iter().enumerate() {
-        change_name(report, &at.index(index), name, false);
+        report.result(&at.index(index), change_name(name, false));
     }
 }
 
-fn change_name(report: &mut Report<'_>, at: &Path<'_>, name: &str, may_be_authority: bool) {
+fn change_name(name: &str, may_be_authority: bool) -> Result<(), String> {
     if is_authority(name) {
-        if !may_be_authority {
-            report.error(at, format!("`{name}` can be set in requests, and nothing else be done with it"));
-        }
-    } else if name.starts_with(':') {
-        report.error(at, format!("`{name}`: headers that start with : cannot be changed"));
-    } else if !is_header_name(name) {
-        report.error(at, format!("\"{name}\" is no name of a header"));
+        let message = || format!("`{name}` can be set in requests, and nothing else be done with it");
+        return if may_be_authority { Ok(()) } else { Err(message()) };
     }
+    match name {
+        _ if name.starts_with(':') => Err(format!("`{name}`: headers that start with : cannot be changed")),
+        _ if is_header_name(name) => Ok(()),
+        _ => Err(format!("\"{name}\" is no name of a header")),
+    }
+}
+
+/// With `%COMMAND%`s as Envoy knows them. Bytes beyond ASCII are sent as they are.
+fn header_value(value: &str) -> Result<(), String> {
+    Template::parse(value).map_err(|problem| problem.0)?;
+    if value.bytes().any(|byte| byte.is_ascii_control() && byte != b'\t') {
+        return Err("a header's value has no control characters".to_owned());
+    }
+    Ok(())
 }
 
 /// The authority can be set in one place only.

@@ -122,7 +122,7 @@ fn http_match(report: &mut Report<'_>, at: &Path<'_>, matched: &HttpMatch) {
         let map_at = at.key(field);
         for (name, value) in map {
             let at = map_at.key(name);
-            header::match_name(report, &at, name);
+            header::match_name(report, &map_at, name);
             // A header's absence whatever its value is also written as this "regex".
             if field == "withoutHeaders" && value.regex.as_deref() == Some("*") {
                 header::one_way(report, &at, value);

@@ -2,7 +2,6 @@
 
 use super::names;
 use super::report::Report;
-use super::service_entry::spec_missing;
 use crate::resource::kube::ServiceType;
 use crate::resource::{Kind, Object, PodSpec, Service, Workload};
 use crate::yaml::Path;
@@ -35,9 +34,6 @@ pub(super) fn metadata(report: &mut Report<'_>, object: &Object) {
         for name in forbidden.iter().filter(|name| object.meta.annotations.contains_key(**name)) {
             report.error(&annotations.key(name), "this annotation is Istio's own");
         }
-    }
-    if spec_missing(object) {
-        report.error(&Path::ROOT.key("spec"), "`spec` is missing");
     }
 }
 

@@ -30,6 +30,10 @@ pub fn validate(object: &Object) -> Vec<Diagnostic> {
     let mut report = Report::new(object);
     let spec = &Path::ROOT.key("spec");
     kube::metadata(&mut report, object);
+    if needs_spec(object.id.kind) && lacks_spec(object) {
+        report.error(spec, "`spec` is missing");
+        return report.into_findings();
+    }
     match &object.spec {
         Spec::VirtualService(it) => virtual_service::check(&mut report, spec, it, object),
         Spec::DestinationRule(it) => destination_rule::check(&mut report, spec, it, object),
@@ -64,6 +68,11 @@ pub fn validate(object: &Object) -> Vec<Diagnostic> {
 /// Kinds whose CRD asks for a `spec`.
 fn needs_spec(kind: Kind) -> bool {
     matches!(kind, Kind::ServiceEntry | Kind::WorkloadEntry | Kind::WorkloadGroup)
+}
+
+fn lacks_spec(object: &Object) -> bool {
+    let spec = object.source.as_ref().map(|source| source.root().get("spec"));
+    spec.is_some_and(|spec| spec.is_none_or(|spec| spec.is_null()))
 }
 
 #[cfg(test)]

@@ -139,7 +139,7 @@ pub(super) fn labels(report: &mut Report<'_>, at: &Path<'_>, labels: &Map) {
         let (prefix, name) = key.rsplit_once('/').map_or((None, key.as_str()), |(prefix, name)| (Some(prefix), name));
         let prefix_is_good = prefix.is_none_or(|prefix| prefix.len() <= 253 && prefix.split('.').all(is_dns_label));
         if !prefix_is_good || !is_label_word(name) {
-            report.error(&at.key(key), format!("\"{key}\" is no key of a label"));
+            report.key_error(at, key, format!("\"{key}\" is no key of a label"));
         }
         if !value.is_empty() && !is_label_word(value) {
             report.error(&at.key(key), format!("\"{value}\" is no value of a label"));
@@ -160,7 +160,9 @@ pub(super) fn selector(report: &mut Report<'_>, at: &Path<'_>, labels: &Map) {
     for (key, value) in labels {
         if key.is_empty() {
             report.error(at, "a selector has no empty keys");
-        } else if key.contains('*') || value.contains('*') {
+        } else if key.contains('*') {
+            report.key_error(at, key, "a selector knows no wildcards");
+        } else if value.contains('*') {
             report.error(&at.key(key), "a selector knows no wildcards");
         } else if value.len() > 63 {
             report.error(&at.key(key), "a label's value has at most 63 characters");

@@ -25,6 +25,15 @@ impl<'a> Report<'a> {
         self.push(at, Diagnostic::error(codes::SCHEMA, message));
     }
 
+    /// Like `error`, of the key itself rather than of what stands there.
+    pub(super) fn key_error(&mut self, at: &Path<'_>, key: &str, message: impl Into<String>) {
+        let parent = at.to_string();
+        let place = self.object.and_then(|object| object.source.as_ref());
+        let place = place.map(|source| source.root().place_of_key(&parent, key));
+        let diagnostic = Diagnostic::error(codes::SCHEMA, message).with_place(place);
+        self.found.push(diagnostic.with_field(at.key(key).to_string()));
+    }
+
     /// Like `error`, where what is wrong was said by a rule of its own.
     pub(super) fn result(&mut self, at: &Path<'_>, result: Result<(), String>) {
         if let Err(message) = result {

@@ -1,7 +1,7 @@
 //! ServiceEntries, WorkloadEntries and WorkloadGroups.
 
 use super::report::Report;
-use super::{header, names, needs_spec};
+use super::{header, names};
 use crate::host;
 use crate::protocol::Protocol;
 use crate::resource::service_entry::{ReadinessProbe, Resolution};
@@ -259,10 +259,4 @@ fn probe_port(port: &IntOrString) -> Result<(), String> {
         IntOrString::Int(number) => names::port(*number),
         IntOrString::String(name) => Err(format!("\"{name}\": the port of this probe is a number")),
     }
-}
-
-/// Whether the object lacks the `spec` that its CRD asks for.
-pub(super) fn spec_missing(object: &Object) -> bool {
-    let root = object.source.as_ref().map(|source| source.root());
-    needs_spec(object.id.kind) && root.is_some_and(|root| root.get("spec").is_none_or(|spec| spec.is_null()))
 }

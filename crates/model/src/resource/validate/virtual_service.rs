@@ -70,7 +70,7 @@ fn no_claims(report: &mut Report<'_>, at: &Path<'_>, service: &VirtualService) {
             let at = matches.index(index);
             for (kind, map) in [("headers", &matched.headers), ("withoutHeaders", &matched.without_headers)] {
                 for name in map.keys().filter(|name| header::is_jwt_claim(name)) {
-                    report.error(&at.key(kind).key(name), "routing by a JWT's claims works at gateways alone");
+                    report.key_error(&at.key(kind), name, "routing by a JWT's claims works at gateways alone");
                 }
             }
         }
