@@ -69,12 +69,23 @@ impl ProxyShared {
     }
 }
 
+/// A worker's own handle of the configuration that all workers share: a request counts this one up, and touches
+/// no contended counter.
+pub(crate) struct Current(Arc<RuntimeConfig>);
+
+impl std::ops::Deref for Current {
+    type Target = RuntimeConfig;
+
+    fn deref(&self) -> &RuntimeConfig {
+        &self.0
+    }
+}
+
 pub(crate) struct ProxyWorker {
     pub(crate) shared: Arc<ProxyShared>,
     pub(crate) rng: Rng,
     pub(crate) recorder: Rc<Recorder>,
-    /// The worker's own count of the shared value, so that a request touches no contended counter.
-    current: RefCell<Rc<Arc<RuntimeConfig>>>,
+    current: RefCell<Rc<Current>>,
     clusters: RefCell<HashMap<Arc<str>, Rc<ClusterLocal>>>,
     sockets: RefCell<HashMap<SocketAddr, oneshot::Sender<Arc<ListenerRuntime>>>>,
     connections: RefCell<HashMap<u64, Weak<ConnState>>>,
@@ -87,7 +98,7 @@ impl ProxyWorker {
             rng: Rng::new(),
             recorder: Recorder::new(shared.records.clone(), shared.records_dropped.clone()),
             shared,
-            current: RefCell::new(Rc::new(config)),
+            current: RefCell::new(Rc::new(Current(config))),
             clusters: RefCell::default(),
             sockets: RefCell::default(),
             connections: RefCell::default(),
@@ -96,7 +107,7 @@ impl ProxyWorker {
     }
 
     /// The configuration of now; a request keeps the one that it began with.
-    pub(crate) fn config(&self) -> Rc<Arc<RuntimeConfig>> {
+    pub(crate) fn config(&self) -> Rc<Current> {
         Rc::clone(&self.current.borrow())
     }
 
@@ -125,7 +136,7 @@ impl ProxyWorker {
         for (address, socket) in opened {
             accepting.push((address, tokio::net::TcpListener::from_std(socket)?));
         }
-        let before = self.current.replace(Rc::new(Arc::clone(&config)));
+        let before = self.current.replace(Rc::new(Current(Arc::clone(&config))));
         self.refresh_clusters(None);
         if !Arc::ptr_eq(&before.listeners, &config.listeners) {
             self.drain_connections(|connection| {

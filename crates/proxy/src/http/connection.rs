@@ -1,62 +1,28 @@
 //! A client's HTTP connection: which version it speaks, how long it may idle, and how it ends without
 //! losing a request.
 
-use super::deadline::SpareTimer;
+pub(crate) use super::conn_state::ConnState;
+use super::conn_state::Peers;
 use super::h1_io::Http1Io;
-use super::wire::{Refusal, Wire};
-use super::{handle, respond, upgrade};
+use super::wire::Wire;
+use super::{handle, respond};
 use crate::http::local_exec::LocalExec;
 use crate::listen::stream::ClientStream;
 use crate::proxy_worker::ProxyWorker;
-use crate::runtime::{ChainRuntime, Hcm, ListenerRuntime, RuntimeConfig};
+use crate::runtime::{ChainRuntime, Hcm, ListenerRuntime};
 use crate::telemetry::Protocol;
-use amime_model::config::{CodecType, RouteSource};
-use amime_model::route::RouteTable;
+use amime_model::config::CodecType;
 use bytes::{Bytes, BytesMut};
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
-use std::cell::{Cell, RefCell};
 use std::future::{Future, poll_fn};
 use std::net::SocketAddr;
 use std::pin::pin;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::task::{Context, Poll, Waker};
-use std::time::{Duration, Instant};
+use std::task::Poll;
+use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-
-/// What the requests of a connection share, and how its parts talk to each other.
-pub(crate) struct ConnState {
-    pub(crate) proxy: Rc<ProxyWorker>,
-    pub(crate) listener: Arc<ListenerRuntime>,
-    pub(crate) chain: Arc<ChainRuntime>,
-    pub(crate) hcm: Arc<Hcm>,
-    pub(crate) remote: SocketAddr,
-    /// The original destination where one was told, else the local address.
-    pub(crate) local: SocketAddr,
-    /// Where the client wanted to go, if that is known.
-    pub(crate) original: Option<SocketAddr>,
-    /// Requests under way.
-    pub(crate) active: Cell<u32>,
-    pub(crate) requests: Cell<u32>,
-    /// When a head began that is not whole yet.
-    pub(crate) head_since: Cell<Option<Instant>>,
-    pub(crate) refusal: Cell<Option<Refusal>>,
-    /// End between two requests.
-    pub(crate) close: Cell<bool>,
-    /// Nothing is read until it is known whether the connection becomes a tunnel.
-    pub(crate) held: Cell<bool>,
-    pub(crate) tunnel: RefCell<Option<upgrade::Tunnel>>,
-    pub(crate) spare_timer: Cell<Option<SpareTimer>>,
-    last: Cell<Instant>,
-    /// Answers say that the connection ends; until this moment it may stay idle.
-    drain_until: Cell<Option<Instant>>,
-    aborted: Cell<bool>,
-    /// The routes of a filter chain that has left the configuration.
-    kept_routes: RefCell<Option<Arc<RouteTable>>>,
-    reader: RefCell<Option<Waker>>,
-    watchdog: RefCell<Option<Waker>>,
-}
 
 /// A client's connection as the listener hands it over.
 pub(crate) struct Accepted {
@@ -70,124 +36,6 @@ pub(crate) struct Accepted {
 
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
-impl ConnState {
-    pub(crate) fn is_draining(&self) -> bool {
-        self.drain_until.get().is_some()
-    }
-
-    /// Lets the connection end: its answers say so, and an idle one closes after `grace`.
-    pub(crate) fn drain(&self, grace: Duration) {
-        if self.drain_until.get().is_none() {
-            self.drain_until.set(Some(Instant::now() + grace));
-            self.wake_watchdog();
-        }
-    }
-
-    /// Goes on with the routes that a configuration had for this connection.
-    pub(crate) fn keep_routes(&self, config: &RuntimeConfig) {
-        if let RouteSource::Rds(name) = &self.hcm.config.routes
-            && let Some(table) = config.tables.get(name.as_str())
-        {
-            self.kept_routes.borrow_mut().get_or_insert_with(|| Arc::clone(table));
-        }
-    }
-
-    pub(crate) fn kept_routes(&self) -> Option<Arc<RouteTable>> {
-        self.kept_routes.borrow().clone()
-    }
-
-    pub(crate) fn abort(&self) {
-        self.aborted.set(true);
-        self.wake_watchdog();
-    }
-
-    pub(crate) fn touch(&self) {
-        self.last.set(Instant::now());
-    }
-
-    pub(crate) fn set_reader(&self, waker: &Waker) {
-        let mut reader = self.reader.borrow_mut();
-        if !reader.as_ref().is_some_and(|known| known.will_wake(waker)) {
-            *reader = Some(waker.clone());
-        }
-    }
-
-    pub(crate) fn wake_reader(&self) {
-        if let Some(waker) = &*self.reader.borrow() {
-            waker.wake_by_ref();
-        }
-    }
-
-    pub(crate) fn wake_watchdog(&self) {
-        if let Some(waker) = &*self.watchdog.borrow() {
-            waker.wake_by_ref();
-        }
-    }
-
-    pub(crate) fn exchange_begun(&self) {
-        self.active.set(self.active.get() + 1);
-        self.requests.set(self.requests.get() + 1);
-    }
-
-    pub(crate) fn exchange_ended(&self) {
-        self.active.set(self.active.get() - 1);
-        self.touch();
-        if self.close.get() || self.refusal.get().is_some() {
-            self.wake_reader();
-        }
-    }
-
-    /// When the watchdog must look again; None where nothing can run out.
-    fn next_look(&self) -> Option<Instant> {
-        if self.active.get() > 0 {
-            // The exchange has a timer of its own; this one is for a client that takes no bytes.
-            return self.hcm.stream_idle.map(|idle| self.last.get() + idle + Duration::from_secs(1));
-        }
-        let head = self.head_since.get().map(|since| since + self.hcm.headers_timeout);
-        let idle = self.hcm.idle.map(|idle| self.last.get() + idle);
-        [head.or(idle), self.drain_until.get()].into_iter().flatten().min()
-    }
-
-    /// Ready when the connection is to be dropped as it stands.
-    fn poll_watchdog(&self, cx: &mut Context<'_>, timer: &mut Option<SpareTimer>) -> Poll<()> {
-        {
-            let mut watchdog = self.watchdog.borrow_mut();
-            if !watchdog.as_ref().is_some_and(|known| known.will_wake(cx.waker())) {
-                *watchdog = Some(cx.waker().clone());
-            }
-        }
-        loop {
-            if self.aborted.get() {
-                return Poll::Ready(());
-            }
-            let Some(next) = self.next_look() else { return Poll::Pending };
-            if self.close.get() && self.active.get() == 0 {
-                return Poll::Pending;
-            }
-            let timer = timer.get_or_insert_with(|| Box::pin(tokio::time::sleep_until(next.into())));
-            if timer.deadline() > next.into() {
-                timer.as_mut().reset(next.into());
-            }
-            if timer.as_mut().poll(cx).is_pending() {
-                return Poll::Pending;
-            }
-            let now = Instant::now();
-            if now < next {
-                timer.as_mut().reset(next.into());
-                continue;
-            }
-            if self.active.get() > 0 {
-                return Poll::Ready(());
-            }
-            if self.head_since.get().is_some_and(|since| since + self.hcm.headers_timeout <= now) {
-                self.refusal.set(Some(Refusal::TimedOut));
-            }
-            self.close.set(true);
-            self.wake_reader();
-        }
-    }
-}
-
 /// Serves a connection to its end.
 pub(crate) async fn serve(
     proxy: Rc<ProxyWorker>,
@@ -197,29 +45,7 @@ pub(crate) async fn serve(
     accepted: Accepted,
 ) {
     let Accepted { mut stream, remote, local, original, http2 } = accepted;
-    let state = Rc::new(ConnState {
-        proxy: Rc::clone(&proxy),
-        listener,
-        chain,
-        hcm,
-        remote,
-        local,
-        original,
-        active: Cell::new(0),
-        requests: Cell::new(0),
-        head_since: Cell::new(None),
-        refusal: Cell::new(None),
-        close: Cell::new(false),
-        held: Cell::new(false),
-        tunnel: RefCell::default(),
-        spare_timer: Cell::new(None),
-        last: Cell::new(Instant::now()),
-        drain_until: Cell::new(None),
-        aborted: Cell::new(false),
-        kept_routes: RefCell::default(),
-        reader: RefCell::default(),
-        watchdog: RefCell::default(),
-    });
+    let state = Rc::new(ConnState::new(Rc::clone(&proxy), listener, chain, hcm, Peers { remote, local, original }));
     let _registered = proxy.register(&state);
     if proxy.shared.is_draining() {
         state.drain(proxy.shared.settings.drain);

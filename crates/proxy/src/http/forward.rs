@@ -1,13 +1,14 @@
 //! Sending a request to its cluster: host, connection, tries, and the answer back to the client.
 
-use super::body::{ReplaySource, RequestBody, ResponseBody, Streamed, UpstreamBody, grpc_status};
+use super::bodies::Bodies;
+use super::body::{RequestBody, ResponseBody, Streamed, UpstreamBody, grpc_status};
 use super::deadline::{Deadline, Expired};
 use super::exchange::Exchange;
 use super::format::Values;
 use super::outgoing::{self, Head};
 use super::prepare::{Prepared, strip_hop_by_hop};
 use super::respond::{self, FLAG_HEADER, Own};
-use super::{mirror, retry, upgrade};
+use super::{mirror, retry, time_limits, upgrade};
 use crate::balance::limits::{Gauge, Retries, Unit};
 use crate::balance::outlier::Outcome;
 use crate::balance::{Host, PickContext};
@@ -26,12 +27,10 @@ use std::net::SocketAddr;
 use std::pin::pin;
 use std::rc::Rc;
 use std::task::Poll;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 const SERVICE_TIME: HeaderName = HeaderName::from_static("x-envoy-upstream-service-time");
 const ATTEMPTS: HeaderName = HeaderName::from_static("x-envoy-attempt-count");
-/// Envoy's default for routes that set none.
-const TIMEOUT: Duration = Duration::from_secs(15);
 
 /// What stays the same over the tries of a request.
 struct Job<'a> {
@@ -79,7 +78,7 @@ pub(super) async fn forward(
     let (hash, set_cookie) = consistent_hash(exchange, &prepared, &route.hash);
     let deadline = Deadline {
         timer: exchange.conn.spare_timer.take(),
-        total: total_time(&forwarding, &prepared.headers, grpc),
+        total: time_limits::total(&forwarding, &prepared.headers, grpc),
         one_try: None,
         idle: route.idle_timeout.map_or(exchange.conn.hcm.stream_idle, |idle| Some(idle).filter(|d| !d.is_zero())),
     };
@@ -370,40 +369,6 @@ impl<'a> Job<'a> {
     }
 }
 
-/// The request body for each try.
-enum Bodies {
-    None,
-    /// For the one try that there is.
-    Once(Option<Box<Streamed>>),
-    Replay(Rc<ReplaySource>),
-}
-
-impl Bodies {
-    fn new(body: Option<Streamed>, retried: bool) -> Self {
-        match body {
-            None => Self::None,
-            Some(body) if retried => Self::Replay(ReplaySource::new(body)),
-            Some(body) => Self::Once(Some(Box::new(body))),
-        }
-    }
-
-    fn next(&mut self) -> RequestBody {
-        match self {
-            Self::None => RequestBody::Empty,
-            Self::Once(body) => body.take().map_or(RequestBody::Empty, |body| RequestBody::Stream(*body)),
-            Self::Replay(source) => source.reader(),
-        }
-    }
-
-    fn can_replay(&self) -> bool {
-        match self {
-            Self::None => true,
-            Self::Once(_) => false,
-            Self::Replay(source) => source.can_replay(),
-        }
-    }
-}
-
 async fn pausing(sleep: tokio::time::Sleep) -> Result<(), SendError> {
     sleep.await;
     Ok(())
@@ -449,60 +414,7 @@ fn consistent_hash(
     (result.hash, result.set_cookie.and_then(|cookie| HeaderValue::from_str(&cookie).ok()))
 }
 
-/// The time of the whole exchange; None: no limit.
-fn total_time(forwarding: &Forwarding<'_>, headers: &HeaderMap, grpc: bool) -> Option<Duration> {
-    let route = forwarding.route;
-    let time = match route.grpc_timeout_max.or(route.max_grpc_timeout).filter(|_| grpc) {
-        Some(most) => {
-            let asked = headers.get("grpc-timeout").and_then(grpc_timeout).unwrap_or(Duration::ZERO);
-            if !most.is_zero() && (asked.is_zero() || asked > most) { most } else { asked }
-        }
-        None => route.timeout.unwrap_or(TIMEOUT),
-    };
-    Some(time).filter(|time| !time.is_zero())
-}
-
-/// gRPC's `grpc-timeout`: at most 8 digits and a unit.
-fn grpc_timeout(value: &HeaderValue) -> Option<Duration> {
-    let text = value.to_str().ok()?;
-    let (digits, unit) = text.split_at_checked(text.len().checked_sub(1)?)?;
-    if digits.len() > 8 || !digits.bytes().all(|b| b.is_ascii_digit()) {
-        return None;
-    }
-    let n: u64 = digits.parse().ok()?;
-    Some(match unit {
-        "H" => Duration::from_secs(n * 3600),
-        "M" => Duration::from_secs(n * 60),
-        "S" => Duration::from_secs(n),
-        "m" => Duration::from_millis(n),
-        "u" => Duration::from_micros(n),
-        "n" => Duration::from_nanos(n),
-        _ => return None,
-    })
-}
-
 /// For each try: how many there were.
 pub(super) fn count_attempt(headers: &mut HeaderMap, attempt: u32) {
     headers.insert(ATTEMPTS, HeaderValue::from(attempt));
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn grpc_timeouts() {
-        for (text, time) in [
-            ("1S", Some(Duration::from_secs(1))),
-            ("250m", Some(Duration::from_millis(250))),
-            ("99999999H", Some(Duration::from_secs(99_999_999 * 3600))),
-            ("999999999S", None),
-            ("S", None),
-            ("", None),
-            ("1x", None),
-            ("-1S", None),
-        ] {
-            assert_eq!(grpc_timeout(&HeaderValue::from_str(text).unwrap()), time, "{text}");
-        }
-    }
 }

@@ -33,11 +33,15 @@ pub(crate) struct Http1Io {
     good: usize,
     /// A refusal was found; whether between two requests.
     refused: Option<bool>,
+    /// Heads that the codec was given.
+    heads: u32,
+    /// Requests whose answers have been written to the socket.
+    written: u32,
 }
 
 impl Http1Io {
     pub(crate) fn new(stream: ClientStream, state: Rc<ConnState>, wire: Wire) -> Self {
-        Self { stream, state, wire, kept: Vec::new(), good: 0, refused: None }
+        Self { stream, state, wire, kept: Vec::new(), good: 0, refused: None, heads: 0, written: 0 }
     }
 
     /// The socket, with what was read and not used in front.
@@ -49,6 +53,12 @@ impl Http1Io {
             stream.unread(unused.into());
         }
         stream
+    }
+
+    /// Every request that the codec has was answered, and the answer is out: the end of the stream, seen now,
+    /// breaks nothing off.
+    fn between(&self) -> bool {
+        self.wire.at_boundary() && self.heads == self.written
     }
 
     /// Gives good bytes to the codec. False where there are none.
@@ -101,8 +111,9 @@ impl Http1Io {
     }
 
     /// A head, or part of a body, went through.
-    fn passed(&self, was_head: bool) {
+    fn passed(&mut self, was_head: bool) {
         if was_head {
+            self.heads += 1;
             self.state.head_since.set(None);
             if self.wire.wants_upgrade {
                 self.state.held.set(true);
@@ -124,7 +135,7 @@ impl hyper::rt::Read for Http1Io {
             if this.give(&mut cursor) {
                 return Poll::Ready(Ok(()));
             }
-            let between = this.wire.at_boundary() && this.state.active.get() == 0;
+            let between = this.between();
             if between && (this.state.close.get() || this.state.refusal.get().is_some()) {
                 return Poll::Ready(Ok(()));
             }
@@ -202,8 +213,17 @@ impl hyper::rt::Write for Http1Io {
         Poll::Ready(Ok(n))
     }
 
+    /// The codec calls it when it has written all it had.
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.get_mut().stream).poll_flush(cx)
+        let this = self.get_mut();
+        let ended = this.state.ended.get();
+        if this.written != ended {
+            this.written = ended;
+            if this.state.close.get() || this.state.refusal.get().is_some() {
+                this.state.wake_reader();
+            }
+        }
+        Pin::new(&mut this.stream).poll_flush(cx)
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {

@@ -1,7 +1,9 @@
 //! HTTP: connections from clients, the life of a request, and what is answered. hyper's types stop here and
 //! in `connect`.
 
+mod bodies;
 pub(crate) mod body;
+mod conn_state;
 pub(crate) mod connection;
 pub(crate) mod deadline;
 pub(crate) mod exchange;
@@ -15,5 +17,6 @@ mod outgoing;
 mod prepare;
 mod respond;
 mod retry;
+mod time_limits;
 mod upgrade;
 pub(crate) mod wire;

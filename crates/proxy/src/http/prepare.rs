@@ -136,7 +136,8 @@ fn path(conn: &ConnState, parts: &Parts) -> Result<PathAndQuery, Rejected> {
         Some(path) => path.clone(),
         None => PathAndQuery::from_static("/"),
     };
-    if !path.as_str().starts_with('/') && !(path.as_str() == "*" && parts.method == Method::OPTIONS) {
+    let of_server = path.as_str() == "*" && parts.method == Method::OPTIONS;
+    if !path.as_str().starts_with('/') && !of_server {
         return Err(Rejected::Malformed("bad_path"));
     }
     match PathRules::of(&conn.hcm.config).apply(path.as_str()) {

@@ -110,7 +110,6 @@ async fn serve(proxy: Rc<ProxyWorker>, listener: Arc<ListenerRuntime>, stream: T
     let Some(chain) = listener.chain(&view).cloned() else {
         tracing::debug!(listener = %listener.name, %remote, %destination, "no filter chain takes a connection");
         refused(&proxy, &listener, remote, destination, "filter_chain_not_found");
-        stream.reset();
         return;
     };
     let http2 = if tls { None } else { protocols.first().map(|protocol| *protocol == "h2c") };
@@ -127,7 +126,6 @@ async fn serve(proxy: Rc<ProxyWorker>, listener: Arc<ListenerRuntime>, stream: T
         ChainAction::Refuse(reason) => {
             tracing::debug!(listener = %listener.name, %remote, %reason, "a connection is refused");
             refused(&proxy, &listener, remote, destination, "filter_chain_refuses");
-            accepted.stream.reset();
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use bytes::{Buf, Bytes};
 use std::io;
-use std::net::{Shutdown, SocketAddr};
+use std::net::SocketAddr;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
@@ -33,13 +33,6 @@ impl ClientStream {
             SocketAddr::V6(_) => socket.original_dst_v6(),
         };
         original.ok()?.as_socket()
-    }
-
-    /// Closes at once with a reset, as an answer to what cannot be answered.
-    pub(crate) fn reset(self) {
-        // Without lingering, the kernel sends RST instead of FIN.
-        let _ = socket2::SockRef::from(&self.io).set_linger(Some(std::time::Duration::ZERO));
-        let _ = socket2::SockRef::from(&self.io).shutdown(Shutdown::Read);
     }
 }
 

@@ -123,39 +123,30 @@ impl ListenerRuntime {
 
 impl ChainRuntime {
     fn build(listener: &Arc<str>, chain: &FilterChain) -> Result<Self, ConfigError> {
-        let mut action = ChainAction::Refuse("the filter chain has no filter that ends it".into());
-        if chain.tls.is_some() {
-            action = ChainAction::Refuse("ending TLS is not supported yet".into());
+        let refuse = |reason: String| ChainAction::Refuse(reason);
+        let action = if chain.tls.is_some() {
+            refuse("ending TLS is not supported yet".into())
         } else if let Some(opaque) = &chain.opaque_transport {
-            action = ChainAction::Refuse(format!("transport socket {} is not understood", opaque.name));
+            refuse(format!("transport socket {} is not understood", opaque.name))
         } else {
-            for filter in &chain.filters {
-                match filter {
-                    NetworkFilter::Http(hcm) => {
-                        action = ChainAction::Http(Arc::new(Hcm::build(listener, hcm)?));
-                        break;
-                    }
-                    NetworkFilter::Tcp(tcp) => {
-                        let sum: u64 = tcp.clusters.iter().map(|c| u64::from(c.weight)).sum();
-                        action = ChainAction::Tcp(Arc::new(TcpRuntime {
-                            origin: tcp.origin.clone().or_else(|| chain.origin.clone()).map(Arc::new),
-                            total_weight: u32::try_from(sum).unwrap_or(u32::MAX).max(1),
-                            config: tcp.clone(),
-                        }));
-                        break;
-                    }
-                    NetworkFilter::SniCluster => {
-                        action = ChainAction::Refuse("clusters by SNI are not supported yet".into());
-                        break;
-                    }
-                    // It could be security: nothing behind it is reached.
-                    NetworkFilter::Opaque(opaque) => {
-                        action = ChainAction::Refuse(format!("network filter {} is not understood", opaque.name));
-                        break;
-                    }
+            match chain.filters.first() {
+                Some(NetworkFilter::Http(hcm)) => ChainAction::Http(Arc::new(Hcm::build(listener, hcm)?)),
+                Some(NetworkFilter::Tcp(tcp)) => {
+                    let sum: u64 = tcp.clusters.iter().map(|c| u64::from(c.weight)).sum();
+                    ChainAction::Tcp(Arc::new(TcpRuntime {
+                        origin: tcp.origin.clone().or_else(|| chain.origin.clone()).map(Arc::new),
+                        total_weight: u32::try_from(sum).unwrap_or(u32::MAX).max(1),
+                        config: tcp.clone(),
+                    }))
                 }
+                Some(NetworkFilter::SniCluster) => refuse("clusters by SNI are not supported yet".into()),
+                // It could be security: nothing behind it is reached.
+                Some(NetworkFilter::Opaque(opaque)) => {
+                    refuse(format!("network filter {} is not understood", opaque.name))
+                }
+                None => refuse("the filter chain has no filter".into()),
             }
-        }
+        };
         if let ChainAction::Refuse(reason) = &action {
             tracing::warn!(%listener, chain = %chain.name, "connections will be refused: {reason}");
         }

@@ -59,9 +59,8 @@ where
             return Poll::Ready(());
         }
         if let Some(idle) = idle {
-            loop {
-                let Some(sleep) = timer.as_mut().as_pin_mut() else { break };
-                if sleep.poll(cx).is_pending() {
+            while let Some(mut sleep) = timer.as_mut().as_pin_mut() {
+                if sleep.as_mut().poll(cx).is_pending() {
                     break;
                 }
                 let next = last + idle;
@@ -69,9 +68,7 @@ where
                     ended.idle = true;
                     return Poll::Ready(());
                 }
-                if let Some(sleep) = timer.as_mut().as_pin_mut() {
-                    sleep.reset(next.into());
-                }
+                sleep.reset(next.into());
             }
         }
         Poll::Pending

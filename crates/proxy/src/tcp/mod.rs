@@ -73,14 +73,12 @@ async fn run(
 ) -> Flags {
     let name = choose(tcp, proxy.rng.next_u32());
     let Some(cluster) = proxy.cluster(name) else {
-        accepted.stream.reset();
         return Flags::NC;
     };
     record.cluster = Some(cluster.shared.name.clone());
     let connection = match connect(proxy, tcp, &cluster, &accepted, record).await {
         Ok(connection) => connection,
         Err(flags) => {
-            accepted.stream.reset();
             return flags;
         }
     };
