@@ -38,7 +38,7 @@ fn captured(virtual_listeners: Vec<Listener>, clusters: impl IntoIterator<Item =
     }
     let passthrough = Cluster {
         lb: LbPolicy::ClusterProvided,
-        ..Cluster::new("PassthroughCluster", Discovery::OriginalDst { header: false })
+        ..Cluster::new("PassthroughCluster", Discovery::OriginalDst { header: false, port: None })
     };
     with_clusters(config, clusters.into_iter().chain([passthrough]))
 }
