@@ -146,8 +146,9 @@ fn mesh_fields<'a>(node: Node<'a>, prefix: &str, found: &mut Vec<(String, Node<'
 
 /// `node`: the field's key, or a value that has no effect.
 fn report(make: fn(&'static str, String) -> Diagnostic, field: &str, node: Node<'_>) -> Diagnostic {
-    let name = node.text();
-    make(codes::NO_EFFECT, format!("`{name}` has no effect yet")).with_place(Some(node.place())).with_field(field)
+    let name = field.rsplit('.').next().unwrap_or(field);
+    let said = if is_field(node, name) { node.text().to_owned() } else { format!("{name}: {}", node.text()) };
+    make(codes::NO_EFFECT, format!("`{said}` has no effect yet")).with_place(Some(node.place())).with_field(field)
 }
 
 #[cfg(test)]
