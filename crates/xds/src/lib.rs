@@ -12,6 +12,8 @@ mod message;
 mod refs;
 mod resource_type;
 pub mod server;
+#[cfg(test)]
+mod test_mesh;
 pub mod transport;
 mod wire;
 

@@ -195,7 +195,7 @@ impl Client {
             self.absent[kind].insert(name.clone());
             changes.insert(name, None);
         }
-        self.staged[kind].get_or_insert_with(|| Staged::new(now)).merge(now, response.nonce, changes);
+        self.staged[kind].get_or_insert_with(|| Staged::new(now)).merge(response.nonce, changes);
         if kind.is_wildcard() {
             self.subscribe();
         }

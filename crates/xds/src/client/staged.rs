@@ -12,7 +12,7 @@ pub(super) type Changes = BTreeMap<Arc<str>, Option<(Arc<str>, Decoded)>>;
 
 #[derive(Debug)]
 pub(super) struct Staged {
-    /// When the last of the responses came.
+    /// When the first of the responses came: a server that goes on sending must not be waited for without end.
     pub since: Instant,
     /// Of the responses, to be answered together.
     pub nonces: Vec<String>,
@@ -25,8 +25,7 @@ impl Staged {
     }
 
     /// A further response of the type before the one before it was run.
-    pub(super) fn merge(&mut self, now: Instant, nonce: String, changes: Changes) {
-        self.since = now;
+    pub(super) fn merge(&mut self, nonce: String, changes: Changes) {
         self.nonces.push(nonce);
         self.changes.extend(changes);
     }

@@ -80,6 +80,12 @@ impl Encoded {
         self.element.slice(self.any_at..)
     }
 
+    /// The clusters and routes that it names.
+    #[cfg(test)]
+    pub(crate) fn names(&self) -> impl Iterator<Item = &Arc<str>> {
+        self.refs.clusters.iter().chain(&self.refs.routes)
+    }
+
     /// An assignment without endpoints: how endpoints are withdrawn.
     pub(super) fn no_endpoints(cluster: &str) -> Self {
         let empty = ClusterEndpoints { cluster: cluster.into(), ..Default::default() };
@@ -96,6 +102,11 @@ pub struct Resources {
 impl Resources {
     pub(super) fn get(&self, kind: ResourceType, name: &str) -> Option<&Arc<Encoded>> {
         self.of[kind].get(name)
+    }
+
+    #[cfg(test)]
+    pub(crate) fn iter(&self, kind: ResourceType) -> impl Iterator<Item = (&Arc<str>, &Arc<Encoded>)> {
+        self.of[kind].iter()
     }
 
     /// How many resources of that type there are.

@@ -1,11 +1,6 @@
 use super::*;
+use crate::test_mesh::Mesh;
 use crate::{DeltaRequest, SotwRequest};
-use amime_model::config::{
-    Cluster, ClusterEndpoints, Direction, Discovery, Endpoint, Fault, FilterChain, FilterChainMatch, Forward,
-    HttpConnectionManager, Listener, LocalityEndpoints, NetworkFilter, PerMillion, ProxyConfig, Route, RouteAction,
-    RouteConfig, RouteMatch, RouteSource, TcpCluster, TcpProxy, VirtualHost, WeightedCluster,
-};
-use std::net::SocketAddr;
 
 #[path = "server_tests/peer.rs"]
 mod peer;
@@ -13,117 +8,6 @@ mod peer;
 mod shuffled;
 
 use peer::Peer;
-
-/// A mesh of few words: clusters with a variant and an endpoint count, routes by the clusters they name, listeners
-/// by the route they name.
-#[derive(Clone, Default)]
-pub(super) struct Mesh {
-    config: ProxyConfig,
-}
-
-impl std::fmt::Debug for Mesh {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let resources = self.resources();
-        for kind in [ResourceType::Cluster, ResourceType::Endpoints, ResourceType::Listener, ResourceType::Route] {
-            for (name, encoded) in &resources.of[kind] {
-                write!(f, "{name}@{}", &encoded.version[..4])?;
-                for named in encoded.refs.clusters.iter().chain(&encoded.refs.routes) {
-                    write!(f, ">{named}")?;
-                }
-                f.write_str(" ")?;
-            }
-        }
-        Ok(())
-    }
-}
-
-impl Mesh {
-    pub(super) fn cluster(mut self, name: &str, variant: u64, endpoints: u16) -> Self {
-        let mut cluster = Cluster::new(name, Discovery::Eds(String::new()));
-        cluster.connect_timeout = Some(Duration::from_secs(variant));
-        self.config.clusters.insert(name.into(), Arc::new(cluster));
-        let at = |port| Endpoint::at(SocketAddr::from(([127, 0, 0, 1], port)));
-        let group = LocalityEndpoints { endpoints: (1..=endpoints).map(at).collect(), ..Default::default() };
-        let endpoints = ClusterEndpoints { cluster: name.into(), localities: vec![group], ..Default::default() };
-        self.config.endpoints.insert(name.into(), Arc::new(endpoints));
-        self
-    }
-
-    pub(super) fn route(self, name: &str, clusters: &[&str]) -> Self {
-        self.delayed_route(name, clusters, Duration::ZERO)
-    }
-
-    pub(super) fn delayed_route(mut self, name: &str, clusters: &[&str], delay: Duration) -> Self {
-        let clusters = clusters.iter().map(|c| WeightedCluster { name: (*c).into(), weight: 1, ..Default::default() });
-        let route = Route {
-            name: String::new(),
-            matches: RouteMatch::default(),
-            action: RouteAction::Forward(Box::new(Forward { clusters: clusters.collect(), ..Default::default() })),
-            fault: (!delay.is_zero()).then_some(Fault { delay: Some((PerMillion::ALL, delay)), abort: None }),
-            cors: None,
-            request_headers: Default::default(),
-            response_headers: Default::default(),
-            origin: None,
-            stat_prefix: String::new(),
-            operation: String::new(),
-            opaque_filters: Vec::new(),
-        };
-        let host = VirtualHost { routes: vec![route], ..Default::default() };
-        let routes = RouteConfig { name: name.into(), virtual_hosts: vec![host], ..Default::default() };
-        self.config.routes.insert(name.into(), Arc::new(routes));
-        self
-    }
-
-    pub(super) fn listener(self, name: &str, route: &str) -> Self {
-        let manager = HttpConnectionManager::new(RouteSource::Rds(route.into()));
-        self.any_listener(name, NetworkFilter::Http(Box::new(manager)))
-    }
-
-    pub(super) fn tcp_listener(self, name: &str, cluster: &str) -> Self {
-        let proxy = TcpProxy {
-            stat_prefix: String::new(),
-            clusters: vec![TcpCluster { name: cluster.into(), weight: 1 }],
-            idle_timeout: None,
-            max_connect_attempts: 1,
-            hash_source_ip: false,
-            access_log: Vec::new(),
-            origin: None,
-        };
-        self.any_listener(name, NetworkFilter::Tcp(proxy))
-    }
-
-    fn any_listener(mut self, name: &str, filter: NetworkFilter) -> Self {
-        let chain = FilterChain {
-            name: String::new(),
-            matches: FilterChainMatch::default(),
-            tls: None,
-            opaque_transport: None,
-            filters: vec![filter],
-            origin: None,
-        };
-        let listener = Listener {
-            name: name.into(),
-            address: SocketAddr::from(([127, 0, 0, 1], 15001)),
-            additional_addresses: Vec::new(),
-            bind_to_port: true,
-            direction: Direction::Outbound,
-            listener_filters: Vec::new(),
-            listener_filters_timeout: None,
-            continue_on_timeout: false,
-            use_original_dst: false,
-            filter_chains: vec![chain],
-            default_filter_chain: None,
-            origins: Vec::new(),
-            access_log: Vec::new(),
-        };
-        self.config.listeners.insert(name.into(), Arc::new(listener));
-        self
-    }
-
-    pub(super) fn resources(&self) -> Arc<Resources> {
-        Arc::new(Encoder::default().encode(&self.config))
-    }
-}
 
 fn one() -> Mesh {
     Mesh::default().cluster("v1", 1, 1).route("80", &["v1"]).listener("0.0.0.0_80", "80")

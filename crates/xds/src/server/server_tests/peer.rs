@@ -172,6 +172,8 @@ impl Peer {
                     }
                     self.held[kind].insert(name, encoded);
                 }
+                // It came when nothing named it any more.
+                ResourceType::Route if !self.subscribed[kind].contains(&name) => {}
                 _ => drop(self.held[kind].insert(name, encoded)),
             }
         }

@@ -2,6 +2,7 @@
 //! has what it is to have.
 
 use super::*;
+use crate::test_mesh::mesh;
 use proptest::prelude::*;
 
 #[derive(Debug, Clone)]
@@ -12,29 +13,6 @@ enum Step {
     Tell(usize),
     Wait(u64),
     Reconnect,
-}
-
-/// Clusters with their variants and endpoints; routes and listeners over them alone, so that each mesh is whole.
-fn mesh() -> impl Strategy<Value = Mesh> {
-    let clusters = prop::collection::btree_map(0usize..5, (1u64..3, 0u16..3), 1..5);
-    let named = || prop::collection::vec(any::<prop::sample::Index>(), 1..4);
-    let routes = prop::collection::btree_map(0usize..3, named(), 0..3);
-    let tcp = prop::collection::btree_map(0usize..2, any::<prop::sample::Index>(), 0..2);
-    (clusters, routes, tcp).prop_map(|(clusters, routes, tcp)| {
-        let mut mesh = Mesh::default();
-        let names: Vec<_> = clusters.keys().map(|n| format!("c{n}")).collect();
-        for (n, (variant, endpoints)) in clusters {
-            mesh = mesh.cluster(&format!("c{n}"), variant, endpoints);
-        }
-        for (n, named) in routes {
-            let named: Vec<_> = named.iter().map(|i| i.get(&names).as_str()).collect();
-            mesh = mesh.route(&format!("r{n}"), &named).listener(&format!("l{n}"), &format!("r{n}"));
-        }
-        for (n, cluster) in tcp {
-            mesh = mesh.tcp_listener(&format!("t{n}"), cluster.get(&names).as_str());
-        }
-        mesh
-    })
 }
 
 fn step() -> impl Strategy<Value = Step> {

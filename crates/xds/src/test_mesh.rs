@@ -1,0 +1,145 @@
+//! Small configurations for the tests of both state machines.
+
+use crate::ResourceType;
+use crate::server::{Encoder, Resources};
+use amime_model::config::{
+    Cluster, ClusterEndpoints, Direction, Discovery, Endpoint, Fault, FilterChain, FilterChainMatch, Forward,
+    HttpConnectionManager, Listener, LocalityEndpoints, NetworkFilter, PerMillion, ProxyConfig, Route, RouteAction,
+    RouteConfig, RouteMatch, RouteSource, TcpCluster, TcpProxy, VirtualHost, WeightedCluster,
+};
+use proptest::prelude::*;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// A mesh of few words: clusters with a variant and an endpoint count, routes by the clusters they name, listeners
+/// by the route they name.
+#[derive(Clone, Default)]
+pub(crate) struct Mesh {
+    pub config: ProxyConfig,
+}
+
+impl std::fmt::Debug for Mesh {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let resources = self.resources();
+        for kind in [ResourceType::Cluster, ResourceType::Endpoints, ResourceType::Listener, ResourceType::Route] {
+            for (name, encoded) in resources.iter(kind) {
+                write!(f, "{name}@{}", &encoded.version[..4])?;
+                encoded.names().try_for_each(|named| write!(f, ">{named}"))?;
+                f.write_str(" ")?;
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Mesh {
+    pub(crate) fn cluster(mut self, name: &str, variant: u64, endpoints: u16) -> Self {
+        let mut cluster = Cluster::new(name, Discovery::Eds(String::new()));
+        cluster.connect_timeout = Some(Duration::from_secs(variant));
+        self.config.clusters.insert(name.into(), Arc::new(cluster));
+        let at = |port| Endpoint::at(SocketAddr::from(([127, 0, 0, 1], port)));
+        let group = LocalityEndpoints { endpoints: (1..=endpoints).map(at).collect(), ..Default::default() };
+        let endpoints = ClusterEndpoints { cluster: name.into(), localities: vec![group], ..Default::default() };
+        self.config.endpoints.insert(name.into(), Arc::new(endpoints));
+        self
+    }
+
+    pub(crate) fn route(self, name: &str, clusters: &[&str]) -> Self {
+        self.delayed_route(name, clusters, Duration::ZERO)
+    }
+
+    pub(crate) fn delayed_route(mut self, name: &str, clusters: &[&str], delay: Duration) -> Self {
+        let clusters = clusters.iter().map(|c| WeightedCluster { name: (*c).into(), weight: 1, ..Default::default() });
+        let route = Route {
+            name: String::new(),
+            matches: RouteMatch::default(),
+            action: RouteAction::Forward(Box::new(Forward { clusters: clusters.collect(), ..Default::default() })),
+            fault: (!delay.is_zero()).then_some(Fault { delay: Some((PerMillion::ALL, delay)), abort: None }),
+            cors: None,
+            request_headers: Default::default(),
+            response_headers: Default::default(),
+            origin: None,
+            stat_prefix: String::new(),
+            operation: String::new(),
+            opaque_filters: Vec::new(),
+        };
+        let host = VirtualHost { routes: vec![route], ..Default::default() };
+        let routes = RouteConfig { name: name.into(), virtual_hosts: vec![host], ..Default::default() };
+        self.config.routes.insert(name.into(), Arc::new(routes));
+        self
+    }
+
+    pub(crate) fn listener(self, name: &str, route: &str) -> Self {
+        let manager = HttpConnectionManager::new(RouteSource::Rds(route.into()));
+        self.any_listener(name, NetworkFilter::Http(Box::new(manager)))
+    }
+
+    pub(crate) fn tcp_listener(self, name: &str, cluster: &str) -> Self {
+        let proxy = TcpProxy {
+            stat_prefix: String::new(),
+            clusters: vec![TcpCluster { name: cluster.into(), weight: 1 }],
+            idle_timeout: None,
+            max_connect_attempts: 1,
+            hash_source_ip: false,
+            access_log: Vec::new(),
+            origin: None,
+        };
+        self.any_listener(name, NetworkFilter::Tcp(proxy))
+    }
+
+    fn any_listener(mut self, name: &str, filter: NetworkFilter) -> Self {
+        let chain = FilterChain {
+            name: String::new(),
+            matches: FilterChainMatch::default(),
+            tls: None,
+            opaque_transport: None,
+            filters: vec![filter],
+            origin: None,
+        };
+        let listener = Listener {
+            name: name.into(),
+            address: SocketAddr::from(([127, 0, 0, 1], 15001)),
+            additional_addresses: Vec::new(),
+            bind_to_port: true,
+            direction: Direction::Outbound,
+            listener_filters: Vec::new(),
+            listener_filters_timeout: None,
+            continue_on_timeout: false,
+            use_original_dst: false,
+            filter_chains: vec![chain],
+            default_filter_chain: None,
+            origins: Vec::new(),
+            access_log: Vec::new(),
+        };
+        self.config.listeners.insert(name.into(), Arc::new(listener));
+        self
+    }
+
+    pub(crate) fn resources(&self) -> Arc<Resources> {
+        Arc::new(Encoder::default().encode(&self.config))
+    }
+}
+
+/// Clusters with their variants and endpoints; routes and listeners over them alone, so that each mesh is whole.
+pub(crate) fn mesh() -> impl Strategy<Value = Mesh> {
+    let clusters = prop::collection::btree_map(0usize..5, (1u64..3, 0u16..3), 1..5);
+    let named = || prop::collection::vec(any::<prop::sample::Index>(), 1..4);
+    let routes = prop::collection::btree_map(0usize..3, named(), 0..3);
+    let tcp = prop::collection::btree_map(0usize..2, any::<prop::sample::Index>(), 0..2);
+    (clusters, routes, tcp).prop_map(|(clusters, routes, tcp)| {
+        let mut mesh = Mesh::default();
+        let names: Vec<_> = clusters.keys().map(|n| format!("c{n}")).collect();
+        for (n, (variant, endpoints)) in clusters {
+            mesh = mesh.cluster(&format!("c{n}"), variant, endpoints);
+        }
+        for (n, named) in routes {
+            let named: Vec<_> = named.iter().map(|i| i.get(&names).as_str()).collect();
+            mesh = mesh.route(&format!("r{n}"), &named).listener(&format!("l{n}"), &format!("r{n}"));
+        }
+        for (n, cluster) in tcp {
+            mesh = mesh.tcp_listener(&format!("t{n}"), cluster.get(&names).as_str());
+        }
+        mesh
+    })
+}
