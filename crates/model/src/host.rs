@@ -3,6 +3,7 @@
 //! `snapshot` resolves and indexes by these rules, `translate` selects by them.
 
 use std::cmp::Ordering;
+use std::collections::BTreeMap;
 use std::net::IpAddr;
 
 /// The suffix of every service name of a cluster.
@@ -72,6 +73,53 @@ pub fn most_specific<'a>(needle: &str, hosts: impl Iterator<Item = &'a str>) -> 
         }
     }
     best
+}
+
+/// Values by host, in the order in which they were added, found by what a host name means.
+#[derive(Debug, Clone, PartialEq)]
+pub struct HostIndex<V> {
+    exact: BTreeMap<String, V>,
+    wildcards: BTreeMap<String, V>,
+}
+
+impl<V> Default for HostIndex<V> {
+    fn default() -> Self {
+        Self { exact: BTreeMap::new(), wildcards: BTreeMap::new() }
+    }
+}
+
+impl<V: Default> HostIndex<V> {
+    /// The value of exactly this host, made where there is none.
+    pub fn entry(&mut self, host: &str) -> &mut V {
+        let map = if is_wildcard(host) { &mut self.wildcards } else { &mut self.exact };
+        map.entry(host.to_string()).or_default()
+    }
+}
+
+impl<V> HostIndex<V> {
+    pub fn get(&self, host: &str) -> Option<&V> {
+        if is_wildcard(host) { self.wildcards.get(host) } else { self.exact.get(host) }
+    }
+
+    /// The value of the most specific host that means `needle`.
+    pub fn most_specific(&self, needle: &str) -> Option<&V> {
+        self.get(needle).or_else(|| {
+            let host = most_specific(needle, self.wildcards.keys().map(String::as_str))?;
+            self.wildcards.get(host)
+        })
+    }
+
+    /// The values of all hosts that may mean the same as `host`.
+    pub fn overlapping<'a>(&'a self, host: &'a str) -> impl Iterator<Item = &'a V> {
+        let exact = if is_wildcard(host) { None } else { self.exact.get(host) };
+        let many = is_wildcard(host).then(|| self.exact.iter().filter(move |(h, _)| overlaps(h, host)));
+        let wildcards = self.wildcards.iter().filter(move |(h, _)| overlaps(h, host));
+        exact.into_iter().chain(many.into_iter().flatten().chain(wildcards).map(|(_, value)| value))
+    }
+
+    pub fn values(&self) -> impl Iterator<Item = &V> {
+        self.exact.values().chain(self.wildcards.values())
+    }
 }
 
 /// A name without a dot is a service of the object's own namespace; all others stand as written.

@@ -33,6 +33,24 @@ fn the_longest_wildcard_wins() {
 }
 
 #[test]
+fn an_index_finds_what_a_scan_finds() {
+    let hosts = ["a.example.com", "b.example.com", "*.example.com", "*.com", "*", "*.b.example.com", "c.org"];
+    let mut index: HostIndex<Vec<&str>> = HostIndex::default();
+    for host in hosts {
+        index.entry(host).push(host);
+    }
+    for needle in ["a.example.com", "x.example.com", "*.b.example.com", "*.x.b.example.com", "c.org", "d.org", "*"] {
+        let scan = most_specific(needle, hosts.iter().copied());
+        assert_eq!(index.most_specific(needle).map(|v| v[0]), scan, "{needle}");
+        let mut found: Vec<_> = index.overlapping(needle).flatten().copied().collect();
+        let mut wanted: Vec<_> = hosts.iter().copied().filter(|h| overlaps(h, needle)).collect();
+        found.sort_unstable();
+        wanted.sort_unstable();
+        assert_eq!(found, wanted, "{needle}");
+    }
+}
+
+#[test]
 fn names_resolve_in_their_own_namespace() {
     assert_eq!(resolve_short("reviews", "shop"), "reviews.shop.svc.cluster.local");
     assert_eq!(resolve_short("reviews.pay", "shop"), "reviews.pay");

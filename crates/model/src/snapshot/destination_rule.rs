@@ -7,7 +7,7 @@ use super::broken::Broken;
 use super::origin_of;
 use super::service::{Age, Labels, Service, selects};
 use crate::config::Origin;
-use crate::host;
+use crate::host::{self, HostIndex};
 use crate::resource::{DestinationRule, Object};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -33,7 +33,7 @@ impl MergedRule {
 }
 
 /// The rules of one namespace by host, in the order of merging.
-type ByHost = BTreeMap<String, Vec<Arc<MergedRule>>>;
+type ByHost = HostIndex<Vec<Arc<MergedRule>>>;
 
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct DestinationRules {
@@ -105,11 +105,11 @@ impl DestinationRules {
         } else {
             self.local.get(client_namespace)
         };
-        if let Some(found) = own.and_then(|rules| find(rules, &service.host)) {
+        if let Some(found) = own.and_then(|rules| rules.most_specific(&service.host)) {
             return found.clone();
         }
         for namespace in [service.namespace.as_str(), self.root_namespace.as_str()] {
-            let found = self.exported.get(namespace).and_then(|rules| find(rules, &service.host));
+            let found = self.exported.get(namespace).and_then(|rules| rules.most_specific(&service.host));
             let visible: Vec<_> = found
                 .into_iter()
                 .flatten()
@@ -174,13 +174,9 @@ fn key<'a>(rule: &DestinationRule, age: &'a Age) -> (bool, &'a Age) {
     (rule.workload_selector.is_none(), age)
 }
 
-fn find<'a>(rules: &'a ByHost, needle: &str) -> Option<&'a Vec<Arc<MergedRule>>> {
-    host::most_specific(needle, rules.keys().map(String::as_str)).and_then(|found| rules.get(found))
-}
-
 /// Adds a rule to those for its host: merged into each that is for the same clients, or beside them.
 fn merge(rules: &mut ByHost, incoming: MergedRule) {
-    let list = rules.entry(incoming.rule.host.clone()).or_default();
+    let list = rules.entry(&incoming.rule.host);
     let mut beside = true;
     for existing in list.iter_mut() {
         if incoming.export_to == existing.export_to {

@@ -3,12 +3,12 @@
 
 use super::node::SharedScope;
 use super::view::with_port;
-use crate::host::{self, is_wildcard, overlaps, subset_of};
+use crate::host::{HostIndex, is_wildcard, overlaps, subset_of};
 use crate::protocol::Protocol;
 use crate::resource::ResourceId;
 use crate::resource::sidecar::{CaptureMode, EgressListener};
 use crate::snapshot::{Registry, ResolvedVirtualService, Service, Snapshot};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 pub(super) struct Egress {
@@ -21,8 +21,8 @@ pub(super) struct Egress {
     pub services: Vec<Arc<Service>>,
     /// In the order in which they win.
     pub virtual_services: Vec<Arc<ResolvedVirtualService>>,
-    /// For each service the VirtualService whose host means it most specifically.
-    pub most_specific: BTreeMap<String, ResourceId>,
+    /// Indexes into `virtual_services` by their hosts.
+    by_host: HostIndex<Vec<usize>>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -63,33 +63,34 @@ impl Egress {
             .cloned()
             .collect();
         let services = filter.services(snapshot, scope, match_port(port.as_ref()));
-        let most_specific = most_specific(&virtual_services, &services);
-        Self { port, bind: String::new(), bind_to_port: false, services, virtual_services, most_specific }
+        let mut by_host: HostIndex<Vec<usize>> = HostIndex::default();
+        for (index, vs) in virtual_services.iter().enumerate() {
+            for host in &vs.hosts {
+                by_host.entry(&host.to_ascii_lowercase()).push(index);
+            }
+        }
+        Self { port, bind: String::new(), bind_to_port: false, services, virtual_services, by_host }
+    }
+
+    /// The VirtualService whose host means a service most specifically; of several of one host the first.
+    pub(super) fn most_specific(&self, host: &str) -> Option<&ResourceId> {
+        let index = self.by_host.most_specific(host)?.first()?;
+        Some(&self.virtual_services[*index].id)
+    }
+
+    /// The VirtualServices with a host that may mean one of these, in order.
+    pub(super) fn for_hosts<'a>(
+        &'a self,
+        hosts: impl IntoIterator<Item = &'a str>,
+    ) -> impl Iterator<Item = &'a Arc<ResolvedVirtualService>> {
+        let found: BTreeSet<usize> =
+            hosts.into_iter().flat_map(|host| self.by_host.overlapping(host)).flatten().copied().collect();
+        found.into_iter().map(|index| &self.virtual_services[index])
     }
 }
 
 fn match_port(port: Option<&EgressPort>) -> Option<u32> {
     port.filter(|p| p.number != 0 && p.protocol != Protocol::HttpProxy).map(|p| p.number)
-}
-
-/// Of VirtualServices with the same host the first counts.
-fn most_specific(
-    virtual_services: &[Arc<ResolvedVirtualService>],
-    services: &[Arc<Service>],
-) -> BTreeMap<String, ResourceId> {
-    let mut by_host: BTreeMap<&str, &ResourceId> = BTreeMap::new();
-    for vs in virtual_services {
-        for host in &vs.hosts {
-            by_host.entry(host).or_insert(&vs.id);
-        }
-    }
-    let mut found = BTreeMap::new();
-    for service in services {
-        if let Some(host) = host::most_specific(&service.host, by_host.keys().copied()) {
-            found.insert(service.host.clone(), by_host[host].clone());
-        }
-    }
-    found
 }
 
 /// The `namespace/host` entries of one egress listener, by namespace.

@@ -62,7 +62,8 @@ fn ports(view: &View<'_>, local: &LocalScope) -> BTreeMap<u16, Port> {
     let ingress = view.sidecar.map(|s| s.spec.ingress.as_slice()).unwrap_or_default();
     if ingress.is_empty() {
         for target in &local.targets {
-            let service = view.snapshot.services_of_host(&target.service).and_then(|s| s.get(&target.namespace));
+            let service =
+                view.snapshot.services_of_host(&target.service.host).and_then(|s| s.get(&target.service.namespace));
             let Some(port) = service.and_then(|s| s.port(target.port)) else { continue };
             if port.protocol == Protocol::Udp {
                 continue;
@@ -70,7 +71,7 @@ fn ports(view: &View<'_>, local: &LocalScope) -> BTreeMap<u16, Port> {
             ports.entry(target.target_port).or_insert_with(|| Port {
                 number: target.target_port,
                 protocol: port.protocol,
-                service: target.service.clone(),
+                service: target.service.host.clone(),
                 service_port: target.port,
                 application: application(target.target_port),
                 origin: service.map(|s| origin_of(&s.id, "")),

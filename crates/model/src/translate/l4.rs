@@ -2,15 +2,15 @@
 //!
 //! Called by the outbound listeners of sidecars and by gateways.
 
+use super::egress::Egress;
 use super::hcm::access_log;
 use super::names;
 use super::route::cluster_name;
 use super::view::View;
 use crate::config::{Origin, TcpCluster, TcpProxy};
-use crate::host::overlaps;
 use crate::resource::DestinationRule;
 use crate::resource::virtual_service::{L4Match, RouteDestination, TlsMatch};
-use crate::snapshot::{Health, Labels, ResolvedVirtualService, Service, selects};
+use crate::snapshot::{Health, Labels, Service, selects};
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
@@ -108,24 +108,12 @@ pub(super) struct L4Listener<'a> {
     pub own_address: bool,
 }
 
-/// The VirtualServices that have a host which may mean the service's.
-pub(super) fn for_host<'a>(
-    virtual_services: &'a [Arc<ResolvedVirtualService>],
-    host: &'a str,
-) -> impl Iterator<Item = &'a Arc<ResolvedVirtualService>> {
-    virtual_services.iter().filter(move |vs| vs.hosts.iter().any(|h| overlaps(h, host)))
-}
-
 /// The chains of a port that carries TLS: by SNI where a VirtualService says so, else straight to the service.
-pub(super) fn tls_chains(
-    view: &View<'_>,
-    virtual_services: &[Arc<ResolvedVirtualService>],
-    at: &L4Listener<'_>,
-) -> Vec<L4Chain> {
+pub(super) fn tls_chains(view: &View<'_>, egress: &Egress, at: &L4Listener<'_>) -> Vec<L4Chain> {
     let mut chains = Vec::new();
     let mut seen = BTreeSet::new();
     let mut cidrs = at.cidrs.clone();
-    for vs in for_host(virtual_services, &at.service.host) {
+    for vs in egress.for_hosts([at.service.host.as_str()]) {
         for rule in vs.tls.iter().filter(|r| !r.route.route.is_empty() || r.health != Health::Sound) {
             if rule.health == Health::BrokenMatch {
                 chains.push(L4Chain { sni: Vec::new(), cidrs: cidrs.clone(), proxy: refuse(view, &rule.origin) });
@@ -155,14 +143,10 @@ fn server_names(service: &Service) -> Vec<String> {
 }
 
 /// The chains of a port that carries anything else.
-pub(super) fn tcp_chains(
-    view: &View<'_>,
-    virtual_services: &[Arc<ResolvedVirtualService>],
-    at: &L4Listener<'_>,
-) -> Vec<L4Chain> {
+pub(super) fn tcp_chains(view: &View<'_>, egress: &Egress, at: &L4Listener<'_>) -> Vec<L4Chain> {
     let mut chains = Vec::new();
     let mut same_as_service = false;
-    for vs in for_host(virtual_services, &at.service.host) {
+    for vs in egress.for_hosts([at.service.host.as_str()]) {
         for rule in vs.tcp.iter().filter(|r| !r.route.route.is_empty() || r.health != Health::Sound) {
             let chain = |cidrs: Vec<String>| {
                 let proxy = to_destinations(view, &rule.route.route, at.port, &rule.origin, rule.health);

@@ -29,7 +29,7 @@ pub use node::{Interception, LocalPlace, LocalScope, Node, NodeError, NodeKind, 
 use crate::config::{
     Cluster, ClusterEndpoints, Discovery, EndpointAddress, Listener, Origin, ProxyConfig, RouteConfig,
 };
-use crate::snapshot::{Registry, Snapshot};
+use crate::snapshot::Snapshot;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
@@ -116,17 +116,17 @@ pub fn translate_shared(snapshot: &Snapshot, scope: &SharedScope) -> Translation
 /// Completes what is shared by what is the pod's own: where its proxy listens, and what is behind it. What is
 /// shared stays shared, but for clusters that are bound to the pod's address.
 pub fn translate_local(snapshot: &Snapshot, scope: &Scope, shared: &Translation) -> Translation {
-    let view = View::of(snapshot, &scope.shared);
     let mut result = shared.clone();
     if let Some(source) = scope.local.bind_source() {
         for (name, cluster) in &mut result.config.clusters {
-            if is_on_this_machine(&view, cluster, result.config.endpoints.get(name).map(|e| &**e)) {
+            if is_on_this_machine(cluster, result.config.endpoints.get(name).map(|e| &**e)) {
                 Arc::make_mut(cluster).bind_source = Some(source);
             }
         }
     }
     match scope.shared.kind {
         NodeKind::Gateway => {
+            let view = View::of(snapshot, &scope.shared);
             let gateways = gateway::build(&view, scope, &mut result.exclusions);
             gateways.listeners.into_iter().for_each(|l| result.add_listener(l));
             gateways.routes.into_iter().for_each(|r| result.add_routes(r));
@@ -135,6 +135,7 @@ pub fn translate_local(snapshot: &Snapshot, scope: &Scope, shared: &Translation)
             }
         }
         NodeKind::Sidecar => {
+            let view = View::own(snapshot, &scope.shared, scope.local.targets.iter().map(|t| &t.service));
             // Traffic to itself does not go through its own outbound side.
             for address in &scope.local.addresses {
                 result.config.listeners.retain(|_, l| l.address.ip() != *address);
@@ -149,14 +150,13 @@ pub fn translate_local(snapshot: &Snapshot, scope: &Scope, shared: &Translation)
 }
 
 /// Are all of a cluster's endpoints loopback addresses? From those no other network can be reached.
-fn is_on_this_machine(view: &View<'_>, cluster: &Cluster, endpoints: Option<&ClusterEndpoints>) -> bool {
+fn is_on_this_machine(cluster: &Cluster, endpoints: Option<&ClusterEndpoints>) -> bool {
     let endpoints = match &cluster.discovery {
         Discovery::Eds(_) => endpoints,
         Discovery::Static(endpoints) => Some(endpoints),
         // Of a headless service clients dial the pods.
         Discovery::OriginalDst { .. } => {
-            let service = cluster.service.as_ref().and_then(|service| view.service(&service.host));
-            return service.is_some_and(|service| service.registry == Registry::Kubernetes);
+            return cluster.origins.iter().any(|origin| origin.kind == "Service");
         }
         Discovery::StrictDns(_) | Discovery::LogicalDns(_) | Discovery::Opaque(_) => None,
     };

@@ -2,7 +2,7 @@
 //!
 //! `control` makes a Node of what a proxy sends on its stream, and translates once for all nodes of equal Scope.
 
-use crate::snapshot::{Labels, Pod, Snapshot, selects, target_in_pod};
+use crate::snapshot::{Labels, Pod, ServiceKey, Snapshot, selects, target_in_pod};
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 
@@ -159,8 +159,7 @@ pub struct LocalScope {
 /// A service port that a pod answers.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Target {
-    pub service: String,
-    pub namespace: String,
+    pub service: ServiceKey,
     pub port: u32,
     pub target_port: u16,
 }
@@ -223,14 +222,13 @@ fn targets(snapshot: &Snapshot, pod: &Pod) -> Vec<Target> {
                 let endpoints = snapshot.endpoints(service, port.number).iter();
                 endpoints.filter(|e| Some(&e.address) == host.as_ref()).map(|e| e.port).next()
             };
-            let number = if selected { target_in_pod(pod, &port.target) } else { named() };
-            let Some(target_port) = number else { continue };
-            let target = Target {
-                service: service.host.clone(),
-                namespace: service.namespace.clone(),
-                port: port.number,
-                target_port,
+            let number = match selected {
+                true => target_in_pod(pod, &port.target),
+                false if service.selector.is_empty() => named(),
+                false => None,
             };
+            let Some(target_port) = number else { continue };
+            let target = Target { service: service.key(), port: port.number, target_port };
             if !targets.contains(&target) {
                 targets.push(target);
             }
@@ -253,6 +251,7 @@ impl LocalScope {
     /// The address that upstream sockets are bound to: the pod's, where the proxy is not in its pod.
     pub fn bind_source(&self) -> Option<IpAddr> {
         match self.interception {
+            Interception::ProxyProtocol if self.binds_upstream => None,
             Interception::ProxyProtocol => self.place.as_ref().map(|place| place.pod_ip),
             Interception::Redirect => None,
         }

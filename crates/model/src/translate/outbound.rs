@@ -296,9 +296,9 @@ impl Builder<'_> {
     fn tcp_chains(&self, egress: &Egress, want: &Want<'_>, bind: IpAddr, cidrs: Vec<String>) -> Vec<Chain> {
         let at = L4Listener { service: want.service, port: want.port.number, own_address: bind != ANY, cidrs };
         let chains = if want.port.protocol.is_tls() {
-            l4::tls_chains(self.view, &egress.virtual_services, &at)
+            l4::tls_chains(self.view, egress, &at)
         } else {
-            l4::tcp_chains(self.view, &egress.virtual_services, &at)
+            l4::tcp_chains(self.view, egress, &at)
         };
         chains.into_iter().map(Chain::from).collect()
     }

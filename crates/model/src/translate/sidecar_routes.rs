@@ -45,11 +45,13 @@ impl PortRoutes {
         let services = services_on(egress, port);
         let mut bundles = Vec::new();
         let mut handled = BTreeSet::new();
-        for vs in &egress.virtual_services {
-            // Hosts that are no service count on port 80 alone.
-            if port != 80 && !names_a_service(vs, &services) {
-                continue;
-            }
+        // Hosts that are no service count on port 80 alone.
+        let virtual_services: Vec<_> = if port == 80 {
+            egress.virtual_services.iter().collect()
+        } else {
+            egress.for_hosts(services.keys().map(String::as_str)).collect()
+        };
+        for vs in virtual_services {
             bundles.extend(bundles_of(view, egress, vs, &services, port));
         }
         for bundle in &bundles {
@@ -119,14 +121,6 @@ fn services_on(egress: &Egress, port: u32) -> BTreeMap<String, Arc<Service>> {
     found
 }
 
-/// May a host of the VirtualService be one of the services?
-fn names_a_service(vs: &ResolvedVirtualService, services: &BTreeMap<String, Arc<Service>>) -> bool {
-    vs.hosts.iter().map(|h| h.to_ascii_lowercase()).any(|host| {
-        services.contains_key(&host)
-            || services.keys().any(|s| (is_wildcard(&host) || is_wildcard(s)) && overlaps(&host, s))
-    })
-}
-
 fn bundles_of(
     view: &View<'_>,
     egress: &Egress,
@@ -183,7 +177,7 @@ fn split_hosts(
         let mut any = false;
         for (name, service) in services.iter().filter(|(name, _)| overlaps(name, &host)) {
             any = true;
-            if egress.most_specific.get(name) == Some(&vs.id) {
+            if egress.most_specific(name) == Some(&vs.id) {
                 matched.push(service.clone());
             }
         }

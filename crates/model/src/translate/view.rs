@@ -9,8 +9,8 @@ use crate::resource::mesh_config::OutboundMode;
 use crate::resource::sidecar::{SidecarOutboundMode, SidecarOutboundPolicy};
 use crate::resource::virtual_service::{Destination, HttpRoute};
 use crate::snapshot::{
-    MergedRule, Registry, ResolvedVirtualService, Service, ServicePort, SidecarObject, Snapshot, for_client,
-    http_destinations, l4_destinations,
+    MergedRule, Registry, ResolvedVirtualService, Service, ServiceKey, ServicePort, SidecarObject, Snapshot,
+    for_client, http_destinations, l4_destinations,
 };
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -38,21 +38,23 @@ pub(super) enum OutboundPolicy {
 }
 
 impl<'s> View<'s> {
+    /// Of a sidecar's own side: these hosts' services alone, and nothing of what others offer.
+    pub(super) fn own(
+        snapshot: &'s Snapshot,
+        scope: &'s SharedScope,
+        hosts: impl IntoIterator<Item = &'s ServiceKey>,
+    ) -> Self {
+        let mut view = Self::empty(snapshot, scope);
+        for key in hosts {
+            let service = snapshot.services_of_host(&key.host).and_then(|s| s.get(&key.namespace));
+            service.into_iter().for_each(|service| view.add(service.clone()));
+        }
+        view.find_rules();
+        view
+    }
+
     pub(super) fn of(snapshot: &'s Snapshot, scope: &'s SharedScope) -> Self {
-        let sidecar = match scope.kind {
-            NodeKind::Gateway => None,
-            NodeKind::Sidecar => snapshot.sidecar_of(&scope.namespace, &scope.labels),
-        };
-        let mut view = Self {
-            snapshot,
-            scope,
-            sidecar,
-            egress: Vec::new(),
-            services: Vec::new(),
-            by_host: BTreeMap::new(),
-            rules: BTreeMap::new(),
-            outbound: outbound_policy(snapshot, sidecar),
-        };
+        let mut view = Self::empty(snapshot, scope);
         match scope.kind {
             NodeKind::Gateway => {
                 for service in snapshot.services_for(&scope.namespace) {
@@ -63,6 +65,23 @@ impl<'s> View<'s> {
         }
         view.find_rules();
         view
+    }
+
+    fn empty(snapshot: &'s Snapshot, scope: &'s SharedScope) -> Self {
+        let sidecar = match scope.kind {
+            NodeKind::Gateway => None,
+            NodeKind::Sidecar => snapshot.sidecar_of(&scope.namespace, &scope.labels),
+        };
+        Self {
+            snapshot,
+            scope,
+            sidecar,
+            egress: Vec::new(),
+            services: Vec::new(),
+            by_host: BTreeMap::new(),
+            rules: BTreeMap::new(),
+            outbound: outbound_policy(snapshot, sidecar),
+        }
     }
 
     /// The service of that host name that this view means.
