@@ -2,7 +2,8 @@
 //!
 //! `up` and `control` start it; `distribute` and `up` follow what it publishes.
 
-use crate::source::{Files, Input, SourceError, Watch};
+use crate::source::files::Refreshed;
+use crate::source::{Files, Input, SourceError, Watch, listing};
 use amime_model::diagnostic::{Diagnostic, Severity, Texts};
 use amime_model::resource::{LoadedMeshConfig, MeshConfig, ResourceSet, load_mesh_config, unknown_kinds};
 use amime_model::snapshot::{Held, Snapshot};
@@ -63,11 +64,9 @@ pub struct Generation {
 /// Call it within a tokio runtime.
 pub fn start(options: EngineOptions) -> Result<watch::Receiver<Generation>, SourceError> {
     let files = Files::open(options.inputs.clone())?;
-    // From before the first look on, so that no change falls in between.
-    let watch = Watch::start(&folders(&files, &options));
+    let mut watch = Watch::start();
     let mut engine = Engine { files, options, mesh: MeshText::default(), held: Held::default(), number: 0 };
-    engine.files.refresh(Instant::now());
-    engine.mesh.refresh(&engine.options.mesh_config);
+    engine.refresh(&mut watch);
     if let Some(path) = engine.options.mesh_config.as_ref().filter(|_| engine.mesh.last.is_none()) {
         let source = std::fs::File::open(path).err().unwrap_or(std::io::ErrorKind::InvalidData.into());
         return Err(SourceError::Read { path: path.display().to_string(), source });
@@ -75,15 +74,6 @@ pub fn start(options: EngineOptions) -> Result<watch::Receiver<Generation>, Sour
     let (publish, follow) = watch::channel(engine.build(true, watch.failure.as_deref()));
     tokio::spawn(engine.run(watch, publish));
     Ok(follow)
-}
-
-fn folders(files: &Files, options: &EngineOptions) -> std::collections::BTreeMap<PathBuf, bool> {
-    let mut folders = files.folders();
-    if let Some(path) = &options.mesh_config {
-        let parent = path.parent().filter(|p| !p.as_os_str().is_empty()).map_or(PathBuf::from("."), PathBuf::from);
-        folders.entry(parent).or_insert(false);
-    }
-    folders
 }
 
 struct Engine {
@@ -103,7 +93,22 @@ struct MeshText {
 }
 
 impl Engine {
-    async fn run(mut self, watch: Watch, publish: watch::Sender<Generation>) {
+    /// Reads what changed, and goes on from there to watch.
+    fn refresh(&mut self, watch: &mut Watch) -> Refreshed {
+        let mut changed = false;
+        loop {
+            let refreshed = self.files.refresh(Instant::now());
+            changed |= refreshed.changed | self.mesh.refresh(&self.options.mesh_config);
+            let mut folders = self.files.folders().clone();
+            folders.extend(self.options.mesh_config.as_deref().map(listing::parent));
+            // What happened in a folder before it was watched is seen by looking once more.
+            if !watch.follow(&folders) {
+                return Refreshed { changed, again: refreshed.again };
+            }
+        }
+    }
+
+    async fn run(mut self, mut watch: Watch, publish: watch::Sender<Generation>) {
         let mut again: Option<Instant> = None;
         loop {
             let poll = watch.failure.is_some().then(|| Instant::now() + POLL);
@@ -115,9 +120,9 @@ impl Engine {
                 () = sleep_until(wake) => {}
                 () = publish.closed() => return,
             }
-            let refreshed = self.files.refresh(Instant::now());
+            let refreshed = self.refresh(&mut watch);
             again = refreshed.again;
-            let edited = refreshed.changed | self.mesh.refresh(&self.options.mesh_config);
+            let edited = refreshed.changed;
             if edited || rebuild {
                 publish.send_replace(self.build(edited, watch.failure.as_deref()));
             }
@@ -132,11 +137,12 @@ impl Engine {
             let message = format!("changes of files cannot be followed ({reason}); they are looked at twice a second");
             diagnostics.push(Diagnostic::warning("AM-F3", message));
         }
-        for loaded in self.files.loaded() {
+        let files = self.files.loaded();
+        for loaded in &files {
             texts.insert(loaded.file.clone(), loaded.text.clone());
             diagnostics.extend(loaded.all_diagnostics());
         }
-        let loaded = || self.files.loaded().map(|loaded| &**loaded);
+        let loaded = || files.iter().map(|loaded| &**loaded);
         let (resources, duplicates) = ResourceSet::of_files(loaded());
         diagnostics.extend(duplicates);
         diagnostics.extend(unknown_kinds(loaded()));

@@ -86,3 +86,33 @@ async fn a_broken_mesh_config_keeps_the_last_good_one() {
     fs::write(&path, "rootNamespace: two\n").unwrap();
     until(&mut follow, |g| &*g.snapshot.mesh.root_namespace == "two").await;
 }
+
+/// As `mv shop old; mv new shop` does.
+#[tokio::test]
+async fn a_folder_that_is_put_in_the_place_of_another_is_followed() {
+    let outside = tempfile::tempdir().unwrap();
+    let shop = outside.path().join("shop");
+    fs::create_dir(&shop).unwrap();
+    fs::write(shop.join("a.yaml"), service("a")).unwrap();
+    let mut follow = start(options(&shop)).unwrap();
+    fs::create_dir(outside.path().join("new")).unwrap();
+    fs::write(outside.path().join("new/a.yaml"), service("b")).unwrap();
+    fs::rename(&shop, outside.path().join("old")).unwrap();
+    fs::rename(outside.path().join("new"), &shop).unwrap();
+    until(&mut follow, |g| has(g, "b") && !has(g, "a")).await;
+    fs::write(shop.join("a.yaml"), service("c")).unwrap();
+    until(&mut follow, |g| has(g, "c")).await;
+}
+
+/// As Kubernetes mounts a ConfigMap: the files are links through a link that is swapped.
+#[tokio::test]
+async fn what_a_link_leads_to_is_followed() {
+    let outside = tempfile::tempdir().unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    fs::write(outside.path().join("real.yaml"), service("a")).unwrap();
+    std::os::unix::fs::symlink(outside.path().join("real.yaml"), folder.path().join("a.yaml")).unwrap();
+    let mut follow = start(options(folder.path())).unwrap();
+    assert!(has(&follow.borrow(), "a"));
+    fs::write(outside.path().join("real.yaml"), service("b")).unwrap();
+    until(&mut follow, |g| has(g, "b")).await;
+}

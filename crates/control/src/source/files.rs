@@ -5,7 +5,7 @@
 
 use super::listing::{self, Input, SourceError};
 use amime_model::diagnostic::{Diagnostic, Place};
-use amime_model::resource::{Loaded, load_bytes};
+use amime_model::resource::{Loaded, Object, ResourceId, load_bytes};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -27,12 +27,16 @@ pub struct Files {
     stdin: Option<Arc<Loaded>>,
     /// Folders that could not be listed, and why.
     unlisted: Vec<Diagnostic>,
+    /// Folders in which a change could be one of a file of ours.
+    folders: BTreeSet<PathBuf>,
 }
 
 #[derive(Debug)]
 struct File {
     bytes: Vec<u8>,
     loaded: Arc<Loaded>,
+    /// Objects that it had before and that may be in what cannot be parsed now.
+    kept: Vec<Arc<Object>>,
     /// Since when it is not there.
     away: Option<Instant>,
     /// Said of the file as it is now, on top of what `loaded` says.
@@ -50,11 +54,12 @@ pub struct Refreshed {
 impl Files {
     /// Reads everything. What cannot be read at the start is an error; later it is a diagnostic.
     pub fn open(inputs: Vec<Input>) -> Result<Self, SourceError> {
-        let mut files = Self { inputs, files: BTreeMap::new(), stdin: None, unlisted: Vec::new() };
+        let mut files =
+            Self { inputs, files: BTreeMap::new(), stdin: None, unlisted: Vec::new(), folders: BTreeSet::new() };
         for input in &files.inputs {
             match input {
                 Input::Path(path) => {
-                    let manifests = listing::manifests(path)?;
+                    let manifests = listing::manifests(path)?.files;
                     if manifests.is_empty() {
                         return Err(SourceError::Nothing { path: input.name() });
                     }
@@ -74,19 +79,9 @@ impl Files {
         Ok(files)
     }
 
-    /// Folders to be watched: (folder, with all below it).
-    pub fn folders(&self) -> BTreeMap<PathBuf, bool> {
-        let mut folders = BTreeMap::new();
-        for input in &self.inputs {
-            let Input::Path(path) = input else { continue };
-            if path.is_dir() {
-                folders.insert(path.clone(), true);
-            } else {
-                let parent = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
-                folders.entry(parent.to_owned()).or_insert(false);
-            }
-        }
-        folders
+    /// The folders in which a change could be one of a file of ours, as of the last refresh.
+    pub fn folders(&self) -> &BTreeSet<PathBuf> {
+        &self.folders
     }
 
     /// Reads what changed.
@@ -94,10 +89,15 @@ impl Files {
         let mut present = BTreeSet::new();
         let mut unlisted = Vec::new();
         let mut kept_roots = Vec::new();
+        self.folders.clear();
         for input in &self.inputs {
             let Input::Path(path) = input else { continue };
+            self.folders.insert(listing::parent(path));
             match listing::manifests(path) {
-                Ok(found) => present.extend(found),
+                Ok(found) => {
+                    present.extend(found.files);
+                    self.folders.extend(found.folders);
+                }
                 Err(error) => {
                     // A folder that cannot be listed for a moment has not lost its files for that.
                     if path.exists() {
@@ -112,10 +112,20 @@ impl Files {
         for path in &present {
             result.changed |= self.read(path);
         }
+        let stays = |path: &PathBuf| present.contains(path) || kept_roots.iter().any(|root| path.starts_with(root));
+        let defined = match self.files.keys().all(stays) {
+            true => BTreeSet::new(),
+            false => self.files.iter().filter(|(path, _)| stays(path)).flat_map(|(_, file)| file.ids()).collect(),
+        };
         self.files.retain(|path, file| {
-            if present.contains(path) || kept_roots.iter().any(|root| path.starts_with(root)) {
+            if stays(path) {
                 result.changed |= file.away.take().is_some() && file.problem.take().is_some();
                 return true;
+            }
+            if file.ids().chain(file.kept.iter().map(|o| o.id.clone())).all(|id| defined.contains(&id)) {
+                // It was not taken away but moved: all that it had is there.
+                result.changed = true;
+                return false;
             }
             let gone_at = *file.away.get_or_insert(now) + GONE_AFTER;
             if gone_at <= now {
@@ -138,7 +148,7 @@ impl Files {
         };
         let Some(file) = self.files.get_mut(path) else {
             let loaded = Arc::new(load_bytes(&name, &bytes));
-            self.files.insert(path.to_owned(), File { bytes, loaded, away: None, problem: None });
+            self.files.insert(path.to_owned(), File { bytes, loaded, kept: Vec::new(), away: None, problem: None });
             return true;
         };
         if file.bytes == bytes {
@@ -154,7 +164,9 @@ impl Files {
             return new;
         }
         file.problem = None;
-        file.loaded = Arc::new(keep_unparsable(load_bytes(&name, &bytes), &file.loaded));
+        let loaded = load_bytes(&name, &bytes);
+        file.kept = file.kept_beside(&loaded);
+        file.loaded = Arc::new(loaded);
         file.bytes = bytes;
         true
     }
@@ -164,6 +176,7 @@ impl Files {
         let file = self.files.entry(path.to_owned()).or_insert_with(|| File {
             bytes: Vec::new(),
             loaded: Arc::new(load_bytes(name, b"")),
+            kept: Vec::new(),
             away: None,
             problem: None,
         });
@@ -172,9 +185,26 @@ impl Files {
         new
     }
 
-    /// What is in force, file by file, in the order of their names; standard input last.
-    pub fn loaded(&self) -> impl Iterator<Item = &Arc<Loaded>> {
-        self.files.values().map(|file| &file.loaded).chain(&self.stdin)
+    /// What is in force, file by file, in the order of their names; standard input last. What a file only keeps
+    /// of what it had gives way to an object of that name in any other.
+    pub fn loaded(&self) -> Vec<Arc<Loaded>> {
+        let keeps = |file: &File| file.away.is_some() || !file.kept.is_empty();
+        let mut defined: BTreeSet<ResourceId> = BTreeSet::new();
+        if self.files.values().any(keeps) {
+            defined.extend(self.files.values().filter(|file| file.away.is_none()).flat_map(File::ids));
+        }
+        let in_force = |file: &File| {
+            if !keeps(file) {
+                return file.loaded.clone();
+            }
+            let mut loaded = (*file.loaded).clone();
+            if file.away.is_some() {
+                loaded.objects.retain(|object| !defined.contains(&object.id));
+            }
+            loaded.objects.extend(file.kept.iter().filter(|object| !defined.contains(&object.id)).cloned());
+            Arc::new(loaded)
+        };
+        self.files.values().map(in_force).chain(self.stdin.clone()).collect()
     }
 
     /// What is wrong with files rather than with what is written in them.
@@ -186,16 +216,25 @@ impl Files {
 /// What was there begins with what is there now, and ends in the middle of a line (or is empty): a write that
 /// was seen half done. A file that never ended its last line cannot be told apart from an edit.
 fn is_cut_off(before: &[u8], now: &[u8]) -> bool {
-    before.starts_with(now) && (now.is_empty() || before.ends_with(b"\n") && !now.ends_with(b"\n"))
+    let Some(rest) = before.strip_prefix(now) else { return false };
+    let at_line_end = now.ends_with(b"\n") || rest.starts_with(b"\n") || rest.starts_with(b"\r\n");
+    now.is_empty() || before.ends_with(b"\n") && !at_line_end
 }
 
-/// Where documents cannot be parsed, objects that the file had and has not now may be among them: they stay.
-fn keep_unparsable(mut loaded: Loaded, before: &Loaded) -> Loaded {
-    if loaded.unparsable > 0 {
-        let now: BTreeSet<_> = loaded.objects.iter().map(|object| object.id.clone()).collect();
-        loaded.objects.extend(before.objects.iter().filter(|object| !now.contains(&object.id)).cloned());
+impl File {
+    fn ids(&self) -> impl Iterator<Item = ResourceId> {
+        self.loaded.objects.iter().map(|object| object.id.clone())
     }
-    loaded
+
+    /// Where documents cannot be parsed, objects that the file had and has not now may be among them: they stay.
+    fn kept_beside(&self, loaded: &Loaded) -> Vec<Arc<Object>> {
+        if loaded.unparsable == 0 {
+            return Vec::new();
+        }
+        let now: BTreeSet<_> = loaded.objects.iter().map(|object| &object.id).collect();
+        let before = self.loaded.objects.iter().chain(&self.kept);
+        before.filter(|object| !now.contains(&object.id)).cloned().collect()
+    }
 }
 
 #[cfg(test)]

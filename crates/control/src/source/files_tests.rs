@@ -5,7 +5,7 @@ const ONE: &str = "apiVersion: v1\nkind: Namespace\nmetadata:\n  name: one\n";
 const TWO: &str = "apiVersion: v1\nkind: Namespace\nmetadata:\n  name: two\n";
 
 fn names(files: &Files) -> Vec<String> {
-    files.loaded().flat_map(|l| &l.objects).map(|o| o.id.name.to_string()).collect()
+    files.loaded().iter().flat_map(|l| &l.objects).map(|o| o.id.name.to_string()).collect()
 }
 
 fn open(folder: &Path) -> Files {
@@ -86,4 +86,54 @@ fn a_file_that_is_away_for_a_moment_is_not_gone() {
     files.refresh(start);
     assert!(files.refresh(start + GONE_AFTER).changed);
     assert!(names(&files).is_empty());
+}
+
+#[test]
+fn a_file_that_is_moved_is_one_change() {
+    let folder = tempfile::tempdir().unwrap();
+    fs::write(folder.path().join("b.yaml"), ONE).unwrap();
+    let mut files = open(folder.path());
+    let now = Instant::now();
+    // Either name may come first in the order of names.
+    for (from, to) in [("b.yaml", "a.yaml"), ("a.yaml", "c.yaml")] {
+        fs::rename(folder.path().join(from), folder.path().join(to)).unwrap();
+        assert_eq!(files.refresh(now), Refreshed { changed: true, again: None });
+        assert_eq!(names(&files), ["one"]);
+        assert!(!files.refresh(now + GONE_AFTER).changed);
+    }
+}
+
+#[test]
+fn what_is_kept_gives_way_to_what_is_there() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("a.yaml");
+    fs::write(&path, format!("{ONE}---\n{TWO}")).unwrap();
+    let mut files = open(folder.path());
+    let now = Instant::now();
+    // One of its objects goes to another file; what is left cannot be parsed.
+    fs::write(&path, "a: [b\n").unwrap();
+    fs::write(folder.path().join("b.yaml"), ONE).unwrap();
+    assert!(files.refresh(now).changed);
+    assert_eq!(names(&files), ["two", "one"]);
+    // Then the whole file goes, and one of its objects comes back elsewhere before it is gone for good.
+    fs::remove_file(&path).unwrap();
+    assert!(files.refresh(now).again.is_some());
+    assert_eq!(names(&files), ["two", "one"]);
+    fs::write(folder.path().join("c.yaml"), TWO).unwrap();
+    assert_eq!(files.refresh(now), Refreshed { changed: true, again: None });
+    assert_eq!(names(&files), ["one", "two"]);
+}
+
+#[test]
+fn whole_lines_that_are_taken_off_are_an_edit() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("a.yaml");
+    fs::write(&path, format!("{ONE}---\n{TWO}")).unwrap();
+    let mut files = open(folder.path());
+    for edit in [format!("{ONE}---\n{TWO}").trim_end(), ONE.trim_end()] {
+        fs::write(&path, edit).unwrap();
+        assert!(files.refresh(Instant::now()).changed);
+        assert_eq!(files.problems().count(), 0, "{edit:?}");
+    }
+    assert_eq!(names(&files), ["one"]);
 }

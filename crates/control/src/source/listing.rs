@@ -46,24 +46,51 @@ pub fn read_stdin() -> Result<Vec<u8>, SourceError> {
     }
 }
 
+/// What a path stands for.
+#[derive(Debug, Default)]
+pub struct Listing {
+    pub files: BTreeSet<PathBuf>,
+    /// Every folder in which a change could be one of the files.
+    pub folders: BTreeSet<PathBuf>,
+}
+
 /// The manifests that a path stands for, each once: itself, or `*.yaml`, `*.yml` and `*.json` below a folder,
 /// hidden files and folders left out. Links are followed, circles are not.
-pub fn manifests(path: &Path) -> Result<BTreeSet<PathBuf>, SourceError> {
+pub fn manifests(path: &Path) -> Result<Listing, SourceError> {
     let fail = |source| SourceError::Read { path: path.display().to_string(), source };
-    let mut found = BTreeSet::new();
-    if !std::fs::metadata(path).map_err(fail)?.is_dir() {
-        found.insert(path.to_owned());
-        return Ok(found);
+    let mut found = Listing::default();
+    if std::fs::metadata(path).map_err(fail)?.is_dir() {
+        below(path, &mut BTreeSet::new(), &mut found).map_err(fail)?;
+    } else {
+        found.file(path.to_owned());
     }
-    let mut entered = BTreeSet::new();
-    below(path, &mut entered, &mut found).map_err(fail)?;
     Ok(found)
 }
 
-fn below(folder: &Path, entered: &mut BTreeSet<PathBuf>, found: &mut BTreeSet<PathBuf>) -> std::io::Result<()> {
+/// The folder that a path is in: what is put in its place is seen from there alone.
+pub fn parent(path: &Path) -> PathBuf {
+    match path.parent() {
+        Some(parent) if parent != Path::new("") => parent.to_owned(),
+        Some(_) => PathBuf::from("."),
+        None => path.to_owned(),
+    }
+}
+
+impl Listing {
+    fn file(&mut self, path: PathBuf) {
+        let is_link = std::fs::symlink_metadata(&path).is_ok_and(|m| m.is_symlink());
+        if let Some(real) = is_link.then(|| path.canonicalize().ok()).flatten() {
+            self.folders.insert(parent(&real));
+        }
+        self.files.insert(path);
+    }
+}
+
+fn below(folder: &Path, entered: &mut BTreeSet<PathBuf>, found: &mut Listing) -> std::io::Result<()> {
     if !entered.insert(folder.canonicalize()?) {
         return Ok(());
     }
+    found.folders.insert(folder.to_owned());
     for entry in std::fs::read_dir(folder)? {
         let path = entry?.path();
         let hidden = path.file_name().is_some_and(|name| name.as_encoded_bytes().starts_with(b"."));
@@ -78,7 +105,7 @@ fn below(folder: &Path, entered: &mut BTreeSet<PathBuf>, found: &mut BTreeSet<Pa
                 _ => {}
             }
         } else if path.extension().is_some_and(|e| e == "yaml" || e == "yml" || e == "json") {
-            found.insert(path);
+            found.file(path);
         }
     }
     Ok(())
