@@ -15,7 +15,7 @@ const LOCK_PORT: u16 = 15099;
 #[derive(Debug)]
 pub(crate) struct Network {
     octets: [u8; 2],
-    /// Bound without SO_REUSEPORT: two meshes could else share addresses and never know.
+    /// Two meshes could else share addresses and never know.
     _lock: Socket,
 }
 
@@ -24,7 +24,7 @@ impl Network {
     pub(crate) fn lock() -> anyhow::Result<Self> {
         let mut last = None;
         for second in NETWORKS {
-            match bind(SocketAddr::from((Ipv4Addr::new(127, second, 0, 1), LOCK_PORT))) {
+            match lock(SocketAddr::from((Ipv4Addr::new(127, second, 0, 1), LOCK_PORT))) {
                 Ok(lock) => return Ok(Self { octets: [127, second], _lock: lock }),
                 Err(error) => last = Some(error),
             }
@@ -40,8 +40,15 @@ impl Network {
     /// Whether pods can listen at this port. A program that listens on all addresses has it everywhere.
     pub(crate) fn can_bind(&self, port: u16) -> bool {
         let [a, b] = self.octets;
-        bind(SocketAddr::from((Ipv4Addr::new(a, b, 0, 2), port))).is_ok()
+        try_listen(SocketAddr::from((Ipv4Addr::new(a, b, 0, 2), port))).is_ok()
     }
+}
+
+/// Binds without SO_REUSEPORT and SO_REUSEADDR, so that nobody else can.
+fn lock(address: SocketAddr) -> io::Result<Socket> {
+    let socket = Socket::new(Domain::for_address(address), Type::STREAM, None)?;
+    socket.bind(&address.into())?;
+    Ok(socket)
 }
 
 /// Raises the soft limit of open files to the hard one and returns it.
@@ -58,20 +65,21 @@ pub(crate) fn raise_file_limit() -> u64 {
 pub(crate) fn gateway_addresses() -> Vec<IpAddr> {
     let mut addresses = vec![IpAddr::V4(Ipv4Addr::LOCALHOST)];
     let v6 = IpAddr::V6(Ipv6Addr::LOCALHOST);
-    if bind(SocketAddr::new(v6, 0)).is_ok() {
+    if try_listen(SocketAddr::new(v6, 0)).is_ok() {
         addresses.push(v6);
     }
     addresses
 }
 
-/// Binds without SO_REUSEPORT and SO_REUSEADDR, so that it fails wherever anybody listens.
-pub(crate) fn bind(address: SocketAddr) -> io::Result<Socket> {
+/// Whether a listener can be opened there: whether nobody else listens, that is. Closed connections of a program
+/// that has ended are no hindrance.
+pub(crate) fn try_listen(address: SocketAddr) -> io::Result<()> {
     let socket = Socket::new(Domain::for_address(address), Type::STREAM, None)?;
     if address.is_ipv6() {
         socket.set_only_v6(true)?;
     }
-    socket.bind(&address.into())?;
-    Ok(socket)
+    socket.set_reuse_address(true)?;
+    socket.bind(&address.into())
 }
 
 #[cfg(test)]

@@ -1,23 +1,30 @@
 //! `amime up`: the mesh that the user's manifests describe, on this machine. `cmd::up` calls `run`.
 
+mod announce;
+mod application;
 mod capture;
+mod fleet;
 mod health;
 mod live;
+mod log;
 mod machine;
 mod name_proxy;
 mod names;
 mod phases;
 mod prefixed;
 mod prepare;
+mod progress;
 mod replace;
+mod run;
 mod standin;
 mod table;
+mod told;
 
 pub(crate) use replace::ReplaceArg;
+pub(crate) use run::run;
 
 use amime_model::workload::GatewayPortPolicy;
 use std::path::PathBuf;
-use std::process::ExitCode;
 
 /// What the command line asks for.
 #[derive(Debug)]
@@ -28,9 +35,4 @@ pub(crate) struct Options {
     pub(crate) gateway_ports: GatewayPortPolicy,
     pub(crate) health_port: u16,
     pub(crate) quiet: bool,
-}
-
-/// Runs until Ctrl-C or SIGTERM.
-pub(crate) fn run(_options: Options) -> anyhow::Result<ExitCode> {
-    anyhow::bail!("the control plane and the proxies are not joined yet")
 }

@@ -11,9 +11,9 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 /// A gateway port that another program has.
-const PORT_IN_USE: &str = "AM-U1";
+pub(super) const PORT_IN_USE: &str = "AM-U1";
 /// `--replace` does not say which port, or names a workload that is not there.
-const REPLACEMENT: &str = "AM-U2";
+pub(super) const REPLACEMENT: &str = "AM-U2";
 /// More pods than there are addresses.
 const NO_ADDRESS: &str = "AM-U3";
 
@@ -30,13 +30,6 @@ pub(super) struct Prepare {
     first: bool,
 }
 
-/// What the engine goes on with, and what is wrong with it on this machine.
-#[derive(Debug)]
-pub(super) struct Prepared {
-    pub(super) resources: ResourceSet,
-    pub(super) diagnostics: Vec<Diagnostic>,
-}
-
 impl Prepare {
     pub(super) fn new(network: Arc<Network>, mut plan: AddressPlan, phases: Phases) -> Self {
         // A process of the user's that listens on all addresses could not, while pods listen at its port.
@@ -47,7 +40,8 @@ impl Prepare {
         Self { network, plan, phases, tried: BTreeSet::new(), ours: BTreeSet::new(), first: true }
     }
 
-    pub(super) fn run(&mut self, resources: &ResourceSet) -> Prepared {
+    /// What the engine goes on with, and what is wrong with it on this machine.
+    pub(super) fn run(&mut self, resources: &ResourceSet) -> (ResourceSet, Vec<Diagnostic>) {
         let mut expanded = expand(resources, &mut self.plan);
         // Each round learns at least one port that cannot be bound, so this ends.
         while self.learn_pod_ports(&expanded) | self.learn_gateway_ports(&expanded) {
@@ -60,7 +54,7 @@ impl Prepare {
             Diagnostic::error(NO_ADDRESS, message).with_expected("at most 32512 pods")
         }));
         self.ours = opened(&expanded).map(|(_, _, place)| place.opened).collect();
-        Prepared { resources: self.with_phases(expanded), diagnostics }
+        (self.with_phases(expanded), diagnostics)
     }
 
     /// Tries ports at which pods are to listen. True where one cannot be bound that was thought to.
@@ -92,7 +86,7 @@ impl Prepare {
     }
 
     fn is_free(&self, port: u16) -> bool {
-        self.plan.gateway_bind().iter().all(|ip| machine::bind(SocketAddr::new(*ip, port)).is_ok())
+        self.plan.gateway_bind().iter().all(|ip| machine::try_listen(SocketAddr::new(*ip, port)).is_ok())
     }
 
     /// Gateways whose port another program has.
@@ -100,7 +94,7 @@ impl Prepare {
         let mut found = Vec::new();
         for (_, port, place) in opened(expanded).filter(|(_, _, place)| !self.ours.contains(&place.opened)) {
             let failed =
-                |ip: &IpAddr| machine::bind(SocketAddr::new(*ip, place.opened)).err().map(|error| (*ip, error));
+                |ip: &IpAddr| machine::try_listen(SocketAddr::new(*ip, place.opened)).err().map(|error| (*ip, error));
             let Some((ip, error)) = self.plan.gateway_bind().iter().find_map(failed) else { continue };
             let name = &place.gateway;
             let id = ResourceId::new(Kind::Gateway, name.namespace.as_str(), name.name.as_str());

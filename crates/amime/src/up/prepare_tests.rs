@@ -37,8 +37,8 @@ fn prepare(offset: u16, replacements: Vec<Replacement>) -> Prepare {
     Prepare::new(network, plan, Phases::default())
 }
 
-fn web(prepared: &Prepared) -> amime_model::workload::Placement {
-    let pods = prepared.resources.of_kind(Kind::Pod).filter(|object| &*object.id.namespace == "shop");
+fn web(prepared: &(ResourceSet, Vec<Diagnostic>)) -> amime_model::workload::Placement {
+    let pods = prepared.0.of_kind(Kind::Pod).filter(|object| &*object.id.namespace == "shop");
     let placements = pods.filter_map(|object| match &object.spec {
         Spec::Pod(pod) => pod.placement.clone(),
         _ => None,
@@ -62,7 +62,7 @@ fn a_gateway_port_that_another_program_has_is_an_error_that_names_it() {
     let port = other.local_addr().expect("bound").port();
     let mut prepare = prepare(port - 80, Vec::new());
     let prepared = prepare.run(&resources(&WEB.replace("PORT", "8080")));
-    let [error] = prepared.diagnostics.as_slice() else { panic!("{:?}", prepared.diagnostics) };
+    let [error] = prepared.1.as_slice() else { panic!("{:?}", prepared.1) };
     assert!(error.message.contains("Gateway shop/way-in") && error.message.contains(&port.to_string()), "{error:?}");
     assert_eq!(error.place.as_ref().map(|place| &*place.file), Some("web.yaml"));
 }
@@ -79,7 +79,7 @@ fn the_port_of_a_replacement_stays_free_and_its_workload_is_checked() {
     let prepared = prepare(30_000, all).run(&resources(&WEB.replace("PORT", "8080")));
     assert_ne!(web(&prepared).bound(8080), 8080);
     assert!(web(&prepared).replaced.contains_key(&8080));
-    let messages: Vec<&str> = prepared.diagnostics.iter().map(|error| error.message.as_str()).collect();
+    let messages: Vec<&str> = prepared.1.iter().map(|error| error.message.as_str()).collect();
     let [unknown, port] = messages.as_slice() else { panic!("{messages:?}") };
     assert!(unknown.contains("shop/wep") && unknown.contains("no such workload"), "{unknown}");
     assert!(port.contains("no port 81"), "{port}");
@@ -88,8 +88,8 @@ fn the_port_of_a_replacement_stays_free_and_its_workload_is_checked() {
 #[test]
 fn pods_go_through_their_phases() {
     let mut prepare = prepare(30_000, Vec::new());
-    let ready = |prepared: &Prepared, name: &str| {
-        let mut pods = prepared.resources.of_kind(Kind::Pod).filter(|object| object.id.name.starts_with(name));
+    let ready = |prepared: &(ResourceSet, Vec<Diagnostic>), name: &str| {
+        let mut pods = prepared.0.of_kind(Kind::Pod).filter(|object| object.id.name.starts_with(name));
         pods.next().map(|object| match &object.spec {
             Spec::Pod(pod) => pod.status.conditions.iter().all(|condition| condition.status == "True"),
             _ => panic!("no pod"),
@@ -100,7 +100,7 @@ fn pods_go_through_their_phases() {
     let two = format!("{text}---{}", text.split("---").next().expect("a part").replace("web", "late"));
     let prepared = prepare.run(&resources(&two));
     assert_eq!((ready(&prepared, "web-"), ready(&prepared, "late-")), (Some(true), Some(false)));
-    let late = prepared.resources.of_kind(Kind::Pod).find(|object| object.id.name.starts_with("late-"));
+    let late = prepared.0.of_kind(Kind::Pod).find(|object| object.id.name.starts_with("late-"));
     let late = key_of(late.expect("there"));
     assert!(prepare.phases.ready(&late));
     assert_eq!(ready(&prepare.run(&resources(&two)), "late-"), Some(true));

@@ -42,6 +42,20 @@ impl Table {
         table
     }
 
+    /// A line for each row that is new or gone.
+    pub(super) fn changes_from(&self, before: &Self) -> Vec<String> {
+        fn rows<const N: usize>(list: &[[String; N]]) -> impl Iterator<Item = String> + '_ {
+            list.iter().map(|row| row.join("  "))
+        }
+        let all = |table: &Self| -> Vec<String> {
+            rows(&table.gateways).chain(rows(&table.hosts)).chain(rows(&table.workloads)).collect()
+        };
+        let (old, new) = (all(before), all(self));
+        let gone = old.iter().filter(|row| !new.contains(row)).map(|row| format!("- {row}"));
+        let come = new.iter().filter(|row| !old.contains(row)).map(|row| format!("+ {row}"));
+        gone.chain(come).collect()
+    }
+
     fn add_server(
         &mut self,
         snapshot: &Snapshot,
@@ -60,6 +74,13 @@ impl Table {
         ]);
         let name = format!("{}/{}", gateway.id.namespace, gateway.id.name);
         for service in snapshot.virtual_services_for(&pod.namespace, &name) {
+            let has_rules = match speaks_http(&protocol) {
+                true => !service.http.is_empty(),
+                false => !service.tcp.is_empty() || !service.tls.is_empty(),
+            };
+            if !has_rules {
+                continue;
+            }
             for host in service.hosts.iter().filter(|host| serves(server, &gateway.id.namespace, service, host)) {
                 let rule = format!("VirtualService {}/{}", service.id.namespace, service.id.name);
                 let try_it = try_line(&protocol, server.tls.is_some(), host, opened, &service.http);
@@ -78,6 +99,10 @@ fn serves(server: &Server, own_namespace: &str, service: &ResolvedVirtualService
     })
 }
 
+fn speaks_http(protocol: &str) -> bool {
+    matches!(protocol, "HTTP" | "HTTP2" | "HTTPS" | "GRPC" | "GRPC-WEB")
+}
+
 /// A command that gets an answer, ready to be pasted.
 fn try_line(
     protocol: &str,
@@ -86,7 +111,7 @@ fn try_line(
     port: u16,
     rules: &[amime_model::snapshot::Rule<HttpRoute>],
 ) -> String {
-    if !matches!(protocol, "HTTP" | "HTTP2" | "HTTPS" | "GRPC" | "GRPC-WEB") {
+    if !speaks_http(protocol) {
         return format!("nc localhost {port}");
     }
     let path = path_of(rules.iter().map(|rule| &*rule.route));
@@ -164,3 +189,7 @@ fn grid<const N: usize>(head: [&str; N], rows: &[[String; N]]) -> String {
     lines.extend(rows.iter().map(|row| line(row.each_ref().map(String::as_str))));
     lines.join("\n")
 }
+
+#[cfg(test)]
+#[path = "table_tests.rs"]
+mod tests;

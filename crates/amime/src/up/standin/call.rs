@@ -1,8 +1,8 @@
 //! The call that `x-amime-call` asks for: through the pod's own sidecar, as the application of a mesh makes it.
 //! `http` calls it, and puts what it returns under `called`.
 
+use super::PodPort;
 use super::shape::CALL;
-use super::{Pod, PodPort};
 use bytes::Bytes;
 use http::header::{
     CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, EXPECT, HOST, HeaderName, PROXY_AUTHENTICATE, PROXY_AUTHORIZATION, TE,
@@ -65,7 +65,7 @@ pub(super) async fn make(target: &str, rest: Option<&str>, headers: &HeaderMap, 
 
 async fn perform(target: &str, rest: Option<&str>, headers: &HeaderMap, port: &PodPort) -> anyhow::Result<Got> {
     let target = Target::read(target)?;
-    let stream = connect(&target, &port.pod, port).await?;
+    let stream = connect(&target, port).await?;
     let headers = carried_on(headers, rest);
     let response = match target.speaks {
         Speaks::Http1 => http1(&target, headers, stream).await?,
@@ -108,7 +108,8 @@ impl Target {
     }
 }
 
-async fn connect(target: &Target, pod: &Pod, port: &PodPort) -> io::Result<TcpStream> {
+async fn connect(target: &Target, port: &PodPort) -> io::Result<TcpStream> {
+    let pod = &port.identity().pod;
     let number = target.authority.port_u16().unwrap_or(80);
     let destination = port.mesh.names.resolve(target.authority.host(), &pod.namespace, number).await?;
     pod.origin.connect(destination).await

@@ -61,11 +61,12 @@ pub(super) async fn serve(request: Request<Incoming>, port: &PodPort) -> Respons
     {
         headers.insert("host".into(), authority.as_str().into());
     }
+    let identity = port.identity();
     let answer = Answer {
-        workload: &port.pod.workload,
-        pod: &port.pod.name,
-        namespace: &port.pod.namespace,
-        version: port.pod.version.as_deref(),
+        workload: &identity.pod.workload,
+        pod: &identity.pod.name,
+        namespace: &identity.pod.namespace,
+        version: identity.pod.version.as_deref(),
         method: parts.method.as_str(),
         path: parts.uri.path_and_query().map_or("/", |path| path.as_str()),
         headers,

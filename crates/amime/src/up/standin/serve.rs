@@ -47,7 +47,7 @@ async fn serve(mut stream: TcpStream, port: Arc<PodPort>) {
     let _ = stream.set_nodelay(true);
     let mut stop = port.stop.clone();
     let mut first = BytesMut::new();
-    let protocol = match port.talk {
+    let protocol = match port.talk() {
         Talk::EchoOnly => Protocol::Echo,
         Talk::Detect => {
             tokio::select! {

@@ -47,8 +47,8 @@ async fn reviews() -> Running {
         }
     }));
     let (http, echo) = (SocketAddr::new(app_ip, 9080), SocketAddr::new(app_ip, 3306));
-    let ports = [Bound { address: http, talk: Talk::Detect }, Bound { address: echo, talk: Talk::EchoOnly }];
-    let stand_in = StandIn::start(pod, &ports, &Mesh::new(names)).await.expect("started");
+    let identity = Identity { pod, ports: BTreeMap::from([(http, Talk::Detect), (echo, Talk::EchoOnly)]) };
+    let stand_in = StandIn::start(identity, Mesh::new(names)).await.expect("started");
     Running { stand_in, http, echo, origin }
 }
 
@@ -287,4 +287,26 @@ async fn draining_finishes_what_began_and_takes_nothing_new() {
     assert_eq!(slow.await.expect("no panic").status(), 200);
     drained.await.expect("drained");
     drop(idle);
+}
+
+#[tokio::test]
+async fn it_becomes_another_without_losing_its_connections() {
+    let mut running = reviews().await;
+    let stream = TcpStream::connect(running.http).await.expect("connected");
+    let (mut kept, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.expect("spoken");
+    tokio::spawn(connection);
+    assert_eq!(kept.send_request(get("/", &[])).await.expect("answered").status(), 200);
+
+    let mut identity = (*running.stand_in.identity.borrow().clone()).clone();
+    identity.pod.version = Some("v2".into());
+    let new = SocketAddr::new(running.http.ip(), 9090);
+    identity.ports = BTreeMap::from([(running.http, Talk::Detect), (new, Talk::Detect)]);
+    running.stand_in.update(identity).await.expect("updated");
+    kept.ready().await.expect("open");
+    let answer = json_of(kept.send_request(get("/", &[])).await.expect("answered")).await;
+    assert_eq!(answer["version"], "v2");
+    assert_eq!(send(new, get("/", &[])).await.status(), 200);
+    while TcpStream::connect(running.echo).await.is_ok() {
+        tokio::task::yield_now().await;
+    }
 }

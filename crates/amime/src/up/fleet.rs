@@ -1,0 +1,265 @@
+//! Everything of the mesh that runs: a proxy for each pod, and behind it a stand-in or the user's own process.
+//! Pods of a new snapshot are started, departed ones drained. `run` hands it each snapshot.
+
+use super::application::{Application, Plan};
+use super::log::Printer;
+use super::names::Names;
+use super::phases::{Phase, Phases};
+use super::progress::EverybodyRuns;
+use super::standin;
+use amime_control::engine::Generation;
+use amime_model::snapshot::{Pod, Snapshot};
+use amime_model::translate::{Interception, Node, NodeKind};
+use amime_model::workload::PodKey;
+use amime_proxy::{AdsOptions, Placement, Proxy, ProxyIdentity, ProxyOptions, RecordSender, Workers};
+use amime_xds::intern::Interner;
+use anyhow::Context;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::runtime::Handle;
+use tokio::task::JoinSet;
+use tonic::transport::Channel;
+
+/// How long what is in flight may take when a pod, or the whole mesh, goes.
+const DRAIN: Duration = Duration::from_secs(15);
+/// How long a connection that is to end may stay idle: a client's next request may be on its way.
+const IDLE: Duration = Duration::from_secs(1);
+/// How long requests that chose a pod before its endpoints were withdrawn may take to reach it.
+const GRACE: Duration = Duration::from_millis(500);
+
+/// What all pods of a mesh share.
+pub(super) struct Shared {
+    pub(super) workers: Workers,
+    /// Where xDS and DNS run.
+    pub(super) background: Handle,
+    /// Where stand-ins and printed proxies run.
+    pub(super) applications: Handle,
+    pub(super) mesh: Arc<standin::Mesh>,
+    pub(super) names: Names,
+    pub(super) phases: Phases,
+    pub(super) records: Option<RecordSender>,
+    pub(super) printer: Printer,
+    /// To the control plane.
+    pub(super) channel: Channel,
+    /// Resources that several proxies have are kept once.
+    pub(super) interner: Arc<Interner>,
+    /// How far all proxies have come.
+    pub(super) everybody_runs: EverybodyRuns,
+}
+
+/// The running pods.
+pub(super) struct Fleet {
+    shared: Arc<Shared>,
+    running: BTreeMap<PodKey, Running>,
+    tasks: JoinSet<Event>,
+    generation: u64,
+    snapshot: Arc<Snapshot>,
+}
+
+struct Running {
+    proxy: Proxy,
+    gateway: bool,
+    /// What its application is, or is becoming.
+    plan: Plan,
+    /// Away while a task changes it.
+    application: Option<Application>,
+    draining: bool,
+}
+
+/// A task of a pod has ended.
+pub(super) enum Event {
+    /// It started, became another, or stays after all; where that failed, so far as it came.
+    Changed(PodKey, Option<Application>, anyhow::Result<()>),
+    /// It has drained.
+    Gone(PodKey),
+}
+
+impl Fleet {
+    pub(super) fn new(shared: Arc<Shared>, generation: &Generation) -> Self {
+        let (generation, snapshot) = (generation.number, generation.snapshot.clone());
+        Self { shared, running: BTreeMap::new(), tasks: JoinSet::new(), generation, snapshot }
+    }
+
+    /// Starts, changes and drains pods until what runs is what the snapshot has.
+    pub(super) fn follow(&mut self, generation: &Generation) {
+        self.generation = generation.number;
+        let snapshot = generation.snapshot.clone();
+        self.snapshot = snapshot.clone();
+        for pod in snapshot.pods().filter(|pod| pod.placement().is_some()) {
+            self.follow_pod(pod);
+        }
+        let departed: Vec<PodKey> =
+            self.running.keys().filter(|key| snapshot.pod(&key.namespace, &key.name).is_none()).cloned().collect();
+        for key in departed {
+            self.drain(&key);
+        }
+    }
+
+    /// The next task that ends; None while there is none.
+    pub(super) async fn next(&mut self) -> Option<Event> {
+        loop {
+            match self.tasks.join_next().await? {
+                Ok(event) => return Some(event),
+                // It panicked: the pod stays as it is, and the rest goes on.
+                Err(error) => self.shared.printer.print(format!("error: a pod's task ended: {error}")),
+            }
+        }
+    }
+
+    /// Takes in what a task did. True where a phase has changed, so that a new snapshot is due.
+    pub(super) fn handle(&mut self, event: Event) -> anyhow::Result<bool> {
+        let (key, application, outcome) = match event {
+            Event::Changed(key, application, outcome) => (key, application, outcome),
+            Event::Gone(key) => {
+                self.running.remove(&key);
+                let changed = self.shared.phases.gone(&key);
+                // It may have been wanted again at the last moment.
+                self.again(&key);
+                return Ok(changed);
+            }
+        };
+        if let Some(running) = self.running.get_mut(&key) {
+            running.application = application;
+            running.draining = false;
+        }
+        outcome.with_context(|| format!("pod {}/{}", key.namespace, key.name))?;
+        let changed = self.shared.phases.ready(&key);
+        self.again(&key);
+        Ok(changed)
+    }
+
+    /// Whether all that the snapshot has is there.
+    pub(super) fn is_complete(&self) -> bool {
+        self.running.values().all(|running| running.application.is_some() || running.draining)
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.running.len()
+    }
+
+    /// Stops everything: gateways first, so that what they have taken is still answered behind them.
+    pub(super) async fn stop(mut self) {
+        // What is still starting is not waited for.
+        self.tasks.abort_all();
+        let (gateways, pods): (Vec<_>, Vec<_>) = self.running.into_values().partition(|running| running.gateway);
+        futures_util::future::join_all(gateways.iter().map(|running| running.proxy.drain(DRAIN))).await;
+        futures_util::future::join_all(pods.iter().map(|running| running.proxy.drain(DRAIN))).await;
+        // Applications end with their owner: nobody is connected to them any more.
+    }
+
+    /// How many client connections are open.
+    pub(super) fn connections(&self) -> u32 {
+        self.running.values().map(|running| running.proxy.connections()).sum()
+    }
+
+    fn again(&mut self, key: &PodKey) {
+        let snapshot = self.snapshot.clone();
+        if let Some(pod) = snapshot.pod(&key.namespace, &key.name).filter(|pod| pod.placement().is_some()) {
+            self.follow_pod(pod);
+        }
+    }
+
+    fn follow_pod(&mut self, pod: &Arc<Pod>) {
+        let key = PodKey { namespace: pod.namespace.clone(), name: pod.name.clone() };
+        let wanted = self.shared.phases.of(&key).is_some_and(|phase| phase != Phase::Draining);
+        match self.running.get_mut(&key) {
+            None if wanted => self.start(key, pod),
+            None => {
+                self.shared.phases.gone(&key);
+            }
+            // The phase may be newer than this snapshot: only where its endpoints are gone may the pod go.
+            Some(_) if !wanted && !pod.ready => self.drain(&key),
+            Some(_) if !wanted => {}
+            Some(running) => {
+                let plan = Plan::of(&self.snapshot, pod);
+                // A task that has the application comes back, and then this is asked again.
+                if plan != running.plan
+                    && let Some(application) = running.application.take()
+                {
+                    running.plan = plan.clone();
+                    self.change(key, plan, application);
+                }
+            }
+        }
+    }
+
+    fn start(&mut self, key: PodKey, pod: &Pod) {
+        let gateway = pod.placement().is_some_and(|placement| !placement.bind.is_empty());
+        let kind = if gateway { NodeKind::Gateway } else { NodeKind::Sidecar };
+        let plan = Plan::of(&self.snapshot, pod);
+        let node = Node::of_pod(pod, kind, Interception::ProxyProtocol, true);
+        let (node_id, metadata) = node.to_id();
+        let identity = ProxyIdentity {
+            node_id: node_id.clone(),
+            workload: pod.workload.workload.clone(),
+            namespace: pod.namespace.clone(),
+        };
+        let mut options = ProxyOptions::new(identity, self.shared.background.clone());
+        options.placement = if gateway { Placement::All } else { Placement::One };
+        options.records.clone_from(&self.shared.records);
+        options.drain = IDLE;
+        options.flag_header = !gateway && plan.has_stand_in();
+        let proxy = Proxy::start(options, &self.shared.workers);
+        let node = amime_xds::Node { id: node_id, metadata, ..amime_xds::Node::default() };
+        proxy.follow(AdsOptions::new(self.shared.channel.clone(), node, self.shared.interner.clone()));
+        let running = Running { proxy: proxy.clone(), gateway, plan: plan.clone(), application: None, draining: false };
+        self.running.insert(key.clone(), running);
+        let shared = self.shared.clone();
+        self.tasks.spawn_on(
+            async move {
+                match start(&shared, &proxy, plan).await {
+                    Ok(application) => Event::Changed(key, Some(application), Ok(())),
+                    Err(error) => Event::Changed(key, None, Err(error)),
+                }
+            },
+            &self.shared.applications,
+        );
+    }
+
+    fn change(&mut self, key: PodKey, plan: Plan, mut application: Application) {
+        let shared = self.shared.clone();
+        self.tasks.spawn_on(
+            async move {
+                let outcome = application.become_other(plan, &shared.names).await;
+                Event::Changed(key, Some(application), outcome.map_err(anyhow::Error::from))
+            },
+            &self.shared.applications,
+        );
+    }
+
+    fn drain(&mut self, key: &PodKey) {
+        // While a task has the application, its end leads here again.
+        let Some(running) = self.running.get_mut(key) else { return };
+        let Some(application) = running.application.take() else { return };
+        running.draining = true;
+        let (key, proxy, shared, generation) =
+            (key.clone(), running.proxy.clone(), self.shared.clone(), self.generation);
+        self.tasks.spawn_on(
+            async move {
+                let mut everybody_runs = shared.everybody_runs.clone();
+                let withdrawn = everybody_runs.wait_for(|running| *running >= generation);
+                // A proxy that never gets there is not waited for for ever.
+                let _ = tokio::time::timeout(DRAIN, withdrawn).await.map(|_| ());
+                tokio::time::sleep(GRACE).await;
+                if shared.phases.of(&key) != Some(Phase::Draining) {
+                    // It is wanted again, and still listens.
+                    return Event::Changed(key, Some(application), Ok(()));
+                }
+                proxy.drain(DRAIN).await;
+                // The sidecar's connections were the application's only ones.
+                application.drain(DRAIN).await;
+                Event::Gone(key)
+            },
+            &self.shared.applications,
+        );
+    }
+}
+
+/// Waits for the sidecar's first configuration while the application starts behind it.
+async fn start(shared: &Shared, proxy: &Proxy, plan: Plan) -> anyhow::Result<Application> {
+    let application = Application::start(plan, &shared.mesh, &shared.names).await?;
+    let mut ready = proxy.ready();
+    ready.wait_for(|ready| *ready).await.context("its proxy has ended")?;
+    Ok(application)
+}
