@@ -260,3 +260,79 @@ fn low_pod_ports_work_for_an_unprivileged_user() {
     let mesh = if root { start.under(&nobody).ready() } else { start.ready() };
     assert_eq!(mesh.get(HOST, "/", &[]).workload(), "web-v1");
 }
+
+/// Folders in folders, JSON, a List, and a hidden file that would be an error.
+#[test]
+fn manifests_come_in_every_form() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let deep = folder.path().join("deep/er");
+    fs::create_dir_all(&deep).expect("made");
+    let json = r#"{"apiVersion": "v1", "kind": "List", "items": [
+        {"apiVersion": "v1", "kind": "Service", "metadata": {"name": "web"},
+         "spec": {"selector": {"app": "web"}, "ports": [{"name": "http", "port": 80, "targetPort": "main"}]}},
+        {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "web", "labels": {"app": "web"}},
+         "spec": {"containers": [{"name": "web", "ports": [{"name": "main", "containerPort": 8080}]}]}}]}"#;
+    fs::write(deep.join("web.json"), json).expect("written");
+    let gateway = "apiVersion: networking.istio.io/v1alpha3\nkind: Gateway\nmetadata: {name: g}\nspec:\n  \
+        selector: {istio: ingressgateway}\n  servers:\n  - {port: {number: 80, name: http, protocol: HTTP}, hosts: ['*']}\n\
+        ---\n# An empty document, then another.\n---\napiVersion: networking.istio.io/v1beta1\nkind: VirtualService\n\
+        metadata: {name: v}\nspec:\n  hosts: ['*']\n  gateways: [g]\n  http:\n  - route: [{destination: {host: web, \
+        port: {number: 80}}}]\n";
+    fs::write(folder.path().join("gateway.yml"), gateway).expect("written");
+    fs::write(folder.path().join(".hidden.yaml"), "kind: [").expect("written");
+    fs::write(folder.path().join("notes.txt"), "kind: [").expect("written");
+    let mesh = Mesh::up([folder.path()]);
+    let answer = mesh.get("any", "/", &[]).json();
+    assert_eq!((&answer["pod"], &answer["workload"]), (&"web".into(), &"web".into()));
+    assert!(answer["version"].is_null());
+    assert!(!mesh.output().contains("error"), "{}", mesh.output());
+}
+
+/// Names are those of a cluster, seen from the pod that asks.
+#[test]
+fn stand_ins_resolve_names_as_in_a_cluster() {
+    let mesh = Mesh::up([example("shop")]);
+    let call = |host: &str| {
+        let url = format!("http://{host}:9080/");
+        mesh.get(HOST, "/", &[("x-amime-call", &url)]).called()
+    };
+    for host in ["ratings", "ratings.shop", "ratings.shop.svc", "ratings.shop.svc.cluster.local"] {
+        assert_eq!(call(host)["workload"], "ratings-v1", "{host}");
+    }
+    for host in ["no-such", "ratings.other.svc.cluster.local"] {
+        let called = call(host);
+        assert!(called["status"].is_null() && called["flag"].is_null(), "{host}: {called}");
+        assert!(called["body"].as_str().is_some_and(|body| body.contains("no such host")), "{called}");
+    }
+}
+
+/// A literal port wins over a moved one, and the loser is told where it went. The offset is the usual one here, so
+/// that something moves: the test is skipped where somebody has these ports.
+#[test]
+fn two_gateways_that_want_one_port() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let gateway = |name: &str, port: u16| {
+        format!(
+            "apiVersion: networking.istio.io/v1\nkind: Gateway\nmetadata: {{name: {name}}}\nspec:\n  selector: {{app: \
+             {name}}}\n  servers:\n  - {{port: {{number: {port}, name: http, protocol: HTTP}}, hosts: ['*']}}\n"
+        )
+    };
+    let text = gateway("moved", 80) + "---\n" + &gateway("literal", 8080);
+    fs::write(folder.path().join("gateways.yaml"), text).expect("written");
+    if TcpListener::bind("127.0.0.1:8080").is_err() || TcpListener::bind("127.0.0.1:8081").is_err() {
+        eprintln!("skipped: ports 8080 and 8081 are in use");
+        return;
+    }
+    let mesh = Start::new().arg(folder.path()).without_offset().ready();
+    let line = mesh.wait_output(0, "Gateway default/moved: port 80 is opened at");
+    let port: u16 = line
+        .split("opened at ")
+        .nth(1)
+        .and_then(|rest| rest.split(',').next())
+        .and_then(|p| p.parse().ok())
+        .expect("a port");
+    assert!(port > 8080, "{line}");
+    for port in [8080, port] {
+        assert_eq!(common::get(port, "any", "/", &[]).status, 404);
+    }
+}

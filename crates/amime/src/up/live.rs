@@ -2,7 +2,6 @@
 //! response flag, milliseconds. `log` makes these from the proxies' records and prints them.
 
 use anstyle::{AnsiColor, Color, Style};
-use std::fmt;
 use std::time::Duration;
 use time::OffsetDateTime;
 
@@ -32,12 +31,42 @@ pub(super) struct Line {
     pub(super) took: Duration,
 }
 
-impl fmt::Display for Line {
-    /// With colours: whoever prints takes them off where there is no terminal.
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+/// How wide the columns are: as wide as anything in them so far, within bounds, so that lines stay in line without
+/// being padded for what may never come.
+#[derive(Debug, Clone)]
+pub(super) struct Widths {
+    from: usize,
+    what: usize,
+    rule: usize,
+    to: usize,
+}
+
+/// A cell that is longer than this pushes the rest of its line aside, and no other line.
+const WIDEST: usize = 48;
+
+impl Default for Widths {
+    fn default() -> Self {
+        Self { from: 12, what: 24, rule: 30, to: 12 }
+    }
+}
+
+impl Widths {
+    fn fit(&mut self, line: &Line) {
+        let grow = |width: &mut usize, text: &str| *width = (*width).max(text.chars().count().min(WIDEST));
+        grow(&mut self.from, &line.from);
+        grow(&mut self.what, &line.what);
+        grow(&mut self.rule, &line.rule);
+        grow(&mut self.to, &line.to);
+    }
+}
+
+impl Line {
+    /// The line with colours: whoever prints takes them off where there is no terminal.
+    pub(super) fn render(&self, widths: &mut Widths) -> String {
+        widths.fit(self);
+        let Widths { from, what, rule, to } = *widths;
         let (hour, minute, second, milli) = self.time.to_hms_milli();
-        let (from, what) = (or_dash(&self.from), or_dash(&self.what));
-        let (rule, to, flag) = (or_dash(&self.rule), or_dash(&self.to), or_dash(&self.flag));
+        let flag = or_dash(&self.flag);
         let status = self.status.map_or_else(|| "-".to_owned(), |status| status.to_string());
         let style = match self.status {
             Some(500..) => SERVER_ERROR,
@@ -47,10 +76,13 @@ impl fmt::Display for Line {
             None if self.flag.is_empty() => GOOD,
             None => SERVER_ERROR,
         };
-        write!(
-            f,
-            "{DIM}{hour:02}:{minute:02}:{second:02}.{milli:03}{DIM:#}  {from:<18}  {what:<36}  {rule:<40}  {to:<18}  \
+        format!(
+            "{DIM}{hour:02}:{minute:02}:{second:02}.{milli:03}{DIM:#}  {:<from$}  {:<what$}  {:<rule$}  {:<to$}  \
              {style}{status:>3} {flag:<4}{style:#} {} ms",
+            or_dash(&self.from),
+            or_dash(&self.what),
+            or_dash(&self.rule),
+            or_dash(&self.to),
             self.took.as_millis()
         )
     }
@@ -76,7 +108,8 @@ mod tests {
             flag: String::new(),
             took: Duration::from_micros(3900),
         };
-        let shown = anstream::adapter::strip_str(&line.to_string()).to_string();
+        let mut widths = Widths::default();
+        let shown = anstream::adapter::strip_str(&line.render(&mut widths)).to_string();
         let parts: Vec<_> = shown.split("  ").map(str::trim).filter(|part| !part.is_empty()).collect();
         assert_eq!(
             parts,
@@ -93,7 +126,7 @@ mod tests {
         line.status = None;
         line.to.clear();
         line.flag = "UF".into();
-        let shown = anstream::adapter::strip_str(&line.to_string()).to_string();
-        assert!(shown.ends_with("  -                     - UF   3 ms"), "{shown}");
+        let shown = anstream::adapter::strip_str(&line.render(&mut widths)).to_string();
+        assert!(shown.ends_with("  -                  - UF   3 ms"), "{shown}");
     }
 }

@@ -1,9 +1,9 @@
 //! Live lines from the proxies' records, and everything else that `up` prints while it runs: one thread writes, so
 //! that a terminal that stands still holds up no request and no line is torn.
 
-use super::live::Line;
+use super::live::{Line, Widths};
 use amime_model::config::{Direction, Origin};
-use amime_proxy::{Protocol, RequestRecord};
+use amime_proxy::{Flags, Protocol, RequestRecord};
 use std::io::Write;
 use std::sync::mpsc;
 use std::thread::JoinHandle;
@@ -79,6 +79,7 @@ impl Log {
 
 fn write(messages: &mpsc::Receiver<Message>, offset: UtcOffset) {
     let mut out = anstream::stdout();
+    let mut widths = Widths::default();
     while let Ok(message) = messages.recv() {
         // A reader of the output that went away (`| head`) does not end the mesh.
         match message {
@@ -86,8 +87,8 @@ fn write(messages: &mpsc::Receiver<Message>, offset: UtcOffset) {
                 let _ = writeln!(out, "{}", text.trim_end_matches('\n'));
             }
             Message::Records(batch) => {
-                let text: String =
-                    batch.iter().filter_map(|record| line(record, offset)).map(|l| format!("{l}\n")).collect();
+                let lines = batch.iter().filter_map(|record| line(record, offset));
+                let text: String = lines.map(|line| line.render(&mut widths) + "\n").collect();
                 let _ = out.write_all(text.as_bytes());
             }
             Message::Stop => break,
@@ -97,9 +98,10 @@ fn write(messages: &mpsc::Receiver<Message>, offset: UtcOffset) {
 }
 
 /// A request is shown by the proxy that sent it on; by the one in front of the application only where that one
-/// made the answer itself, for then it is the one that knows why.
+/// made the answer itself, for then it is the one that knows why. That a caller went away its own proxy tells.
 fn line(record: &RequestRecord, offset: UtcOffset) -> Option<Line> {
-    if record.direction == Direction::Inbound && record.flags.is_empty() {
+    let inbound = record.direction == Direction::Inbound;
+    if inbound && (record.flags.is_empty() || record.flags == Flags::DC) {
         return None;
     }
     let own = &record.proxy;
@@ -121,7 +123,7 @@ fn line(record: &RequestRecord, offset: UtcOffset) -> Option<Line> {
         },
         None => record.cluster.as_deref().map(destination).unwrap_or_default(),
     };
-    let inbound = if record.direction == Direction::Inbound { "inbound " } else { "" };
+    let inbound = if inbound { "inbound " } else { "" };
     Some(Line {
         time: OffsetDateTime::from(record.started).to_offset(offset),
         from: format!("{inbound}{}/{}", own.namespace, own.workload),

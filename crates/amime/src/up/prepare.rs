@@ -12,6 +12,8 @@ use std::sync::Arc;
 
 /// A gateway port that another program has.
 pub(super) const PORT_IN_USE: &str = "AM-U1";
+/// A gateway port that is opened elsewhere, since another gateway has its place.
+const PORT_MOVED: &str = "AM-U4";
 /// `--replace` does not say which port, or names a workload that is not there.
 pub(super) const REPLACEMENT: &str = "AM-U2";
 /// More pods than there are addresses.
@@ -48,6 +50,7 @@ impl Prepare {
             expanded = expand(resources, &mut self.plan);
         }
         let mut diagnostics = self.ports_in_use(&expanded, resources);
+        diagnostics.extend(moved(&expanded));
         diagnostics.extend(self.replacements(&expanded));
         diagnostics.extend(expanded.unplaced.iter().map(|pod| {
             let message = format!("there is no address left for pod {}/{}", pod.namespace, pod.name);
@@ -171,6 +174,18 @@ fn key_of(object: &Object) -> PodKey {
 
 fn opened(expanded: &Expanded) -> impl Iterator<Item = (&PodKey, u16, &OpenedPort)> {
     expanded.gateways.iter().flat_map(|(pod, ports)| ports.iter().map(move |(port, place)| (pod, *port, place)))
+}
+
+/// Gateways that lost their port to another one.
+fn moved(expanded: &Expanded) -> impl Iterator<Item = Diagnostic> + '_ {
+    opened(expanded).filter(|(_, _, place)| place.opened != place.wished).map(|(_, port, place)| {
+        let (gateway, wished, opened) = (&place.gateway, place.wished, place.opened);
+        let message = format!(
+            "Gateway {}/{}: port {port} is opened at {opened}, for another gateway has {wished}",
+            gateway.namespace, gateway.name
+        );
+        Diagnostic::info(PORT_MOVED, message)
+    })
 }
 
 fn not_ready(object: &Arc<Object>) -> Arc<Object> {

@@ -65,11 +65,12 @@ pub struct Start {
     args: Vec<String>,
     runner: Vec<String>,
     input: bool,
+    offset: bool,
 }
 
 impl Start {
     pub fn new() -> Self {
-        Self { claim: Claim::take(), args: Vec::new(), runner: Vec::new(), input: false }
+        Self { claim: Claim::take(), args: Vec::new(), runner: Vec::new(), input: false, offset: true }
     }
 
     pub fn arg(mut self, arg: impl AsRef<Path>) -> Self {
@@ -84,6 +85,12 @@ impl Start {
     /// A program that runs `amime` (`setpriv --reuid=65534 …`).
     pub fn under(mut self, runner: &[&str]) -> Self {
         self.runner = runner.iter().map(|part| (*part).to_owned()).collect();
+        self
+    }
+
+    /// Gateway ports as `up` opens them by itself.
+    pub fn without_offset(mut self) -> Self {
+        self.offset = false;
         self
     }
 
@@ -104,7 +111,9 @@ impl Start {
             None => Command::new(binary),
         };
         command.arg("up").args(&self.args);
-        command.args(["--gateway-port-offset", &self.claim.offset.to_string()]);
+        if self.offset {
+            command.args(["--gateway-port-offset", &self.claim.offset.to_string()]);
+        }
         command.args(["--health-port", &self.claim.health.to_string()]);
         command.stdin(if self.input { Stdio::piped() } else { Stdio::null() });
         command.stdout(Stdio::piped()).stderr(Stdio::piped());
