@@ -121,7 +121,9 @@ pub(super) fn passthrough(view: &View<'_>, name: &str) -> Cluster {
 
 /// Has no endpoint: connections are closed, requests get 503.
 pub(super) fn black_hole(view: &View<'_>) -> Cluster {
-    let mut cluster = Cluster::new(names::BLACK_HOLE_CLUSTER, Discovery::Static(ClusterEndpoints::default()));
+    let name = names::BLACK_HOLE_CLUSTER;
+    let nothing = ClusterEndpoints { cluster: name.to_string(), ..ClusterEndpoints::default() };
+    let mut cluster = Cluster::new(name, Discovery::Static(nothing));
     cluster.connect_timeout = Some(view.snapshot.mesh.connect_timeout.into());
     cluster
 }

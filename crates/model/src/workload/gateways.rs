@@ -2,9 +2,9 @@
 //!
 //! Called by `expand`. This machine has one address for all gateways, so of several replicas one remains.
 
-use super::pods::{labelled, letters, ready_pod};
+use super::pods::{letters, ready_pod};
 use super::{GatewayPortWant, PodKey, Seniority};
-use crate::resource::{Gateway, Kind, Map, Object, Pod, ResourceSet, Spec};
+use crate::resource::{Gateway, Kind, Map, Object, ObjectMeta, OwnerReference, Pod, ResourceSet, Spec};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
@@ -97,5 +97,8 @@ fn made_up(selector: &Map) -> Object {
     let word = word.map_or("gateway", String::as_str);
     let text: Vec<_> = selector.iter().map(|(key, value)| format!("{key}={value}")).collect();
     let name = format!("{word}-{}", letters(&text.join(","), 5));
-    ready_pod(NAMESPACE, &name, labelled(selector), Pod::default())
+    // The workload is called by the word alone, as people know it.
+    let owner = OwnerReference { kind: "Deployment".to_string(), name: word.to_string(), controller: true };
+    let meta = ObjectMeta { labels: selector.clone(), owners: vec![owner], ..ObjectMeta::default() };
+    ready_pod(NAMESPACE, &name, meta, Pod::default())
 }

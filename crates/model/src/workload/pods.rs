@@ -4,7 +4,7 @@
 
 use crate::resource::workload::{PodCondition, PodStatus};
 use crate::resource::{
-    Kind, Map, Object, ObjectMeta, OwnerReference, Pod, PodTemplate, ResourceId, ResourceSet, Spec, Workload,
+    Kind, Object, ObjectMeta, OwnerReference, Pod, PodTemplate, ResourceId, ResourceSet, Spec, Workload,
 };
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -129,11 +129,6 @@ pub(super) fn ready_pod(namespace: &str, name: &str, meta: ObjectMeta, pod: Pod)
     let status = PodStatus { phase: "Running".to_string(), conditions: vec![ready], ..PodStatus::default() };
     let id = ResourceId::new(Kind::Pod, namespace, name);
     Object::made_up(id, meta, Spec::Pod(Arc::new(Pod { status, ..pod })))
-}
-
-/// Labels alone.
-pub(super) fn labelled(labels: &Map) -> ObjectMeta {
-    ObjectMeta { labels: labels.clone(), ..ObjectMeta::default() }
 }
 
 fn random_name(prefix: &str, owner: &ResourceId, index: u32) -> String {
