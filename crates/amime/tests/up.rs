@@ -336,3 +336,40 @@ fn two_gateways_that_want_one_port() {
         assert_eq!(common::get(port, "any", "/", &[]).status, 404);
     }
 }
+
+/// Lines that nobody reads fill the pipe: requests go on, files are followed, and the end comes when it is asked for.
+#[test]
+fn a_terminal_that_stands_still_holds_up_nothing() {
+    let folder = copy_of("shop");
+    let mut mesh = Start::new().arg(folder.path()).unread().ready();
+    for _ in 0..1000 {
+        assert_eq!(mesh.get(HOST, "/", &[]).status, 200);
+    }
+    edit(&folder.path().join("reviews.yaml"), "subset: v2", "subset: v3");
+    let call = [("x-amime-call", "http://reviews:9080/"), ("end-user", "jason")];
+    eventually("jason gets v3", || (mesh.get(HOST, "/", &call).called()["workload"] == "reviews-v3").then_some(()));
+    mesh.signal("TERM");
+    assert_eq!(mesh.wait_exit(), 0);
+}
+
+/// A pod that ran with a sidecar becomes a gateway when a Gateway selects it, and a sidecar's again.
+#[test]
+fn a_gateway_may_come_after_its_pod() {
+    let folder = copy_of("shop");
+    let gateway = fs::read_to_string(folder.path().join("gateway.yaml")).expect("a file");
+    fs::remove_file(folder.path().join("gateway.yaml")).expect("removed");
+    let own = "apiVersion: apps/v1\nkind: Deployment\nmetadata: {name: way-in, namespace: shop}\nspec:\n  template:\n    \
+        metadata: {labels: {istio: ingressgateway}}\n    spec: {containers: [{name: proxy, image: auto}]}\n";
+    fs::write(folder.path().join("way-in.yaml"), own).expect("written");
+    let mesh = Mesh::up([folder.path()]);
+    assert!(try_get(mesh.port(80), HOST, "/", &[]).is_none());
+    for _ in 0..2 {
+        save(&folder.path().join("gateway.yaml"), &gateway);
+        eventually("the gateway opens", || {
+            try_get(mesh.port(80), HOST, "/", &[]).filter(|answer| answer.status == 200)
+        });
+        mesh.wait_output(0, "shop/way-in");
+        fs::remove_file(folder.path().join("gateway.yaml")).expect("removed");
+        eventually("it closes", || try_get(mesh.port(80), HOST, "/", &[]).is_none().then_some(()));
+    }
+}

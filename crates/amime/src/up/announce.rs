@@ -2,7 +2,7 @@
 //! mesh. Pure text; `run` prints it.
 
 use amime_model::diagnostic::Diagnostic;
-use amime_model::snapshot::Snapshot;
+use amime_model::snapshot::{Pod, Snapshot};
 use amime_model::workload::AddressPlan;
 use anstyle::{AnsiColor, Color, Style};
 use std::collections::BTreeSet;
@@ -53,6 +53,20 @@ fn replaced(workload: &str, process: &[(u16, SocketAddr)], proxy: SocketAddr) ->
          -Dhttp.nonProxyHosts="
     );
     text
+}
+
+/// Where the limit of open files will not do: listening sockets of sidecars and stand-ins, and room for connections.
+pub(super) fn too_few_files(snapshot: &Snapshot, limit: u64) -> Option<String> {
+    const ROOM: u64 = 256;
+    let sockets =
+        |pod: &std::sync::Arc<Pod>| pod.placement().map_or(0, |placement| 2 + 2 * placement.ports.len() as u64);
+    let needed: u64 = snapshot.pods().map(sockets).sum::<u64>() + ROOM;
+    (needed > limit).then(|| {
+        format!(
+            "{WARNING}warning{WARNING:#}: this mesh needs about {needed} open files, and {limit} are allowed: some pods \
+             will not start (ulimit -Hn)"
+        )
+    })
 }
 
 /// A failure of one part, while the rest goes on.

@@ -67,6 +67,15 @@ struct Running {
     draining: bool,
 }
 
+/// Why a pod drains.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Why {
+    /// It is not among the user's objects any more.
+    Departed,
+    /// It starts again as something else.
+    BecomesOther,
+}
+
 /// A task of a pod has ended.
 pub(super) enum Event {
     /// It started, became another, or stays after all; where that failed, so far as it came.
@@ -92,7 +101,7 @@ impl Fleet {
         let departed: Vec<PodKey> =
             self.running.keys().filter(|key| snapshot.pod(&key.namespace, &key.name).is_none()).cloned().collect();
         for key in departed {
-            self.drain(&key);
+            self.drain(&key, Why::Departed);
         }
     }
 
@@ -169,8 +178,10 @@ impl Fleet {
                 self.shared.phases.gone(&key);
             }
             // The phase may be newer than this snapshot: only where its endpoints are gone may the pod go.
-            Some(_) if !wanted && !pod.ready => self.drain(&key),
+            Some(_) if !wanted && !pod.ready => self.drain(&key, Why::Departed),
             Some(_) if !wanted => {}
+            // A Gateway has chosen the pod, or chooses it no more: another kind of proxy.
+            Some(running) if running.gateway != is_gateway(pod) => self.drain(&key, Why::BecomesOther),
             Some(running) => {
                 let plan = Plan::of(&self.snapshot, pod);
                 // A task that has the application comes back, and then this is asked again.
@@ -185,7 +196,7 @@ impl Fleet {
     }
 
     fn start(&mut self, key: PodKey, pod: &Pod) {
-        let gateway = pod.placement().is_some_and(|placement| !placement.bind.is_empty());
+        let gateway = is_gateway(pod);
         let kind = if gateway { NodeKind::Gateway } else { NodeKind::Sidecar };
         let plan = Plan::of(&self.snapshot, pod);
         let node = Node::of_pod(pod, kind, Interception::ProxyProtocol, true);
@@ -228,7 +239,7 @@ impl Fleet {
         );
     }
 
-    fn drain(&mut self, key: &PodKey) {
+    fn drain(&mut self, key: &PodKey, why: Why) {
         // While a task has the application, its end leads here again.
         let Some(running) = self.running.get_mut(key) else { return };
         let Some(application) = running.application.take() else { return };
@@ -242,7 +253,7 @@ impl Fleet {
                 // A proxy that never gets there is not waited for for ever.
                 let _ = tokio::time::timeout(DRAIN, withdrawn).await.map(|_| ());
                 tokio::time::sleep(GRACE).await;
-                if shared.phases.of(&key) != Some(Phase::Draining) {
+                if why == Why::Departed && shared.phases.of(&key) != Some(Phase::Draining) {
                     // It is wanted again, and still listens.
                     return Event::Changed(key, Some(application), Ok(()));
                 }
@@ -254,6 +265,11 @@ impl Fleet {
             &self.shared.applications,
         );
     }
+}
+
+/// A gateway has addresses at which its ports are opened.
+fn is_gateway(pod: &Pod) -> bool {
+    pod.placement().is_some_and(|placement| !placement.bind.is_empty())
 }
 
 /// Waits for the sidecar's first configuration while the application starts behind it.

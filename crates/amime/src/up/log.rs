@@ -5,12 +5,16 @@ use super::live::{Line, Widths};
 use amime_model::config::{Direction, Origin};
 use amime_proxy::{Flags, Protocol, RequestRecord};
 use std::io::Write;
-use std::sync::mpsc;
-use std::thread::JoinHandle;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, mpsc};
+use std::time::Duration;
 use time::{OffsetDateTime, UtcOffset};
 
 /// How many batches of lines may wait for the terminal; more are counted and left out.
 const WAITING: usize = 1024;
+
+/// How long the last lines may take.
+const LAST: Duration = Duration::from_secs(2);
 
 enum Message {
     /// Text to be printed as it is.
@@ -23,11 +27,13 @@ enum Message {
 /// Where to print. Cheap to clone.
 #[derive(Clone)]
 pub(super) struct Printer {
-    sender: mpsc::SyncSender<Message>,
+    sender: mpsc::Sender<Message>,
+    /// How many batches of records wait to be printed.
+    waiting: Arc<AtomicUsize>,
 }
 
 impl Printer {
-    /// Prints text, ended by a new line, in its turn.
+    /// Prints text, ended by a new line, in its turn. Never waits: the mesh does not stop where a terminal does.
     pub(super) fn print(&self, text: impl Into<String>) {
         // The thread ends last; what comes after it has nobody to be read by.
         let _ = self.sender.send(Message::Text(text.into()));
@@ -37,15 +43,22 @@ impl Printer {
 /// The printing thread.
 pub(super) struct Log {
     printer: Printer,
-    thread: JoinHandle<()>,
+    end: mpsc::Receiver<()>,
 }
 
 impl Log {
     /// `offset` is that of local time, asked for before there were threads.
     pub(super) fn start(offset: UtcOffset) -> std::io::Result<Self> {
-        let (sender, receiver) = mpsc::sync_channel(WAITING);
-        let thread = std::thread::Builder::new().name("log".into()).spawn(move || write(&receiver, offset))?;
-        Ok(Self { printer: Printer { sender }, thread })
+        let (sender, receiver) = mpsc::channel();
+        let (ended, end) = mpsc::channel();
+        let waiting = Arc::new(AtomicUsize::new(0));
+        let printer = Printer { sender, waiting: waiting.clone() };
+        std::thread::Builder::new().name("log".into()).spawn(move || {
+            write(&receiver, &waiting, offset);
+            // Where nobody waits any more, the process has ended without.
+            let _ = ended.send(());
+        })?;
+        Ok(Self { printer, end })
     }
 
     pub(super) fn printer(&self) -> Printer {
@@ -57,27 +70,29 @@ impl Log {
     pub(super) async fn follow(printer: Printer, mut records: tokio::sync::mpsc::Receiver<Vec<RequestRecord>>) {
         let mut left_out = 0;
         while let Some(batch) = records.recv().await {
-            if left_out > 0
-                && printer.sender.try_send(Message::Text(format!("… {left_out} requests not shown"))).is_ok()
-            {
+            if printer.waiting.load(Ordering::Relaxed) >= WAITING {
+                left_out += batch.len();
+                continue;
+            }
+            if left_out > 0 {
+                printer.print(format!("… {left_out} requests are not shown"));
                 left_out = 0;
             }
-            let count = batch.len();
-            if printer.sender.try_send(Message::Records(batch)).is_err() {
-                left_out += count;
-            }
+            printer.waiting.fetch_add(1, Ordering::Relaxed);
+            // The thread ends last; what comes after it has nobody to be read by.
+            let _ = printer.sender.send(Message::Records(batch));
         }
     }
 
-    /// Prints what is waiting, then ends.
+    /// Prints what is waiting, then ends. A terminal that stands still is not waited for.
     pub(super) fn finish(self) {
+        // An error: the thread has ended.
         let _ = self.printer.sender.send(Message::Stop);
-        // It panics on nothing; and there would be nothing to be done.
-        let _ = self.thread.join();
+        let _ = self.end.recv_timeout(LAST);
     }
 }
 
-fn write(messages: &mpsc::Receiver<Message>, offset: UtcOffset) {
+fn write(messages: &mpsc::Receiver<Message>, waiting: &AtomicUsize, offset: UtcOffset) {
     let mut out = anstream::stdout();
     let mut widths = Widths::default();
     while let Ok(message) = messages.recv() {
@@ -87,6 +102,7 @@ fn write(messages: &mpsc::Receiver<Message>, offset: UtcOffset) {
                 let _ = writeln!(out, "{}", text.trim_end_matches('\n'));
             }
             Message::Records(batch) => {
+                waiting.fetch_sub(1, Ordering::Relaxed);
                 let lines = batch.iter().filter_map(|record| line(record, offset));
                 let text: String = lines.map(|line| line.render(&mut widths) + "\n").collect();
                 let _ = out.write_all(text.as_bytes());

@@ -61,10 +61,10 @@ pub(crate) fn run(options: Options) -> anyhow::Result<ExitCode> {
     }
     // Before there are threads: afterwards nobody may ask for the time zone.
     let offset = UtcOffset::current_local_offset().unwrap_or(UtcOffset::UTC);
-    machine::raise_file_limit();
+    let files = machine::raise_file_limit();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().context("starting")?;
     let log = Log::start(offset).context("starting")?;
-    let end = runtime.block_on(up(options, &log.printer()));
+    let end = runtime.block_on(up(options, files, &log.printer()));
     log.finish();
     match end? {
         End::Drained => Ok(ExitCode::SUCCESS),
@@ -94,9 +94,8 @@ impl Signals {
     }
 }
 
-async fn up(options: Options, printer: &Printer) -> anyhow::Result<End> {
+async fn up(options: Options, files: u64, printer: &Printer) -> anyhow::Result<End> {
     let started = Instant::now();
-    let mut signals = Signals::start()?;
     let (ready, health) = watch::channel(false);
     let _health = Health::start(options.health_port, health).await?;
     let network = Arc::new(Network::lock()?);
@@ -114,6 +113,8 @@ async fn up(options: Options, printer: &Printer) -> anyhow::Result<End> {
         engine.prepare = Box::new(move |resources| prepare.run(resources));
         engine::start(engine)?
     };
+    // From here on; before, a signal ends the process, also while it reads standard input.
+    let mut signals = Signals::start()?;
     let first = generations.borrow_and_update().clone();
     let mut told = Told::new(printer.clone());
     told.tell(&first);
@@ -124,6 +125,9 @@ async fn up(options: Options, printer: &Printer) -> anyhow::Result<End> {
         return Ok(End::Failed);
     }
 
+    if let Some(text) = announce::too_few_files(&first.snapshot, files) {
+        printer.print(text);
+    }
     let distributor = Distributor::start(generations.clone(), StreamOptions::default()).context("starting")?;
     let (client, server) = tokio::io::duplex(DUPLEX);
     let serving = distributor.clone();

@@ -57,6 +57,7 @@ pub struct Mesh {
     child: Child,
     pub claim: Claim,
     output: Arc<Output>,
+    _unread: Vec<Box<dyn Read + Send>>,
 }
 
 /// Starts that take other arguments than a test's usual ones.
@@ -66,11 +67,12 @@ pub struct Start {
     runner: Vec<String>,
     input: bool,
     offset: bool,
+    unread: bool,
 }
 
 impl Start {
     pub fn new() -> Self {
-        Self { claim: Claim::take(), args: Vec::new(), runner: Vec::new(), input: false, offset: true }
+        Self { claim: Claim::take(), args: Vec::new(), runner: Vec::new(), input: false, offset: true, unread: false }
     }
 
     pub fn arg(mut self, arg: impl AsRef<Path>) -> Self {
@@ -85,6 +87,12 @@ impl Start {
     /// A program that runs `amime` (`setpriv --reuid=65534 …`).
     pub fn under(mut self, runner: &[&str]) -> Self {
         self.runner = runner.iter().map(|part| (*part).to_owned()).collect();
+        self
+    }
+
+    /// Nobody reads what it prints.
+    pub fn unread(mut self) -> Self {
+        self.unread = true;
         self
     }
 
@@ -126,7 +134,12 @@ impl Start {
         let output = Arc::new(Output::default());
         let streams: [Box<dyn Read + Send>; 2] =
             [Box::new(child.stdout.take().expect("piped")), Box::new(child.stderr.take().expect("piped"))];
+        let mut unread = Vec::new();
         for stream in streams {
+            if self.unread {
+                unread.push(stream);
+                continue;
+            }
             let output = output.clone();
             std::thread::spawn(move || {
                 for line in BufReader::new(stream).lines() {
@@ -140,7 +153,7 @@ impl Start {
                 output.more.notify_all();
             });
         }
-        Mesh { child, claim: self.claim, output }
+        Mesh { child, claim: self.claim, output, _unread: unread }
     }
 
     /// Starts it and waits until it is ready.
@@ -227,7 +240,7 @@ impl Mesh {
         loop {
             if let Some(status) = self.child.try_wait().expect("a child") {
                 let mut text = self.output.text.lock().expect("not poisoned");
-                while !text.1 && start.elapsed() < PATIENCE {
+                while self._unread.is_empty() && !text.1 && start.elapsed() < PATIENCE {
                     text = self.output.more.wait_timeout(text, Duration::from_millis(500)).expect("not poisoned").0;
                 }
                 return status.code().unwrap_or(-1);
