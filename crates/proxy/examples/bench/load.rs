@@ -12,21 +12,21 @@ const RESPONSE: &[u8] =
     b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: 27\r\n\r\n{\"item\":42,\"name\":\"a shoe\"}";
 
 /// What one round gave. CPU in µs a request, memory in MB.
-pub struct Result {
-    pub rate: f64,
-    pub user: f64,
-    pub system: f64,
-    pub memory: f64,
+pub(crate) struct Result {
+    pub(crate) rate: f64,
+    pub(crate) user: f64,
+    pub(crate) system: f64,
+    pub(crate) memory: f64,
 }
 
 impl Result {
-    pub fn cpu(&self) -> f64 {
+    pub(crate) fn cpu(&self) -> f64 {
         self.user + self.system
     }
 }
 
 /// Answers every request with the same small JSON, a thread a connection.
-pub fn serve(address: &str) -> std::io::Result<()> {
+pub(crate) fn serve(address: &str) -> std::io::Result<()> {
     for stream in TcpListener::bind(address)?.incoming() {
         let mut stream = stream?;
         stream.set_nodelay(true)?;
@@ -51,7 +51,7 @@ pub fn serve(address: &str) -> std::io::Result<()> {
     Ok(())
 }
 
-pub fn wait_for(address: SocketAddr) -> std::io::Result<()> {
+pub(crate) fn wait_for(address: SocketAddr) -> std::io::Result<()> {
     let end = Instant::now() + Duration::from_secs(20);
     loop {
         match TcpStream::connect(address) {
@@ -63,7 +63,7 @@ pub fn wait_for(address: SocketAddr) -> std::io::Result<()> {
 }
 
 /// Sends `total` requests over some connections, a thread each; returns how long it took.
-pub fn run(address: SocketAddr, connections: usize, total: u64) -> std::io::Result<Duration> {
+pub(crate) fn run(address: SocketAddr, connections: usize, total: u64) -> std::io::Result<Duration> {
     let left = Arc::new(AtomicU64::new(total));
     let start = Instant::now();
     let threads: Vec<_> = (0..connections)
@@ -100,7 +100,7 @@ fn connection(address: SocketAddr, left: &AtomicU64) -> std::io::Result<()> {
 }
 
 /// One round, with what the proxy's process used for it.
-pub fn measured(pid: u32, address: SocketAddr, connections: usize, total: u64) -> std::io::Result<Result> {
+pub(crate) fn measured(pid: u32, address: SocketAddr, connections: usize, total: u64) -> std::io::Result<Result> {
     let before = cpu_ticks(pid)?;
     let took = run(address, connections, total)?;
     let after = cpu_ticks(pid)?;

@@ -5,7 +5,7 @@ use amime_model::config::*;
 use amime_proxy::{Placement, Proxy, ProxyIdentity, ProxyOptions, Workers};
 use std::sync::Arc;
 
-pub fn run(address: &str, origin: &str) -> std::io::Result<()> {
+pub(crate) fn run(address: &str, origin: &str) -> std::io::Result<()> {
     let mut manager = hcm(RouteSource::Rds("http.80".into()));
     manager.use_remote_address = true;
     let host = VirtualHost {

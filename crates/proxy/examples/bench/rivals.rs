@@ -31,7 +31,7 @@ fn file(name: &str, text: &str) -> std::io::Result<PathBuf> {
     Ok(path)
 }
 
-pub fn haproxy(origin: SocketAddr) -> std::io::Result<Option<Contender>> {
+pub(crate) fn haproxy(origin: SocketAddr) -> std::io::Result<Option<Contender>> {
     let Some((program, name)) = installed("HAPROXY", "haproxy", "-v") else {
         println!("haproxy is not installed: left out");
         return Ok(None);
@@ -47,7 +47,7 @@ pub fn haproxy(origin: SocketAddr) -> std::io::Result<Option<Contender>> {
     start(name, &program, &["-db", "-f", &path.display().to_string()], address).map(Some)
 }
 
-pub fn envoy(origin: SocketAddr) -> std::io::Result<Option<Contender>> {
+pub(crate) fn envoy(origin: SocketAddr) -> std::io::Result<Option<Contender>> {
     let Some((program, name)) = installed("ENVOY", "envoy", "--version") else {
         println!("envoy is not installed: left out");
         return Ok(None);

@@ -2,10 +2,10 @@
 
 use super::dial::dial;
 use super::pool::{HostPool, Pools, Reset, SendError, Sent, UpstreamRequest, classify};
+use super::upstream_io::UpstreamIo;
 use crate::balance::limits::{Connections, Gauge, Pending};
 use crate::http::body::RequestBody;
 use hyper::client::conn::http1;
-use hyper_util::rt::TokioIo;
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
 use std::rc::Rc;
@@ -90,7 +90,8 @@ pub(super) async fn send(
     loop {
         let mut conn = match pool.http1.take_ready() {
             Some(conn) => conn,
-            None => match connect(pools, pool).await {
+            // Boxed, for it is large and rare: every request's future would have to hold it.
+            None => match Box::pin(connect(pools, pool)).await {
                 Ok(conn) => conn,
                 Err(reset) => return Err(SendError::unsent(reset, request)),
             },
@@ -144,7 +145,7 @@ async fn connect(pools: &Rc<Pools>, pool: &Rc<HostPool>) -> Result<Conn, Reset> 
             tracing::debug!(address = %pool.address, %error, "cannot connect");
             Reset::from(&error)
         })?;
-        let (sender, connection) = http1::handshake(TokioIo::new(stream)).await.map_err(|_| Reset::Terminated)?;
+        let (sender, connection) = http1::handshake(UpstreamIo::new(stream)).await.map_err(|_| Reset::Terminated)?;
         tokio::task::spawn_local(async move {
             let _opening = opening;
             let _slot = slot;

@@ -81,7 +81,8 @@ pub(super) async fn send(
     loop {
         let lease = match pool.http2.take(pools) {
             Some(lease) => lease,
-            None => match connect(pools, pool).await {
+            // Boxed, for it is large and rare: every request's future would have to hold it.
+            None => match Box::pin(connect(pools, pool)).await {
                 Ok(lease) => lease,
                 Err(reset) => return Err(SendError::unsent(reset, request)),
             },

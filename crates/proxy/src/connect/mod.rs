@@ -7,3 +7,4 @@ pub(crate) mod dns;
 pub(crate) mod http1;
 pub(crate) mod http2;
 pub(crate) mod pool;
+pub(crate) mod upstream_io;

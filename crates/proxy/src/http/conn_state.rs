@@ -112,8 +112,12 @@ impl ConnState {
         }
     }
 
-    pub(crate) fn kept_routes(&self) -> Option<Arc<RouteTable>> {
-        self.kept_routes.borrow().clone()
+    /// The routes that do not come from the configuration of now: inline ones, or those of a chain that has left.
+    pub(crate) fn own_routes(&self) -> Option<Arc<RouteTable>> {
+        match &self.hcm.inline {
+            Some(table) => Some(Arc::clone(table)),
+            None => self.kept_routes.borrow().clone(),
+        }
     }
 
     pub(crate) fn abort(&self) {

@@ -13,8 +13,9 @@ use crate::balance::limits::{Gauge, Retries, Unit};
 use crate::balance::outlier::Outcome;
 use crate::balance::{Host, PickContext};
 use crate::cluster::{ActiveHost, ClusterLocal, RequestAt};
-use crate::connect::pool::{self, Reset, SendError, Sent};
+use crate::connect::pool::{self, HostPool, Reset, SendError, Sent, UpstreamRequest};
 use crate::flags::Flags;
+use crate::rng::Rng;
 use crate::telemetry::Upstream;
 use amime_model::config::{HashPolicy, RetryPolicy};
 use amime_model::route::request::within;
@@ -32,8 +33,9 @@ use std::time::Instant;
 const SERVICE_TIME: HeaderName = HeaderName::from_static("x-envoy-upstream-service-time");
 const ATTEMPTS: HeaderName = HeaderName::from_static("x-envoy-attempt-count");
 
-/// What stays the same over the tries of a request.
-struct Job<'a> {
+/// A request on its way upstream. One allocation, so that what awaits it stays small: a connection holds its
+/// request's future, and moves it.
+pub(super) struct Job<'a> {
     exchange: &'a Rc<Exchange>,
     cluster: Rc<ClusterLocal>,
     selection: Selection<'a>,
@@ -47,6 +49,24 @@ struct Job<'a> {
     method: Method,
     authority: HeaderValue,
     path: http::uri::PathAndQuery,
+    /// None once the last try has taken it.
+    head: Option<Head>,
+    bodies: Bodies,
+    deadline: Deadline,
+    /// The request's place among those of the cluster; goes with the answer.
+    unit: Option<Unit<RequestAt>>,
+    tried: Vec<SocketAddr>,
+    retries: u32,
+    /// The place among the cluster's retries, from the first retry on.
+    retrying: Option<Unit<Retries>>,
+}
+
+/// One try, until its answer or failure.
+struct Attempt {
+    host: Rc<Host>,
+    active: Unit<ActiveHost>,
+    pool: Rc<HostPool>,
+    begun: Instant,
 }
 
 /// How one try ended, when it did not end with an answer for the client.
@@ -55,25 +75,26 @@ enum Failed {
     Expired(Expired),
 }
 
-/// Forwards a request and gives the answer that the client gets.
-pub(super) async fn forward(
-    exchange: &Rc<Exchange>,
+/// Makes a request ready to be sent on, or gives the answer that comes instead.
+pub(super) fn begin<'a>(
+    exchange: &'a Rc<Exchange>,
     mut prepared: Prepared,
-    selection: Selection<'_>,
-    forwarding: Forwarding<'_>,
+    selection: Selection<'a>,
+    forwarding: Forwarding<'a>,
     mirror_draw: u32,
-) -> Response<ResponseBody> {
+) -> Result<Box<Job<'a>>, Response<ResponseBody>> {
     let proxy = &exchange.conn.proxy;
     let grpc = prepared.grpc;
     let route = forwarding.route;
     let Some(cluster) = proxy.cluster(&forwarding.cluster.name) else {
-        return Own::no_cluster(route.cluster_not_found_status.unwrap_or(503)).into_response(exchange, grpc);
+        let status = route.cluster_not_found_status.unwrap_or(503);
+        return Err(Own::no_cluster(status).into_response(exchange, grpc));
     };
     if exchange.recorded() {
         exchange.told.borrow_mut().cluster = Some(cluster.shared.name.clone());
     }
     let Some(unit) = Gauge::take_below(RequestAt(Rc::clone(&cluster)), cluster.max_requests) else {
-        return Own::reset(Reset::Overflow).into_response(exchange, grpc);
+        return Err(Own::reset(Reset::Overflow).into_response(exchange, grpc));
     };
     let (hash, set_cookie) = consistent_hash(exchange, &prepared, &route.hash);
     let deadline = Deadline {
@@ -83,146 +104,164 @@ pub(super) async fn forward(
         idle: route.idle_timeout.map_or(exchange.conn.hcm.stream_idle, |idle| Some(idle).filter(|d| !d.is_zero())),
     };
     let edits_response = selection.response_edits(Some(forwarding.cluster_index)).any(|edits| !edits.is_empty());
-    let job = Job {
-        exchange,
-        grpc,
-        http2: prepared.http2,
-        hash,
-        set_cookie,
-        request_headers: edits_response.then(|| prepared.headers.clone()),
-        method: prepared.method.clone(),
-        authority: prepared.authority.clone(),
-        path: prepared.path.clone(),
-        cluster,
-        selection,
-        forwarding,
-    };
-    let head = match outgoing::head(&job.forwarding, &job.selection, &mut prepared, exchange) {
+    let request_headers = edits_response.then(|| prepared.headers.clone());
+    let head = match outgoing::head(&forwarding, &selection, &mut prepared, exchange) {
         Ok(head) => head,
-        Err(own) => return own.into_response(exchange, grpc),
+        Err(own) => return Err(own.into_response(exchange, grpc)),
     };
-    let mut body = (!prepared.body.is_end_stream()).then(|| Streamed::new(prepared.body, Rc::clone(exchange)));
+    let Prepared { method, authority, path, http2, body, .. } = prepared;
+    let mut body = (!body.is_end_stream()).then(|| Streamed::new(body, Rc::clone(exchange)));
     for mirrored in route.mirrors.iter().filter(|mirror| within(mirror_draw, mirror.share)) {
         let mut copy = head.clone();
         copy.authority = mirror::authority(&copy.authority);
-        let http2 = proxy.cluster(&mirrored.cluster).is_some_and(|cluster| cluster.speaks_http2(job.http2));
         let copied = body.as_mut().map_or(RequestBody::Empty, Streamed::mirror);
-        if let Ok(request) = copy.into_request(http2, copied) {
-            mirror::send(proxy, &mirrored.cluster, request, job.http2);
-        }
+        mirror::send(proxy, &mirrored.cluster, copy, copied, http2);
     }
-    job.run(head, body, deadline, unit).await
+    let retried = route.retry.as_ref().is_some_and(|policy| policy.attempts > 0);
+    Ok(Box::new(Job {
+        exchange,
+        grpc,
+        http2,
+        hash,
+        set_cookie,
+        request_headers,
+        method,
+        authority,
+        path,
+        cluster,
+        selection,
+        forwarding,
+        head: Some(head),
+        bodies: Bodies::new(body, retried),
+        deadline,
+        unit: Some(unit),
+        tried: Vec::new(),
+        retries: 0,
+        retrying: None,
+    }))
 }
 
 impl<'a> Job<'a> {
+    fn policy(&self) -> Option<&'a RetryPolicy> {
+        self.forwarding.route.retry.as_ref().filter(|policy| policy.attempts > 0)
+    }
+
     /// Tries until there is an answer or nothing more may be tried.
-    async fn run(
-        self,
-        head: Head,
-        body: Option<Streamed>,
-        mut deadline: Deadline,
-        unit: Unit<RequestAt>,
-    ) -> Response<ResponseBody> {
-        let exchange = self.exchange;
-        let rng = &exchange.conn.proxy.rng;
-        let policy = self.forwarding.route.retry.as_ref().filter(|policy| policy.attempts > 0);
-        let mut bodies = Bodies::new(body, policy.is_some());
-        let mut head = Some(head);
-        let mut tried: Vec<SocketAddr> = Vec::new();
-        let mut retries = 0;
-        let mut _retrying: Option<Unit<Retries>> = None;
+    pub(super) async fn run(&mut self) -> Response<ResponseBody> {
         loop {
-            let left = policy.map_or(0, |policy| policy.attempts - retries);
-            exchange.attempts.set(retries + 1);
-            let Some(host) = self.pick(&tried, policy) else {
-                return self.own(Own::no_host(), &mut deadline);
+            let (attempt, request) = match self.attempt() {
+                Ok(ready) => ready,
+                Err(own) => return self.own(own),
             };
-            self.tell_upstream(&host);
-            let Some(try_head) = (if left > 0 { head.clone() } else { head.take() }) else {
-                return self.own(Own::no_host(), &mut deadline);
-            };
-            let active = Gauge::take(ActiveHost(Rc::clone(&host)));
-            let begun = Instant::now();
-            let attempt = try_head.for_try(&self.selection, &host, &self.forwarding, retries + 1);
             let http2 = self.cluster.speaks_http2(self.http2);
-            let Ok(request) = attempt.into_request(http2, bodies.next()) else {
-                return self.own(Own::new(400, Flags::NONE, "bad_authority", ""), &mut deadline);
-            };
-            deadline.one_try = policy.and_then(|policy| policy.per_try_timeout).map(|limit| (limit, begun));
-            let pool = self.cluster.pool(&host);
-            let sending = pool::send(&self.cluster.pools, &pool, http2, request);
-            let (own, retriable) = match race(sending, &mut deadline, exchange).await {
-                Ok(sent) => {
-                    let status = sent.response.status();
-                    let headers = sent.response.headers();
-                    self.cluster.report(&host, Outcome::Status(counted_status(status, headers)), rng);
-                    match policy {
-                        Some(policy) if retry::retries_response(policy, status, headers) => {
-                            match self.may_retry(left, &bodies) {
-                                Ok(slot) => {
-                                    _retrying = Some(slot);
-                                    drop(sent);
-                                    (None, true)
-                                }
-                                Err(flag) => {
-                                    exchange.flag(flag);
-                                    return self.answer(sent, deadline, unit, active, begun);
-                                }
-                            }
-                        }
-                        _ => return self.answer(sent, deadline, unit, active, begun),
-                    }
-                }
-                Err(Failed::Reset { reset, sent }) => {
-                    self.report_reset(&host, reset);
-                    let retriable = policy.is_some_and(|policy| retry::retries_reset(policy, reset, sent));
-                    (Some(self.reset_answer(reset)), retriable)
-                }
-                Err(Failed::Expired(Expired::Try)) => {
-                    self.cluster.report(&host, Outcome::Local(504), rng);
-                    (Some(Own::try_timed_out()), policy.is_some_and(retry::retries_timeout))
-                }
-                Err(Failed::Expired(Expired::Total)) => {
-                    self.cluster.report(&host, Outcome::Local(504), rng);
-                    return self.own(Own::timed_out(), &mut deadline);
-                }
-                Err(Failed::Expired(Expired::Idle)) => {
-                    let done = exchange.request_done_at.get().is_some();
-                    return self.own(Own::idle(done), &mut deadline);
-                }
-            };
-            if let Some(own) = own {
-                if !retriable {
-                    return self.own(own, &mut deadline);
-                }
-                match self.may_retry(left, &bodies) {
-                    Ok(slot) => _retrying = Some(slot),
-                    Err(flag) => {
-                        exchange.flag(flag);
-                        return self.own(own, &mut deadline);
-                    }
-                }
+            let sending = pool::send(&self.cluster.pools, &attempt.pool, http2, request);
+            let tried = race(sending, &mut self.deadline, self.exchange).await;
+            if let Some(response) = self.settle(tried, attempt) {
+                return response;
             }
-            drop(active);
-            retries += 1;
-            tried.push(host.address);
-            let Some(policy) = policy else { return self.own(Own::no_host(), &mut deadline) };
-            deadline.one_try = None;
-            let pause = tokio::time::sleep(retry::backoff(policy, retries, rng));
-            if let Err(Failed::Expired(expired)) = race(pausing(pause), &mut deadline, exchange).await {
-                let done = exchange.request_done_at.get().is_some();
-                let own = if expired == Expired::Idle { Own::idle(done) } else { Own::timed_out() };
-                return self.own(own, &mut deadline);
+            // Another try.
+            self.retries += 1;
+            self.deadline.one_try = None;
+            let backoff = self.policy().map(|policy| retry::backoff(policy, self.retries, self.rng()));
+            let pause = Box::pin(pausing(tokio::time::sleep(backoff.unwrap_or_default())));
+            if let Err(Failed::Expired(expired)) = race(pause, &mut self.deadline, self.exchange).await {
+                return self.expired(expired);
             }
         }
     }
 
-    fn pick(&self, tried: &[SocketAddr], policy: Option<&RetryPolicy>) -> Option<Rc<Host>> {
+    fn rng(&self) -> &'a Rng {
+        &self.exchange.conn.proxy.rng
+    }
+
+    /// Chooses a host and writes the request for it.
+    fn attempt(&mut self) -> Result<(Attempt, UpstreamRequest), Own> {
+        let policy = self.policy();
+        self.exchange.attempts.set(self.retries + 1);
+        let host = self.pick(policy).ok_or_else(Own::no_host)?;
+        self.tell_upstream(&host);
+        // A copy only while there may be a try after this one.
+        let more = policy.is_some_and(|policy| self.retries < policy.attempts);
+        let head = if more { self.head.clone() } else { self.head.take() };
+        let begun = Instant::now();
+        self.deadline.one_try = policy.and_then(|policy| policy.per_try_timeout).map(|limit| (limit, begun));
+        let http2 = self.cluster.speaks_http2(self.http2);
+        let head = head.ok_or_else(Own::no_host)?;
+        let request = head
+            .for_try(&self.selection, &host, &self.forwarding, self.retries + 1)
+            .into_request(http2, self.bodies.next())
+            .map_err(|_| Own::new(400, Flags::NONE, "bad_authority", ""))?;
+        let active = Gauge::take(ActiveHost(Rc::clone(&host)));
+        let pool = self.cluster.pool(&host);
+        Ok((Attempt { host, active, pool, begun }, request))
+    }
+
+    /// What a try's end means for the client; None: it is tried again.
+    fn settle(&mut self, tried: Result<Sent, Failed>, attempt: Attempt) -> Option<Response<ResponseBody>> {
+        let (policy, rng) = (self.policy(), self.rng());
+        let host = &attempt.host;
+        let (own, retriable) = match tried {
+            Ok(sent) => {
+                let (status, headers) = (sent.response.status(), sent.response.headers());
+                self.cluster.report(host, Outcome::Status(counted_status(status, headers)), rng);
+                let retriable = policy.is_some_and(|policy| retry::retries_response(policy, status, headers));
+                if retriable && self.may_retry(host) {
+                    return None;
+                }
+                return Some(self.answer(sent, attempt));
+            }
+            Err(Failed::Reset { reset, sent }) => {
+                self.report_reset(host, reset);
+                let retriable = policy.is_some_and(|policy| retry::retries_reset(policy, reset, sent));
+                (self.reset_answer(reset), retriable)
+            }
+            Err(Failed::Expired(Expired::Try)) => {
+                self.cluster.report(host, Outcome::Local(504), rng);
+                (Own::try_timed_out(), policy.is_some_and(retry::retries_timeout))
+            }
+            Err(Failed::Expired(expired)) => {
+                if expired == Expired::Total {
+                    self.cluster.report(host, Outcome::Local(504), rng);
+                }
+                return Some(self.expired(expired));
+            }
+        };
+        if retriable && self.may_retry(host) { None } else { Some(self.own(own)) }
+    }
+
+    /// Takes the right to one more try, or sets the flag that says why there is none.
+    fn may_retry(&mut self, host: &Host) -> bool {
+        let left = self.policy().map_or(0, |policy| policy.attempts - self.retries);
+        if left == 0 {
+            self.exchange.flag(Flags::URX);
+            return false;
+        }
+        if !self.bodies.can_replay() {
+            return false;
+        }
+        if self.retrying.is_none() {
+            let usage = Retries(self.cluster.shared.usage.clone());
+            self.retrying = Gauge::take_below(usage, self.cluster.retry_limit());
+        }
+        if self.retrying.is_none() {
+            self.exchange.flag(Flags::UO);
+            return false;
+        }
+        self.tried.push(host.address);
+        true
+    }
+
+    fn expired(&mut self, expired: Expired) -> Response<ResponseBody> {
+        let done = self.exchange.request_done_at.get().is_some();
+        self.own(if expired == Expired::Idle { Own::idle(done) } else { Own::timed_out() })
+    }
+
+    fn pick(&self, policy: Option<&RetryPolicy>) -> Option<Rc<Host>> {
         let conn = &self.exchange.conn;
-        let reselect = policy.filter(|policy| policy.previous_hosts && !tried.is_empty());
+        let reselect = policy.filter(|policy| policy.previous_hosts && !self.tried.is_empty());
         let context = PickContext {
             hash: self.hash,
-            tried,
+            tried: &self.tried,
             reselect: reselect.map_or(0, |policy| policy.previous_hosts_max_attempts.max(1)),
             now: self.exchange.started,
         };
@@ -234,18 +273,6 @@ impl<'a> Job<'a> {
             self.exchange.told.borrow_mut().upstream =
                 Some(Upstream { address: host.address, endpoint: host.endpoint.clone() });
         }
-    }
-
-    /// The right to one more try, or the flag that says why not.
-    fn may_retry(&self, left: u32, bodies: &Bodies) -> Result<Unit<Retries>, Flags> {
-        if left == 0 {
-            return Err(Flags::URX);
-        }
-        if !bodies.can_replay() {
-            return Err(Flags::NONE);
-        }
-        let usage = Retries(self.cluster.shared.usage.clone());
-        Gauge::take_below(usage, self.cluster.retry_limit()).ok_or(Flags::UO)
     }
 
     fn report_reset(&self, host: &Host, reset: Reset) {
@@ -268,20 +295,13 @@ impl<'a> Job<'a> {
         Own::reset(reset)
     }
 
-    fn own(&self, own: Own, deadline: &mut Deadline) -> Response<ResponseBody> {
-        self.exchange.conn.spare_timer.set(deadline.timer.take());
+    fn own(&mut self, own: Own) -> Response<ResponseBody> {
+        self.exchange.conn.spare_timer.set(self.deadline.timer.take());
         own.into_response(self.exchange, self.grpc)
     }
 
     /// An upstream's answer, on its way to the client.
-    fn answer(
-        self,
-        sent: Sent,
-        mut deadline: Deadline,
-        unit: Unit<RequestAt>,
-        active: Unit<ActiveHost>,
-        begun: Instant,
-    ) -> Response<ResponseBody> {
+    fn answer(&mut self, sent: Sent, attempt: Attempt) -> Response<ResponseBody> {
         let exchange = self.exchange;
         let Sent { mut response, lease } = sent;
         exchange.details.set("via_upstream");
@@ -289,22 +309,21 @@ impl<'a> Job<'a> {
         if let Some(status) = grpc_status(response.headers()) {
             exchange.grpc_status.set(Some(status));
         }
-        deadline.one_try = None;
+        self.deadline.one_try = None;
         if status == StatusCode::SWITCHING_PROTOCOLS {
-            return self.switch(response, deadline, unit, active);
+            return self.switch(response, attempt);
         }
-        let headers = response.headers_mut();
-        self.edit_response(headers, status, begun);
-        let (parts, incoming) = response.into_parts();
-        let body = UpstreamBody {
-            incoming,
-            exchange: Rc::clone(exchange),
-            lease: Some(lease),
-            deadline,
-            request: Some(unit),
-            host: Some(active),
-        };
-        Response::from_parts(parts, ResponseBody::Upstream(Box::new(body)))
+        self.edit_response(response.headers_mut(), status, attempt.begun);
+        response.map(|incoming| {
+            ResponseBody::Upstream(Box::new(UpstreamBody {
+                incoming,
+                exchange: Rc::clone(exchange),
+                lease: Some(lease),
+                deadline: std::mem::take(&mut self.deadline),
+                request: self.unit.take(),
+                host: Some(attempt.active),
+            }))
+        })
     }
 
     fn edit_response(&self, headers: &mut HeaderMap, status: StatusCode, begun: Instant) {
@@ -338,29 +357,23 @@ impl<'a> Job<'a> {
     }
 
     /// The upstream goes over to another protocol: so does the client's connection.
-    fn switch(
-        self,
-        mut response: Response<Incoming>,
-        deadline: Deadline,
-        unit: Unit<RequestAt>,
-        active: Unit<ActiveHost>,
-    ) -> Response<ResponseBody> {
+    fn switch(&mut self, mut response: Response<Incoming>, attempt: Attempt) -> Response<ResponseBody> {
         let exchange = self.exchange;
         if !exchange.conn.held.get() {
             // Nobody asked for it.
-            return Own::reset(Reset::Protocol).into_response(exchange, self.grpc);
+            return self.own(Own::reset(Reset::Protocol));
         }
         let protocol = response.headers().get(http::header::UPGRADE).cloned();
         let upstream = hyper::upgrade::on(&mut response);
         *exchange.conn.tunnel.borrow_mut() = Some(upgrade::Tunnel {
             exchange: Rc::clone(exchange),
             upstream,
-            idle: deadline.idle,
-            request: unit,
-            host: active,
+            idle: self.deadline.idle,
+            request: self.unit.take(),
+            host: attempt.active,
         });
         let (mut parts, _) = response.into_parts();
-        self.edit_response(&mut parts.headers, parts.status, exchange.started);
+        self.edit_response(&mut parts.headers, parts.status, attempt.begun);
         parts.headers.insert(http::header::CONNECTION, HeaderValue::from_static("upgrade"));
         if let Some(protocol) = protocol {
             parts.headers.insert(http::header::UPGRADE, protocol);

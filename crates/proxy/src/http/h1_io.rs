@@ -4,6 +4,7 @@
 
 use super::connection::ConnState;
 use super::wire::{Refusal, Scan, Wire};
+use crate::connect::upstream_io::poll_write_together;
 use crate::listen::stream::ClientStream;
 use bytes::Bytes;
 use hyper::rt::ReadBufCursor;
@@ -240,7 +241,7 @@ impl hyper::rt::Write for Http1Io {
         bufs: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         let this = self.get_mut();
-        let n = ready!(Pin::new(&mut this.stream).poll_write_vectored(cx, bufs))?;
+        let n = ready!(poll_write_together(Pin::new(&mut this.stream), cx, bufs))?;
         this.state.touch();
         Poll::Ready(Ok(n))
     }

@@ -4,14 +4,14 @@ use super::body::ResponseBody;
 use super::connection::{ConnState, protocol};
 use super::exchange::Exchange;
 use super::format::Values;
-use super::forward;
+use super::forward::{self, Job};
 use super::prepare::{Prepared, prepare};
 use super::respond::{self, Own};
 use crate::flags::Flags;
+use crate::proxy_worker::Current;
 use crate::telemetry::Rule;
 use amime_model::config::RouteSource;
-use amime_model::route::decide::decide;
-use amime_model::route::{Draws, Outcome, Respond, RouteTable, Selection};
+use amime_model::route::{Decision, Draws, Outcome, Respond, RouteTable, Selection, decide};
 use bytes::Bytes;
 use http::header::{self, HeaderValue};
 use http::{Request, Response};
@@ -30,46 +30,59 @@ pub(crate) async fn handle(
     if hyper::body::Body::is_end_stream(request.body()) {
         exchange.end_request();
     }
-    let prepared = match prepare(&exchange, request) {
-        Ok(prepared) => prepared,
-        Err(rejected) => {
-            let mut response = respond::rejected(&exchange, rejected);
-            release(&conn);
-            respond::finish(&exchange, &mut response, true);
-            return Ok(response);
+    // The request keeps the configuration that it began with.
+    let config = conn.proxy.config();
+    let own_routes = conn.own_routes();
+    let mut response = match decide(&exchange, &config, own_routes.as_ref(), request) {
+        Err(response) => response,
+        Ok(decided) => {
+            if let Some(delay) = decided.decision.delay {
+                exchange.flag(Flags::DI);
+                Box::pin(tokio::time::sleep(delay)).await;
+                exchange.touch();
+            }
+            match decided.act(&exchange) {
+                Ok(mut job) => job.run().await,
+                Err(response) => response,
+            }
         }
     };
-    let mut response = act(&exchange, prepared).await;
-    if response.status() != 101 {
-        release(&conn);
+    if response.status() != 101 && conn.held.replace(false) {
+        // The connection does not become a tunnel.
+        conn.wake_reader();
     }
     let own = matches!(response.body(), ResponseBody::Own(_));
     respond::finish(&exchange, &mut response, own);
     Ok(response)
 }
 
-/// The connection does not become a tunnel.
-fn release(conn: &ConnState) {
-    if conn.held.replace(false) {
-        conn.wake_reader();
-    }
+/// A request and what is to be done with it. On the heap, for a delay may lie between.
+struct Decided<'t> {
+    prepared: Prepared,
+    decision: Decision<'t>,
+    mirror_draw: u32,
 }
 
-async fn act(exchange: &Rc<Exchange>, prepared: Prepared) -> Response<ResponseBody> {
+/// Prepares a request and decides; an answer where that fails.
+fn decide<'t>(
+    exchange: &Rc<Exchange>,
+    config: &'t Current,
+    own_routes: Option<&'t Arc<RouteTable>>,
+    request: Request<Incoming>,
+) -> Result<Box<Decided<'t>>, Response<ResponseBody>> {
     let conn = &exchange.conn;
+    let prepared = prepare(exchange, request).map_err(|rejected| respond::rejected(exchange, rejected))?;
     if conn.hcm.opaque {
         let own = Own::new(500, Flags::NFCF, "filter_not_understood", "");
-        return own.into_response(exchange, prepared.grpc);
+        return Err(own.into_response(exchange, prepared.grpc));
     }
-    // The request keeps the configuration that it began with.
-    let config = conn.proxy.config();
-    let kept = conn.kept_routes();
-    let table: Option<&Arc<RouteTable>> = match &conn.hcm.config.routes {
-        RouteSource::Inline(_) => conn.hcm.inline.as_ref(),
-        RouteSource::Rds(name) => config.tables.get(name.as_str()).or(kept.as_ref()),
+    let table = match &conn.hcm.config.routes {
+        RouteSource::Inline(_) => own_routes,
+        RouteSource::Rds(name) => config.tables.get(name.as_str()).or(own_routes),
     };
     let Some(table) = table else {
-        return Own::new(404, Flags::NR, "route_configuration_not_found", "").into_response(exchange, prepared.grpc);
+        let own = Own::new(404, Flags::NR, "route_configuration_not_found", "");
+        return Err(own.into_response(exchange, prepared.grpc));
     };
     let rng = &conn.proxy.rng;
     let draws = Draws {
@@ -79,7 +92,7 @@ async fn act(exchange: &Rc<Exchange>, prepared: Prepared) -> Response<ResponseBo
         abort: rng.next_u32(),
         mirror: rng.next_u32(),
     };
-    let decision = decide(table, &prepared.view(), conn.hcm.filters, &draws);
+    let decision = decide::decide(table, &prepared.view(), conn.hcm.filters, &draws);
     if let Some(selection) = &decision.selection
         && exchange.recorded()
     {
@@ -89,18 +102,26 @@ async fn act(exchange: &Rc<Exchange>, prepared: Prepared) -> Response<ResponseBo
             route: selection.route_index,
         });
     }
-    if let Some(delay) = decision.delay {
-        exchange.flag(Flags::DI);
-        tokio::time::sleep(delay).await;
-        exchange.touch();
-    }
-    match (decision.outcome, decision.selection) {
-        (Outcome::Forward(forwarding), Some(selection)) => {
-            forward::forward(exchange, prepared, selection, forwarding, draws.mirror).await
+    Ok(Box::new(Decided { prepared, decision, mirror_draw: draws.mirror }))
+}
+
+impl<'t> Decided<'t> {
+    /// Carries the decision out, as far as that takes no time.
+    fn act<'a>(self: Box<Self>, exchange: &'a Rc<Exchange>) -> Result<Box<Job<'a>>, Response<ResponseBody>>
+    where
+        't: 'a,
+    {
+        let Self { prepared, decision, mirror_draw } = *self;
+        match (decision.outcome, decision.selection) {
+            (Outcome::Forward(forwarding), Some(selection)) => {
+                forward::begin(exchange, prepared, selection, forwarding, mirror_draw)
+            }
+            (Outcome::Respond(respond), selection) => Err(answer(exchange, &prepared, selection, respond)),
+            // The matcher forwards only what a route takes.
+            (Outcome::Forward(_), None) => {
+                Err(Own::new(404, Flags::NR, "route_not_found", "").into_response(exchange, prepared.grpc))
+            }
         }
-        (Outcome::Respond(respond), selection) => answer(exchange, &prepared, selection, respond),
-        // The matcher forwards only what a route takes.
-        (Outcome::Forward(_), None) => Own::new(404, Flags::NR, "route_not_found", "").into_response(exchange, false),
     }
 }
 

@@ -1,12 +1,13 @@
 //! Mirrored requests: sent beside the real one, their answers read and forgotten.
 
 use super::body::RequestBody;
+use super::outgoing::Head;
 use crate::balance::PickContext;
 use crate::balance::limits::Gauge;
 use crate::cluster::RequestAt;
 use crate::connect::pool::{self, Pools};
 use crate::proxy_worker::ProxyWorker;
-use http::{HeaderValue, Request};
+use http::HeaderValue;
 use http_body_util::BodyExt;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
@@ -15,8 +16,10 @@ use std::time::{Duration, Instant};
 const LONGEST: Duration = Duration::from_secs(15);
 
 /// Sends a copy of a request to a cluster. Nothing that goes wrong is told to anyone.
-pub(super) fn send(proxy: &Rc<ProxyWorker>, cluster: &str, request: Request<RequestBody>, http2: bool) {
+pub(super) fn send(proxy: &Rc<ProxyWorker>, cluster: &str, head: Head, body: RequestBody, http2: bool) {
     let Some(cluster) = proxy.cluster(cluster) else { return };
+    let http2 = cluster.speaks_http2(http2);
+    let Ok(request) = head.into_request(http2, body) else { return };
     let proxy = Rc::clone(proxy);
     tokio::task::spawn_local(async move {
         let Some(_unit) = Gauge::take_below(RequestAt(Rc::clone(&cluster)), cluster.max_requests) else { return };
@@ -25,7 +28,7 @@ pub(super) fn send(proxy: &Rc<ProxyWorker>, cluster: &str, request: Request<Requ
         let pools: Rc<Pools> = Rc::clone(&cluster.pools);
         let pool = cluster.pool(&host);
         let exchange = async {
-            if let Ok(mut sent) = pool::send(&pools, &pool, cluster.speaks_http2(http2), request).await {
+            if let Ok(mut sent) = pool::send(&pools, &pool, http2, request).await {
                 while let Some(Ok(_)) = sent.response.body_mut().frame().await {}
                 sent.lease.finish(true);
             }

@@ -86,7 +86,6 @@ pub(crate) fn prepare(exchange: &Rc<Exchange>, request: Request<Incoming>) -> Re
         upgrade_of(conn, headers)?
     };
     strip_hop_by_hop(headers);
-    headers.remove(header::EXPECT);
     let grpc = headers.get(header::CONTENT_TYPE).is_some_and(|kind| is_grpc(kind.as_bytes()));
     let scheme = forwarding_headers(conn, headers);
     if exchange.recorded() {
@@ -193,37 +192,35 @@ fn has_token(headers: &HeaderMap, name: HeaderName, token: &str) -> bool {
 
 /// Takes out what belongs to one connection (RFC 9110, 7.6.1), headers that `Connection` names included.
 pub(crate) fn strip_hop_by_hop(headers: &mut HeaderMap) {
-    if headers.contains_key(header::CONNECTION) {
-        let named: Vec<HeaderName> = headers
-            .get_all(header::CONNECTION)
-            .iter()
-            .filter_map(|value| value.to_str().ok())
-            .flat_map(|value| value.split(','))
-            .filter_map(|word| HeaderName::from_bytes(word.trim().as_bytes()).ok())
-            // What a proxy needs to be told stays, whatever the client says about it.
-            .filter(|name| ![FORWARDED_FOR, FORWARDED_PROTO, header::TE, header::CONTENT_LENGTH].contains(name))
-            .collect();
-        headers.remove(header::CONNECTION);
-        for name in named {
-            headers.remove(name);
-        }
+    // One look over all names: nearly no message has any of these, and each search for one would cost a hash.
+    if !headers.keys().any(|name| HOP_BY_HOP.contains(&name.as_str())) {
+        return;
     }
-    for name in [header::TRANSFER_ENCODING, header::UPGRADE] {
+    let named: Vec<HeaderName> = headers
+        .get_all(header::CONNECTION)
+        .iter()
+        .filter_map(|value| value.to_str().ok())
+        .flat_map(|value| value.split(','))
+        .filter_map(|word| HeaderName::from_bytes(word.trim().as_bytes()).ok())
+        // What a proxy needs to be told stays, whatever the client says about it.
+        .filter(|name| ![FORWARDED_FOR, FORWARDED_PROTO, header::TE, header::CONTENT_LENGTH].contains(name))
+        .collect();
+    for name in named {
         headers.remove(name);
     }
-    for name in ["keep-alive", "proxy-connection", "http2-settings"] {
-        headers.remove(name);
+    // The one of them that another hop may need to know.
+    let trailers = has_token(headers, header::TE, "trailers");
+    for name in HOP_BY_HOP {
+        headers.remove(*name);
     }
-    if let Some(te) = headers.get(header::TE)
-        && !te.as_bytes().eq_ignore_ascii_case(b"trailers")
-    {
-        if has_token(headers, header::TE, "trailers") {
-            headers.insert(header::TE, HeaderValue::from_static("trailers"));
-        } else {
-            headers.remove(header::TE);
-        }
+    if trailers {
+        headers.insert(header::TE, HeaderValue::from_static("trailers"));
     }
 }
+
+/// `Expect` is among them: whoever reads the body answers it.
+const HOP_BY_HOP: &[&str] =
+    &["connection", "transfer-encoding", "upgrade", "keep-alive", "proxy-connection", "http2-settings", "te", "expect"];
 
 /// Sets the headers that tell where a request came from; gives back its scheme.
 fn forwarding_headers(conn: &ConnState, headers: &mut HeaderMap) -> &'static str {

@@ -16,7 +16,7 @@ pub(crate) struct Tunnel {
     pub(crate) exchange: Rc<Exchange>,
     pub(crate) upstream: OnUpgrade,
     pub(crate) idle: Option<Duration>,
-    pub(crate) request: Unit<RequestAt>,
+    pub(crate) request: Option<Unit<RequestAt>>,
     pub(crate) host: Unit<ActiveHost>,
 }
 
