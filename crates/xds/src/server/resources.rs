@@ -162,8 +162,9 @@ impl Diff {
 pub struct Encoder {
     /// Of the configurations since [`Encoder::begin`]: by address, each kept alive so that no other takes it.
     seen: HashMap<(ResourceType, usize), (KeepAlive, Arc<Encoded>)>,
-    /// What some stream still has, by type and name: equal contents keep their bytes.
-    known: PerType<HashMap<Arc<str>, Vec<Weak<Encoded>>>>,
+    /// What some stream still has, by type, name and version: equal contents keep their bytes. A thousand sidecars
+    /// have a thousand listeners of one name, so a look at each would cost a million.
+    known: PerType<HashMap<Arc<str>, HashMap<Arc<str>, Weak<Encoded>>>>,
 }
 
 /// Any `Arc`, for its address.
@@ -175,7 +176,7 @@ impl Encoder {
         self.seen.clear();
         for kind in ResourceType::ALL {
             self.known[kind].retain(|_, versions| {
-                versions.retain(|encoded| encoded.strong_count() > 0);
+                versions.retain(|_, encoded| encoded.strong_count() > 0);
                 !versions.is_empty()
             });
         }
@@ -233,10 +234,11 @@ impl Encoder {
     /// The bytes of equal contents that some stream has already, else these.
     fn known(&mut self, kind: ResourceType, name: &Arc<str>, encoded: Encoded) -> Arc<Encoded> {
         let versions = self.known[kind].entry(name.clone()).or_default();
-        let equal = versions.iter().filter_map(Weak::upgrade).find(|known| known.element == encoded.element);
+        // Versions are hashes, so equal ones do not prove equal contents.
+        let equal = versions.get(&encoded.version).and_then(Weak::upgrade).filter(|k| k.element == encoded.element);
         equal.unwrap_or_else(|| {
             let encoded = Arc::new(encoded);
-            versions.push(Arc::downgrade(&encoded));
+            versions.insert(encoded.version.clone(), Arc::downgrade(&encoded));
             encoded
         })
     }
