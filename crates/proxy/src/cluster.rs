@@ -11,7 +11,7 @@ use crate::connect::pool::{HostPool, PoolSettings, Pools};
 use crate::rng::Rng;
 use amime_model::config::{Cluster, ClusterEndpoints, Discovery, UpstreamProtocol};
 use std::collections::HashMap;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::rc::Rc;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
@@ -83,11 +83,12 @@ impl ClusterLocal {
         endpoints: Arc<ClusterEndpoints>,
         shared: Arc<ClusterShared>,
         previous: Option<&Self>,
+        loopback_source: Option<IpAddr>,
         rng: &Rng,
     ) -> Rc<Self> {
         let limits = &config.limits;
         let settings = PoolSettings {
-            connect: ConnectSettings::of(&config),
+            connect: ConnectSettings::of(&config, loopback_source),
             max_connections: limits.max_connections.unwrap_or(LIMIT),
             max_pending: limits.max_pending_requests.unwrap_or(LIMIT),
             max_requests_per_connection: config.max_requests_per_connection.unwrap_or(0),

@@ -9,7 +9,7 @@ use crate::telemetry::{ProxyIdentity, RecordSender};
 use crate::workers::{Workers, WorkersGone};
 use amime_model::config::{Cluster, Discovery, ProxyConfig};
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, Weak};
 use std::time::{Duration, Instant};
@@ -31,6 +31,9 @@ pub struct ProxyOptions {
     pub max_connections: u32,
     /// How long a connection of a removed listener may stay idle before it is closed.
     pub drain: Duration,
+    /// The address that upstream sockets are bound to where the cluster names none and the destination is on the
+    /// loopback network: the pod's, for a proxy that is not in its pod.
+    pub loopback_source: Option<IpAddr>,
     /// The runtime of what is no data path: DNS, xDS.
     pub background: Handle,
 }
@@ -54,6 +57,7 @@ impl ProxyOptions {
             flag_header: false,
             max_connections: 100_000,
             drain: Duration::from_secs(45),
+            loopback_source: None,
             background,
         }
     }
@@ -110,6 +114,7 @@ impl Proxy {
             flag_header: options.flag_header,
             max_connections: options.max_connections,
             drain: options.drain,
+            loopback_source: options.loopback_source,
         };
         let on = match options.placement {
             Placement::One => vec![workers.next()],

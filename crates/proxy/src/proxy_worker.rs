@@ -9,7 +9,7 @@ use crate::telemetry::{ProxyIdentity, RecordSender, Recorder};
 use amime_model::config::{ClusterEndpoints, Discovery};
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::rc::{Rc, Weak};
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -37,6 +37,8 @@ pub(crate) struct Settings {
     pub(crate) max_connections: u32,
     /// How long connections of a removed listener may stay idle.
     pub(crate) drain: Duration,
+    /// What upstream sockets are bound to, where the destination is on the loopback network.
+    pub(crate) loopback_source: Option<IpAddr>,
 }
 
 impl ProxyShared {
@@ -120,7 +122,14 @@ impl ProxyWorker {
         let (name, config) = current.config.clusters.get_key_value(name)?;
         let shared = self.shared.cluster(name);
         let endpoints = endpoints(&current, name, &shared);
-        let local = ClusterLocal::new(Arc::clone(config), endpoints, shared, None, &self.rng);
+        let local = ClusterLocal::new(
+            Arc::clone(config),
+            endpoints,
+            shared,
+            None,
+            self.shared.settings.loopback_source,
+            &self.rng,
+        );
         self.clusters.borrow_mut().insert(Arc::clone(name), Rc::clone(&local));
         Some(local)
     }
@@ -182,7 +191,14 @@ impl ProxyWorker {
             let same_endpoints = Arc::ptr_eq(&endpoints, &local.endpoints) || endpoints == local.endpoints;
             if !(same_config && same_endpoints) {
                 let shared = Arc::clone(&local.shared);
-                *local = ClusterLocal::new(Arc::clone(config), endpoints, shared, Some(local), &self.rng);
+                *local = ClusterLocal::new(
+                    Arc::clone(config),
+                    endpoints,
+                    shared,
+                    Some(local),
+                    self.shared.settings.loopback_source,
+                    &self.rng,
+                );
             }
             true
         });

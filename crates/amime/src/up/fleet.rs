@@ -199,7 +199,8 @@ impl Fleet {
         let gateway = is_gateway(pod);
         let kind = if gateway { NodeKind::Gateway } else { NodeKind::Sidecar };
         let plan = Plan::of(&self.snapshot, pod);
-        let node = Node::of_pod(pod, kind, Interception::ProxyProtocol, true);
+        // The proxy binds by itself, so that the clusters of all pods are the same ones.
+        let node = Node { binds_upstream: true, ..Node::of_pod(pod, kind, Interception::ProxyProtocol, true) };
         let (node_id, metadata) = node.to_id();
         let identity = ProxyIdentity {
             node_id: node_id.clone(),
@@ -210,6 +211,7 @@ impl Fleet {
         options.placement = if gateway { Placement::All } else { Placement::One };
         options.records.clone_from(&self.shared.records);
         options.drain = IDLE;
+        options.loopback_source = pod.placement().map(|placement| placement.pod_ip);
         options.flag_header = !gateway && plan.has_stand_in();
         let proxy = Proxy::start(options, &self.shared.workers);
         let node = amime_xds::Node { id: node_id, metadata, ..amime_xds::Node::default() };

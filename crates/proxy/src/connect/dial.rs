@@ -11,16 +11,20 @@ use tokio::net::{TcpSocket, TcpStream};
 pub(crate) struct ConnectSettings {
     pub(crate) timeout: Duration,
     pub(crate) source: Option<IpAddr>,
+    /// Where the cluster names no source, and for destinations on the loopback network alone: an address of that
+    /// network reaches no other.
+    pub(crate) loopback_source: Option<IpAddr>,
     pub(crate) keepalive: Option<TcpKeepalive>,
     /// A PROXY protocol header of this version goes first.
     pub(crate) proxy_protocol: Option<u8>,
 }
 
 impl ConnectSettings {
-    pub(crate) fn of(cluster: &Cluster) -> Self {
+    pub(crate) fn of(cluster: &Cluster, loopback_source: Option<IpAddr>) -> Self {
         Self {
             timeout: cluster.connect_timeout.unwrap_or(Duration::from_secs(5)),
             source: cluster.bind_source,
+            loopback_source,
             keepalive: cluster.tcp_keepalive,
             proxy_protocol: cluster.proxy_protocol,
         }
@@ -63,7 +67,8 @@ fn prepare(address: SocketAddr, settings: &ConnectSettings) -> io::Result<TcpSoc
         socket2::SockRef::from(&socket).set_tcp_keepalive(&options)?;
     }
     // A source of the other family (an IPv6 endpoint of a pod with an IPv4 address) cannot be bound.
-    if let Some(source) = settings.source.filter(|source| source.is_ipv4() == address.is_ipv4()) {
+    let source = settings.source.or(settings.loopback_source.filter(|_| address.ip().is_loopback()));
+    if let Some(source) = source.filter(|source| source.is_ipv4() == address.is_ipv4()) {
         // The port is chosen at connect, by the whole four-tuple: 3 µs instead of 191 µs at 15,000 sockets,
         // and no limit of 28,000 ports over all destinations.
         nix::sys::socket::setsockopt(&socket, nix::sys::socket::sockopt::IpBindAddressNoPort, &true)?;
