@@ -24,5 +24,5 @@ pub use ads::AdsOptions;
 pub use flags::Flags;
 pub use proxy::{ApplyError, Placement, Proxy, ProxyOptions};
 pub use runtime::ConfigError;
-pub use telemetry::{Protocol, ProxyIdentity, RecordSender, RequestRecord, Rule, Upstream};
+pub use telemetry::{Protocol, ProxyIdentity, RecordSender, RequestRecord, RequestText, Rule, Upstream};
 pub use workers::{Workers, WorkersGone};

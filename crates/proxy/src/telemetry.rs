@@ -5,8 +5,6 @@
 
 use crate::flags::Flags;
 use amime_model::config::{Direction, Endpoint, Origin, RouteConfig};
-use http::uri::PathAndQuery;
-use http::{HeaderValue, Method};
 use std::cell::{Cell, RefCell};
 use std::net::SocketAddr;
 use std::rc::Rc;
@@ -68,6 +66,53 @@ pub struct Upstream {
     pub endpoint: Option<Arc<Endpoint>>,
 }
 
+/// What a request said, copied into one piece: shared slices would keep the connection's read buffer alive, and
+/// each further request would need a new one.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct RequestText {
+    all: Box<str>,
+    /// Where each part ends.
+    ends: [usize; 4],
+}
+
+impl RequestText {
+    /// Parts that are not there are empty.
+    pub(crate) fn new(parts: [&str; 4]) -> Self {
+        let mut ends = [0; 4];
+        let mut all = String::with_capacity(parts.iter().map(|part| part.len()).sum());
+        for (part, end) in parts.iter().zip(&mut ends) {
+            all.push_str(part);
+            *end = all.len();
+        }
+        Self { all: all.into(), ends }
+    }
+
+    fn part(&self, index: usize) -> &str {
+        let start = if index == 0 { 0 } else { self.ends[index - 1] };
+        &self.all[start..self.ends[index]]
+    }
+
+    /// Empty for TCP, and where the request could not be read.
+    pub fn method(&self) -> &str {
+        self.part(0)
+    }
+
+    /// Host, with the port where the client wrote one.
+    pub fn authority(&self) -> &str {
+        self.part(1)
+    }
+
+    /// Path and query as the client sent them.
+    pub fn path(&self) -> &str {
+        self.part(2)
+    }
+
+    /// `x-request-id`, the client's or the one made here.
+    pub fn id(&self) -> &str {
+        self.part(3)
+    }
+}
+
 /// A finished request, tunnel or TCP connection.
 #[derive(Debug, Clone)]
 pub struct RequestRecord {
@@ -77,11 +122,8 @@ pub struct RequestRecord {
     pub direction: Direction,
     pub listener: Arc<str>,
     pub protocol: Protocol,
-    /// None for TCP, as are authority and path; also where the request could not be read.
-    pub method: Option<Method>,
-    pub authority: Option<HeaderValue>,
-    /// As the client sent it.
-    pub path: Option<PathAndQuery>,
+    /// Method, authority, path and id of the request.
+    pub request: RequestText,
     /// None where no route took it.
     pub rule: Option<Rule>,
     /// Where a TCP proxy decided.
@@ -102,7 +144,6 @@ pub struct RequestRecord {
     pub bytes_sent: u64,
     /// Tries upstream; 0 where the proxy answered itself.
     pub attempts: u32,
-    pub request_id: Option<HeaderValue>,
 }
 
 impl RequestRecord {
@@ -166,5 +207,17 @@ impl Recorder {
         if self.sender.as_ref().is_some_and(|sender| sender.try_send(batch).is_err()) {
             self.dropped.fetch_add(count, Ordering::Relaxed);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_parts_of_a_request() {
+        let text = RequestText::new(["GET", "", "/x?y", "id"]);
+        assert_eq!([text.method(), text.authority(), text.path(), text.id()], ["GET", "", "/x?y", "id"]);
+        assert_eq!(RequestText::default().path(), "");
     }
 }

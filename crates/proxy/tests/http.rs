@@ -18,7 +18,7 @@ async fn a_request_crosses() {
     assert!(answer.header("x-envoy-upstream-service-time").is_some());
     let record = running.record().await;
     assert_eq!(record.status, 200);
-    assert_eq!(record.path.as_ref().unwrap().as_str(), "/x?y=1");
+    assert_eq!(record.request.path(), "/x?y=1");
     assert_eq!(record.origin().unwrap().to_string(), "VirtualService default/test http[0]");
     assert_eq!(record.cluster.as_deref(), Some("a"));
     assert_eq!(record.upstream.as_ref().unwrap().address, origin.address);

@@ -124,10 +124,9 @@ fn line(record: &RequestRecord, offset: UtcOffset) -> Option<Line> {
     let what = match record.protocol {
         Protocol::Tcp => format!("TCP {}", record.downstream_local),
         Protocol::Http10 | Protocol::Http11 | Protocol::Http2 => {
-            let method = record.method.as_ref().map_or("-", |method| method.as_str());
-            let host = record.authority.as_ref().map(|host| String::from_utf8_lossy(host.as_bytes()));
-            let path = record.path.as_ref().map_or("", |path| path.as_str());
-            format!("{method} {}{path}", host.unwrap_or_default())
+            let request = &record.request;
+            let method = if request.method().is_empty() { "-" } else { request.method() };
+            format!("{method} {}{}", request.authority(), request.path())
         }
     };
     let to = match &record.upstream {

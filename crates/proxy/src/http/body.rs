@@ -7,7 +7,7 @@ use crate::cluster::{ActiveHost, RequestAt};
 use crate::connect::pool::{Lease, Reset, classify};
 use crate::flags::Flags;
 use bytes::Bytes;
-use http::HeaderMap;
+use http::{HeaderMap, HeaderName};
 use hyper::body::{Body, Frame, Incoming, SizeHint};
 use std::cell::{Cell, RefCell};
 use std::pin::Pin;
@@ -339,9 +339,11 @@ impl Drop for UpstreamBody {
     }
 }
 
+const GRPC_STATUS: HeaderName = HeaderName::from_static("grpc-status");
+
 /// `grpc-status` of headers or trailers.
 pub(crate) fn grpc_status(headers: &HeaderMap) -> Option<u32> {
-    headers.get("grpc-status")?.to_str().ok()?.parse().ok()
+    headers.get(GRPC_STATUS)?.to_str().ok()?.parse().ok()
 }
 
 impl Body for ResponseBody {

@@ -7,6 +7,7 @@ use crate::proxy_worker::ProxyWorker;
 use crate::runtime::{ChainRuntime, Hcm, ListenerRuntime, RuntimeConfig};
 use amime_model::config::RouteSource;
 use amime_model::route::RouteTable;
+use http::HeaderValue;
 use std::cell::{Cell, RefCell};
 use std::future::Future;
 use std::net::SocketAddr;
@@ -22,6 +23,8 @@ pub(crate) struct ConnState {
     pub(crate) chain: Arc<ChainRuntime>,
     pub(crate) hcm: Arc<Hcm>,
     pub(crate) remote: SocketAddr,
+    /// The client's address as `x-forwarded-for` has it.
+    pub(crate) remote_text: HeaderValue,
     /// The original destination where one was told, else the local address.
     pub(crate) local: SocketAddr,
     /// Where the client wanted to go, if that is known.
@@ -71,6 +74,8 @@ impl ConnState {
             chain,
             hcm,
             remote: peers.remote,
+            remote_text: HeaderValue::from_str(&peers.remote.ip().to_string())
+                .unwrap_or_else(|_| HeaderValue::from_static("unknown")),
             local: peers.local,
             original: peers.original,
             active: Cell::new(0),

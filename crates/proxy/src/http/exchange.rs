@@ -3,7 +3,7 @@
 
 use super::connection::ConnState;
 use crate::flags::Flags;
-use crate::telemetry::{Protocol, RequestRecord, Rule, Upstream};
+use crate::telemetry::{Protocol, RequestRecord, RequestText, Rule, Upstream};
 use http::uri::PathAndQuery;
 use http::{HeaderValue, Method};
 use std::cell::{Cell, RefCell};
@@ -116,9 +116,12 @@ impl Drop for Exchange {
             direction: self.conn.listener.config.direction,
             listener: self.conn.listener.name.clone(),
             protocol: self.protocol,
-            method: told.method,
-            authority: told.authority,
-            path: told.path,
+            request: RequestText::new([
+                told.method.as_ref().map_or("", Method::as_str),
+                told.authority.as_ref().and_then(|value| value.to_str().ok()).unwrap_or(""),
+                told.path.as_ref().map_or("", PathAndQuery::as_str),
+                told.request_id.as_ref().and_then(|value| value.to_str().ok()).unwrap_or(""),
+            ]),
             rule: told.rule,
             tcp_origin: None,
             cluster: told.cluster,
@@ -132,7 +135,6 @@ impl Drop for Exchange {
             bytes_received: self.received.get(),
             bytes_sent: self.sent.get(),
             attempts: self.attempts.get(),
-            request_id: told.request_id,
         };
         proxy.recorder.push(record);
     }

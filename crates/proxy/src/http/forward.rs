@@ -203,7 +203,9 @@ impl<'a> Job<'a> {
         let (own, retriable) = match tried {
             Ok(sent) => {
                 let (status, headers) = (sent.response.status(), sent.response.headers());
-                self.cluster.report(host, Outcome::Status(counted_status(status, headers)), rng);
+                if self.cluster.config.outlier.is_some() {
+                    self.cluster.report(host, Outcome::Status(counted_status(status, headers)), rng);
+                }
                 let retriable = policy.is_some_and(|policy| retry::retries_response(policy, status, headers));
                 if retriable && self.may_retry(host) {
                     return None;

@@ -229,10 +229,7 @@ fn forwarding_headers(conn: &ConnState, headers: &mut HeaderMap) -> &'static str
     if hcm.use_remote_address {
         let remote = conn.remote.ip();
         let trusted = trusted_address(headers, hcm.xff_num_trusted_hops).unwrap_or(remote);
-        append_forwarded_for(headers, remote);
-        if hcm.xff_num_trusted_hops == 0 {
-            headers.insert(FORWARDED_PROTO, HeaderValue::from_static("http"));
-        }
+        append_forwarded_for(headers, &conn.remote_text);
         external = !is_private(trusted);
         if external {
             // Such headers would steer the proxy; only the inside may send them.
@@ -248,7 +245,9 @@ fn forwarding_headers(conn: &ConnState, headers: &mut HeaderMap) -> &'static str
             headers.insert(INTERNAL, HeaderValue::from_static("true"));
         }
     }
-    let scheme = match headers.get(FORWARDED_PROTO).map(HeaderValue::as_bytes) {
+    // Only a trusted proxy in front may say that the client spoke TLS.
+    let told = !hcm.use_remote_address || hcm.xff_num_trusted_hops > 0;
+    let scheme = match headers.get(FORWARDED_PROTO).filter(|_| told).map(HeaderValue::as_bytes) {
         Some(b"https") => "https",
         Some(b"http") => "http",
         _ => {
@@ -272,10 +271,14 @@ fn trusted_address(headers: &HeaderMap, hops: u32) -> Option<IpAddr> {
     value.rsplit(',').nth(before)?.trim().parse().ok()
 }
 
-fn append_forwarded_for(headers: &mut HeaderMap, remote: IpAddr) {
-    let remote = remote.to_string();
+fn append_forwarded_for(headers: &mut HeaderMap, remote: &HeaderValue) {
+    let mut before = headers.get_all(FORWARDED_FOR).iter().peekable();
+    if before.peek().is_none() {
+        headers.insert(FORWARDED_FOR, remote.clone());
+        return;
+    }
     let mut text = Vec::with_capacity(64);
-    for value in headers.get_all(FORWARDED_FOR) {
+    for value in before {
         text.extend_from_slice(value.as_bytes());
         text.push(b',');
     }

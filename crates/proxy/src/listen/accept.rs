@@ -7,7 +7,7 @@ use crate::http::connection::{self, Accepted};
 use crate::proxy_worker::ProxyWorker;
 use crate::runtime::{ChainAction, ListenerRuntime};
 use crate::tcp;
-use crate::telemetry::{Protocol, RequestRecord};
+use crate::telemetry::{Protocol, RequestRecord, RequestText};
 use amime_model::route::listener::ConnectionView;
 use std::net::SocketAddr;
 use std::rc::Rc;
@@ -148,9 +148,7 @@ fn refused(
         direction: listener.config.direction,
         listener: listener.name.clone(),
         protocol: Protocol::Tcp,
-        method: None,
-        authority: None,
-        path: None,
+        request: RequestText::default(),
         rule: None,
         tcp_origin: None,
         cluster: None,
@@ -164,6 +162,5 @@ fn refused(
         bytes_received: 0,
         bytes_sent: 0,
         attempts: 0,
-        request_id: None,
     });
 }

@@ -11,7 +11,7 @@ use crate::flags::Flags;
 use crate::http::connection::Accepted;
 use crate::proxy_worker::ProxyWorker;
 use crate::runtime::{ListenerRuntime, TcpRuntime};
-use crate::telemetry::{Protocol, RequestRecord, Upstream};
+use crate::telemetry::{Protocol, RequestRecord, RequestText, Upstream};
 use copy::{Copied, copy_both};
 use std::rc::Rc;
 use std::sync::Arc;
@@ -37,9 +37,7 @@ pub(crate) async fn serve(
         direction: listener.config.direction,
         listener: listener.name.clone(),
         protocol: Protocol::Tcp,
-        method: None,
-        authority: None,
-        path: None,
+        request: RequestText::default(),
         rule: None,
         tcp_origin: tcp.origin.clone(),
         cluster: None,
@@ -53,7 +51,6 @@ pub(crate) async fn serve(
         bytes_received: 0,
         bytes_sent: 0,
         attempts: 0,
-        request_id: None,
     };
     let copied = Copied::default();
     record.flags = run(&proxy, &tcp, accepted, &mut record, &copied).await;
