@@ -110,6 +110,9 @@ impl ClusterLocal {
                 pools.retain(|address| hosts.iter().any(|host| host.address == address));
             }
         }
+        if config.tls.is_some() || config.opaque_transport.is_some() || config.proxy_protocol.is_some() {
+            tracing::warn!(cluster = %shared.name, "connections will be refused: TLS and PROXY headers upstream are not supported yet");
+        }
         Rc::new(Self {
             max_requests: limits.max_requests.unwrap_or(LIMIT),
             max_retries: limits.max_retries.unwrap_or(RETRIES),
@@ -143,6 +146,27 @@ impl ClusterLocal {
 
     pub(crate) fn pool(&self, host: &Host) -> Rc<HostPool> {
         self.pools.host(host.address)
+    }
+
+    /// Whether bytes may go to this host as they are. Where the configuration wants TLS (or a PROXY header first),
+    /// which this proxy does not send yet, connections are refused: sent in plaintext they would reach whoever listens.
+    pub(crate) fn is_plaintext_to(&self, host: &Host) -> bool {
+        let config = &self.config;
+        if config.opaque_transport.is_some() || config.proxy_protocol.is_some() {
+            return false;
+        }
+        if config.transport_socket_matches.is_empty() {
+            return config.tls.is_none();
+        }
+        let labels = host.endpoint.as_ref().map_or(&[][..], |endpoint| &endpoint.transport_labels);
+        let chosen = config
+            .transport_socket_matches
+            .iter()
+            .find(|candidate| candidate.labels.iter().all(|label| labels.contains(label)));
+        match chosen {
+            Some(chosen) => chosen.tls.is_none() && chosen.opaque.is_none(),
+            None => config.tls.is_none(),
+        }
     }
 
     /// How a request or connection went, for outlier detection.

@@ -277,3 +277,78 @@ async fn a_request_without_a_length_reaches_http1_in_chunks() {
     }
     assert_eq!(get(running.address, "a", "/").await.body, "None ");
 }
+
+#[tokio::test]
+async fn a_busy_stream_outlives_the_idle_time() {
+    let (frames, body) = channel();
+    let body = std::sync::Mutex::new(Some(body));
+    let server = Server::http(Version::Http2, move |_| {
+        let body = body.lock().unwrap().take().unwrap();
+        async move { Response::new(body) }
+    })
+    .await;
+    let config = http_config_with(vec![forward(to("a"))], [http2_cluster("a", &server)], |hcm| {
+        hcm.stream_idle_timeout = Some(std::time::Duration::from_millis(400));
+    });
+    let running = Running::start(config).await;
+    let mut client = Http2::connect(running.address).await;
+    let response = client.send(Request::get("http://a/").body(full("")).unwrap()).await.unwrap();
+    let mut answer = response.into_body();
+    // Longer than the idle time and the second that a connection gets beyond it; never idle in between.
+    let begun = std::time::Instant::now();
+    while begun.elapsed() < std::time::Duration::from_millis(1800) {
+        frames.send(Frame::data(Bytes::from_static(b"x"))).await.unwrap();
+        assert_eq!(answer.frame().await.unwrap().unwrap().into_data().unwrap(), "x");
+        tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+    }
+    drop(frames);
+    assert_eq!(text(answer).await.0, "");
+}
+
+#[tokio::test]
+async fn idle_http2_connections_upstream_are_closed() {
+    let ended = std::sync::Arc::new(tokio::sync::Notify::new());
+    let told = ended.clone();
+    let server = Server::tcp(move |stream| {
+        let told = told.clone();
+        async move {
+            let service = hyper::service::service_fn(|_: Request<Incoming>| async {
+                Ok::<_, std::convert::Infallible>(Response::new(full("hello")))
+            });
+            let builder = hyper::server::conn::http2::Builder::new(hyper_util::rt::TokioExecutor::new());
+            let _ = builder.serve_connection(hyper_util::rt::TokioIo::new(stream), service).await;
+            told.notify_one();
+        }
+    })
+    .await;
+    let mut cluster = http2_cluster("a", &server);
+    cluster.idle_timeout = Some(std::time::Duration::from_millis(50));
+    let running = Running::start(http_config(vec![forward(to("a"))], [cluster])).await;
+    assert_eq!(get(running.address, "a", "/").await.body, "hello");
+    tokio::time::timeout(amime_testkit::client::PATIENCE, ended.notified()).await.expect("the connection to close");
+    assert_eq!(get(running.address, "a", "/").await.body, "hello");
+    assert_eq!(server.connections(), 2);
+}
+
+#[tokio::test]
+async fn a_tunnel_whose_client_went_away_leaves_nothing() {
+    let server = Server::tcp(|mut stream| async move {
+        read_head(&mut stream).await;
+        write(&mut stream, "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n")
+            .await;
+        let _ = tokio::io::copy(&mut stream, &mut tokio::io::sink()).await;
+    })
+    .await;
+    let mut running = Running::start(http_config(vec![forward(to("a"))], [cluster("a", &[server.address])])).await;
+    for _ in 0..20 {
+        let mut client = Raw::connect(running.address).await;
+        client.send("GET /chat HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n").await;
+        // Gone without waiting for the answer, by a reset.
+        socket2::SockRef::from(&client.stream).set_linger(Some(std::time::Duration::ZERO)).unwrap();
+        drop(client);
+    }
+    for _ in 0..20 {
+        // Each leaves its record, so nothing holds on to it.
+        running.record().await;
+    }
+}

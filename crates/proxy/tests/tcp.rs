@@ -231,3 +231,43 @@ async fn upstream_sockets_are_bound_to_the_pods_address() {
     Raw::connect(running.address).await.until_closed().await;
     assert_eq!(peers.recv().await.unwrap().to_string(), "127.7.7.7");
 }
+
+#[tokio::test]
+async fn what_should_be_tls_is_not_sent_in_plaintext() {
+    let server = Server::tcp(echo).await;
+    let secured = |mut cluster: Cluster| {
+        cluster.tls = Some(UpstreamTls::default());
+        cluster
+    };
+    let mut running = Running::start(tcp_config(&[("a", 1)], [secured(cluster("a", &[server.address]))])).await;
+    Raw::connect(running.address).await.until_closed().await;
+    assert_eq!(running.record().await.flags, Flags::UF);
+    let mut running =
+        Running::start(http_config(vec![forward(to("a"))], [secured(cluster("a", &[server.address]))])).await;
+    assert_eq!(amime_testkit::client::get(running.address, "a", "/").await.status, 503);
+    assert_eq!((running.record().await.flags, server.connections()), (Flags::UF, 0));
+
+    // By the endpoint's metadata: one that has no labels takes plaintext.
+    let matched = |labels: Vec<(String, String)>| {
+        let mut all = endpoints("a", &[server.address]);
+        all.localities[0].endpoints[0].transport_labels = labels;
+        let mut cluster = Cluster::new("a", Discovery::Static(all));
+        cluster.transport_socket_matches = vec![
+            TransportSocketMatch {
+                name: "tls".into(),
+                labels: vec![("tlsMode".into(), "istio".into())],
+                tls: Some(UpstreamTls::default()),
+                opaque: None,
+            },
+            TransportSocketMatch { name: "plain".into(), labels: vec![], tls: None, opaque: None },
+        ];
+        cluster
+    };
+    let running = Running::start(tcp_config(&[("a", 1)], [matched(vec![("tlsMode".into(), "istio".into())])])).await;
+    Raw::connect(running.address).await.until_closed().await;
+    assert_eq!(server.connections(), 0);
+    let running = Running::start(tcp_config(&[("a", 1)], [matched(vec![])])).await;
+    let mut client = Raw::connect(running.address).await;
+    client.send("ping").await;
+    assert_eq!(client.bytes(4).await, b"ping");
+}

@@ -126,7 +126,11 @@ async fn connect(pools: &Rc<Pools>, pool: &Rc<HostPool>) -> Result<Conn, Reset> 
             None if pool.http1.open.get() == 0 => Gauge::take(connections),
             None => {
                 let (sender, receiver) = oneshot::channel();
-                pool.http1.waiters.borrow_mut().push_back(sender);
+                let mut waiters = pool.http1.waiters.borrow_mut();
+                // Those that have looked again in the meantime wait with a new entry.
+                waiters.retain(|waiter| !waiter.is_closed());
+                waiters.push_back(sender);
+                drop(waiters);
                 tokio::select! {
                     biased;
                     conn = receiver => if let Ok(mut conn) = conn {

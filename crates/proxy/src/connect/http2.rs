@@ -11,8 +11,8 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use std::cell::{Cell, RefCell};
 use std::future::{Future, poll_fn};
 use std::pin::Pin;
-use std::rc::Rc;
-use std::time::Instant;
+use std::rc::{Rc, Weak};
+use std::time::{Duration, Instant};
 use tokio::sync::oneshot;
 
 /// Bytes that an endpoint may send ahead of the client: of one stream, and of a connection.
@@ -34,6 +34,9 @@ struct Conn {
     streams: Rc<Cell<u32>>,
     requests: Cell<u32>,
     opened: Instant,
+    last_used: Cell<Instant>,
+    /// It has sent a request back: no further one.
+    leaving: Cell<bool>,
 }
 
 /// A stream of a connection.
@@ -42,6 +45,7 @@ pub(crate) struct Lease(Rc<Conn>);
 impl Drop for Lease {
     fn drop(&mut self) {
         self.0.active.set(self.0.active.get() - 1);
+        self.0.last_used.set(Instant::now());
     }
 }
 
@@ -53,7 +57,7 @@ impl Pool {
             let used_up = settings.max_requests_per_connection != 0
                 && conn.requests.get() >= settings.max_requests_per_connection;
             let old = settings.max_connection_duration.is_some_and(|most| conn.opened.elapsed() >= most);
-            !conn.sender.is_closed() && !used_up && !old
+            !conn.sender.is_closed() && !conn.leaving.get() && !used_up && !old
         });
         let conn = conns
             .iter()
@@ -92,7 +96,10 @@ pub(super) async fn send(
         match sender.try_send_request(request).await {
             Ok(response) => return Ok(Sent { response, lease: super::pool::Lease::Http2(lease) }),
             Err(mut error) => match error.take_message() {
-                Some(back) if !first => request = back,
+                Some(back) if !first => {
+                    lease.0.leaving.set(true);
+                    request = back;
+                }
                 Some(back) => return Err(SendError::unsent(Reset::Terminated, back)),
                 None => return Err(SendError::sent(classify(&error.into_error()))),
             },
@@ -161,9 +168,36 @@ async fn open(
         drop(slot);
         freed.notify_waiters();
     });
-    let conn = Conn { sender, active: Cell::new(0), streams, requests: Cell::new(0), opened: Instant::now() };
-    pool.http2.conns.borrow_mut().push(Rc::new(conn));
+    let now = Instant::now();
+    let conn = Rc::new(Conn {
+        sender,
+        active: Cell::new(0),
+        streams,
+        requests: Cell::new(0),
+        opened: now,
+        last_used: Cell::new(now),
+        leaving: Cell::new(false),
+    });
+    if let Some(timeout) = pools.settings.idle_timeout {
+        tokio::task::spawn_local(close_when_idle(Rc::downgrade(pool), Rc::downgrade(&conn), timeout));
+    }
+    pool.http2.conns.borrow_mut().push(conn);
     Ok(())
+}
+
+/// Takes a connection that nobody has used for the idle timeout out of its pool: it closes with its last handle.
+async fn close_when_idle(pool: Weak<HostPool>, conn: Weak<Conn>, timeout: Duration) {
+    let mut wait = timeout;
+    loop {
+        tokio::time::sleep(wait).await;
+        let (Some(pool), Some(conn)) = (pool.upgrade(), conn.upgrade()) else { return };
+        let idle = conn.last_used.get().elapsed();
+        if conn.active.get() == 0 && idle >= timeout {
+            pool.http2.conns.borrow_mut().retain(|other| !Rc::ptr_eq(other, &conn));
+            return;
+        }
+        wait = if conn.active.get() > 0 { timeout } else { timeout.saturating_sub(idle) };
+    }
 }
 
 /// The right to open a connection. Dropped before `end`, the waiters look for themselves.

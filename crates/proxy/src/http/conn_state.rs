@@ -44,6 +44,8 @@ pub(crate) struct ConnState {
     pub(crate) tunnel: RefCell<Option<upgrade::Tunnel>>,
     pub(crate) spare_timer: Cell<Option<SpareTimer>>,
     last: Cell<Instant>,
+    /// The longest time without a byte that a request of the connection may have; None: any.
+    patience: Cell<Option<Duration>>,
     /// Answers say that the connection ends; until this moment it may stay idle.
     drain_until: Cell<Option<Instant>>,
     aborted: Cell<bool>,
@@ -68,6 +70,7 @@ impl ConnState {
         hcm: Arc<Hcm>,
         peers: Peers,
     ) -> Self {
+        let patience = hcm.stream_idle;
         Self {
             proxy,
             listener,
@@ -88,6 +91,7 @@ impl ConnState {
             tunnel: RefCell::default(),
             spare_timer: Cell::new(None),
             last: Cell::new(Instant::now()),
+            patience: Cell::new(patience),
             drain_until: Cell::new(None),
             aborted: Cell::new(false),
             kept_routes: RefCell::default(),
@@ -134,6 +138,16 @@ impl ConnState {
         self.last.set(Instant::now());
     }
 
+    /// Bytes moved at that moment.
+    pub(crate) fn moved(&self, at: Instant) {
+        self.last.set(at);
+    }
+
+    /// A request may be without a byte for so long (None: for ever).
+    pub(crate) fn be_patient(&self, idle: Option<Duration>) {
+        self.patience.set(self.patience.get().zip(idle).map(|(longest, idle)| longest.max(idle)));
+    }
+
     pub(crate) fn set_reader(&self, waker: &Waker) {
         let mut reader = self.reader.borrow_mut();
         if !reader.as_ref().is_some_and(|known| known.will_wake(waker)) {
@@ -170,8 +184,9 @@ impl ConnState {
     /// When the watchdog must look again; None where nothing can run out.
     fn next_look(&self) -> Option<Instant> {
         if self.active.get() > 0 {
-            // The exchange has a timer of its own; this one is for a client that takes no bytes.
-            return self.hcm.stream_idle.map(|idle| self.last.get() + idle + Duration::from_secs(1));
+            // Each exchange has a timer of its own, which nobody asks while the client takes no bytes: then this one
+            // ends the connection.
+            return self.patience.get().map(|idle| self.last.get() + idle + Duration::from_secs(1));
         }
         let head = self.head_since.get().map(|since| since + self.hcm.headers_timeout);
         let idle = self.hcm.idle.map(|idle| self.last.get() + idle);

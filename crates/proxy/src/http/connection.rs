@@ -122,6 +122,8 @@ async fn serve_http1(state: Rc<ConnState>, stream: ClientStream) {
         state.poll_watchdog(cx, &mut timer).map(|()| None)
     })
     .await;
+    // Taken out whatever happened: it holds the exchange, which holds the connection's state.
+    let tunnel = state.tunnel.borrow_mut().take();
     let parts = match served {
         Some(Ok(parts)) => parts,
         Some(Err(error)) => {
@@ -135,7 +137,6 @@ async fn serve_http1(state: Rc<ConnState>, stream: ClientStream) {
         None => return,
     };
     let mut stream = parts.io.into_stream(parts.read_buf);
-    let tunnel = state.tunnel.borrow_mut().take();
     if let Some(tunnel) = tunnel {
         tunnel.run(stream).await;
         return;

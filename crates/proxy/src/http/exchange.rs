@@ -82,7 +82,9 @@ impl Exchange {
 
     /// Bytes have moved.
     pub(crate) fn touch(&self) {
-        self.last.set(Instant::now());
+        let now = Instant::now();
+        self.last.set(now);
+        self.conn.moved(now);
     }
 
     /// The path of the answer is over: the connection may take the next request or close.

@@ -103,6 +103,7 @@ pub(super) fn begin<'a>(
         one_try: None,
         idle: route.idle_timeout.map_or(exchange.conn.hcm.stream_idle, |idle| Some(idle).filter(|d| !d.is_zero())),
     };
+    exchange.conn.be_patient(deadline.idle);
     let edits_response = selection.response_edits(Some(forwarding.cluster_index)).any(|edits| !edits.is_empty());
     let request_headers = edits_response.then(|| prepared.headers.clone());
     let head = match outgoing::head(&forwarding, &selection, &mut prepared, exchange) {
@@ -179,6 +180,9 @@ impl<'a> Job<'a> {
         let policy = self.policy();
         self.exchange.attempts.set(self.retries + 1);
         let host = self.pick(policy).ok_or_else(Own::no_host)?;
+        if !self.cluster.is_plaintext_to(&host) {
+            return Err(Own::unsupported_transport());
+        }
         self.tell_upstream(&host);
         // A copy only while there may be a try after this one.
         let more = policy.is_some_and(|policy| self.retries < policy.attempts);

@@ -39,6 +39,17 @@ impl Own {
         Self::new(503, Flags::UH, "no_healthy_upstream", "no healthy upstream")
     }
 
+    /// The endpoint wants TLS or the like: nothing is sent there in plaintext.
+    pub(crate) fn unsupported_transport() -> Self {
+        Self::new(
+            503,
+            Flags::UF,
+            "upstream_transport_not_supported",
+            "upstream connect error or disconnect/reset before headers. reset reason: remote connection failure, \
+             transport failure reason: this transport is not supported yet",
+        )
+    }
+
     pub(crate) fn timed_out() -> Self {
         Self::new(504, Flags::UT, "response_timeout", "upstream request timeout")
     }

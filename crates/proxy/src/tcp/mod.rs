@@ -122,6 +122,9 @@ async fn connect(
         let host: Rc<Host> = cluster.pick(&context, accepted.original, &proxy.rng).ok_or(Flags::UH)?;
         record.attempts += 1;
         record.upstream = Some(Upstream { address: host.address, endpoint: host.endpoint.clone() });
+        if !cluster.is_plaintext_to(&host) {
+            return Err(Flags::UF);
+        }
         match dial(host.address, &settings.connect).await {
             Ok(stream) => {
                 cluster.report(&host, Outcome::Connected, &proxy.rng);
