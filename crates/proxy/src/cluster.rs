@@ -104,7 +104,7 @@ impl ClusterLocal {
         };
         if let Some(previous) = previous {
             if !Rc::ptr_eq(&previous.pools, &pools) {
-                previous.pools.retain(|_| false);
+                previous.pools.retire();
             } else if !matches!(config.discovery, Discovery::OriginalDst { .. }) {
                 let hosts = balancer.hosts();
                 pools.retain(|address| hosts.iter().any(|host| host.address == address));
@@ -126,7 +126,7 @@ impl ClusterLocal {
 
     /// The cluster has left the configuration: requests under way end, pooled connections close.
     pub(crate) fn retire(&self) {
-        self.pools.retain(|_| false);
+        self.pools.retire();
     }
 
     /// A host for a request. `original` is the address that the client dialled.
@@ -148,27 +148,6 @@ impl ClusterLocal {
         self.pools.host(host.address)
     }
 
-    /// Whether bytes may go to this host as they are. Where the configuration wants TLS (or a PROXY header first),
-    /// which this proxy does not send yet, connections are refused: sent in plaintext they would reach whoever listens.
-    pub(crate) fn is_plaintext_to(&self, host: &Host) -> bool {
-        let config = &self.config;
-        if config.opaque_transport.is_some() || config.proxy_protocol.is_some() {
-            return false;
-        }
-        if config.transport_socket_matches.is_empty() {
-            return config.tls.is_none();
-        }
-        let labels = host.endpoint.as_ref().map_or(&[][..], |endpoint| &endpoint.transport_labels);
-        let chosen = config
-            .transport_socket_matches
-            .iter()
-            .find(|candidate| candidate.labels.iter().all(|label| labels.contains(label)));
-        match chosen {
-            Some(chosen) => chosen.tls.is_none() && chosen.opaque.is_none(),
-            None => config.tls.is_none(),
-        }
-    }
-
     /// How a request or connection went, for outlier detection.
     pub(crate) fn report(&self, host: &Host, outcome: Outcome, rng: &Rng) {
         if let Some(detection) = &self.config.outlier {
@@ -187,6 +166,22 @@ impl ClusterLocal {
         }
     }
 
+    /// What a connection to a host would need and this proxy does not know; it is refused then.
+    pub(crate) fn missing(&self, host: &Host) -> Option<Missing> {
+        let labels = host.endpoint.as_ref().map_or(&[][..], |endpoint| &endpoint.transport_labels);
+        let config = &self.config;
+        let chosen = config.transport_socket_matches.iter().find(|m| m.labels.iter().all(|l| labels.contains(l)));
+        let (tls, opaque) = match chosen {
+            Some(chosen) => (chosen.tls.is_some(), chosen.opaque.is_some()),
+            None => (config.tls.is_some(), config.opaque_transport.is_some()),
+        };
+        match (tls, opaque) {
+            (true, _) => Some(Missing::Tls),
+            (false, true) => Some(Missing::Transport),
+            (false, false) => config.proxy_protocol.map(|_| Missing::ProxyProtocol),
+        }
+    }
+
     /// How many retries may run at once.
     pub(crate) fn retry_limit(&self) -> u32 {
         match &self.config.limits.retry_budget {
@@ -195,6 +190,33 @@ impl ClusterLocal {
                 ((f64::from(active) * budget.percent / 100.0) as u32).max(budget.min_concurrency)
             }
             None => self.max_retries,
+        }
+    }
+}
+
+/// What an upstream connection would need and this proxy does not know. Without it nothing is sent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Missing {
+    Tls,
+    /// A transport socket that is not understood.
+    Transport,
+    ProxyProtocol,
+}
+
+impl Missing {
+    pub(crate) fn reason(self) -> &'static str {
+        match self {
+            Self::Tls => "the cluster wants TLS, which is not supported yet",
+            Self::Transport => "the cluster's transport socket is not understood",
+            Self::ProxyProtocol => "the cluster wants a PROXY protocol header, which is not supported yet",
+        }
+    }
+
+    pub(crate) fn details(self) -> &'static str {
+        match self {
+            Self::Tls => "upstream_transport_not_supported{tls}",
+            Self::Transport => "upstream_transport_not_supported{transport_socket}",
+            Self::ProxyProtocol => "upstream_transport_not_supported{proxy_protocol}",
         }
     }
 }

@@ -34,6 +34,9 @@ pub struct ProxyOptions {
     /// The address that upstream sockets are bound to where the cluster names none and the destination is on the
     /// loopback network: the pod's, for a proxy that is not in its pod.
     pub loopback_source: Option<IpAddr>,
+    /// How long the next bytes of a request's body may take while it has no answer, whatever the configuration says
+    /// (Istio's sets no limit): 408 then. Zero: no limit. gRPC's streams, which may be silent for long, have none.
+    pub body_timeout: Duration,
     /// The runtime of what is no data path: DNS, xDS.
     pub background: Handle,
 }
@@ -58,6 +61,7 @@ impl ProxyOptions {
             max_connections: 100_000,
             drain: Duration::from_secs(45),
             loopback_source: None,
+            body_timeout: Duration::from_secs(300),
             background,
         }
     }
@@ -115,6 +119,7 @@ impl Proxy {
             max_connections: options.max_connections,
             drain: options.drain,
             loopback_source: options.loopback_source,
+            body_timeout: options.body_timeout,
         };
         let on = match options.placement {
             Placement::One => vec![workers.next()],

@@ -4,7 +4,7 @@ use crate::cluster::{ClusterLocal, ClusterShared};
 use crate::http::connection::ConnState;
 use crate::listen::accept;
 use crate::rng::Rng;
-use crate::runtime::{ListenerRuntime, RuntimeConfig};
+use crate::runtime::RuntimeConfig;
 use crate::telemetry::{ProxyIdentity, RecordSender, Recorder};
 use amime_model::config::{ClusterEndpoints, Discovery};
 use std::cell::{Cell, RefCell};
@@ -14,7 +14,7 @@ use std::rc::{Rc, Weak};
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
-use tokio::sync::oneshot;
+use tokio::sync::{Notify, oneshot};
 
 /// What the workers of one proxy share.
 pub(crate) struct ProxyShared {
@@ -39,6 +39,8 @@ pub(crate) struct Settings {
     pub(crate) drain: Duration,
     /// What upstream sockets are bound to, where the destination is on the loopback network.
     pub(crate) loopback_source: Option<IpAddr>,
+    /// Between two bytes of a request's body.
+    pub(crate) body_timeout: Duration,
 }
 
 impl ProxyShared {
@@ -89,9 +91,12 @@ pub(crate) struct ProxyWorker {
     pub(crate) recorder: Rc<Recorder>,
     current: RefCell<Rc<Current>>,
     clusters: RefCell<HashMap<Arc<str>, Rc<ClusterLocal>>>,
-    sockets: RefCell<HashMap<SocketAddr, oneshot::Sender<Arc<ListenerRuntime>>>>,
+    sockets: RefCell<HashMap<SocketAddr, oneshot::Sender<Rc<Current>>>>,
     connections: RefCell<HashMap<u64, Weak<ConnState>>>,
     next_connection: Cell<u64>,
+    /// What is left of the connections ends now, for good.
+    aborted: Cell<bool>,
+    aborting: Notify,
 }
 
 impl ProxyWorker {
@@ -105,6 +110,8 @@ impl ProxyWorker {
             sockets: RefCell::default(),
             connections: RefCell::default(),
             next_connection: Cell::new(0),
+            aborted: Cell::new(false),
+            aborting: Notify::new(),
         })
     }
 
@@ -167,9 +174,9 @@ impl ProxyWorker {
         }
         for address in closed {
             let stop = self.sockets.borrow_mut().remove(address);
-            if let (Some(stop), Some(listener)) = (stop, before.listeners.listening_at(*address)) {
+            if let Some(stop) = stop {
                 // An error: the accept loop has ended already.
-                let _ = stop.send(Arc::clone(listener));
+                let _ = stop.send(Rc::clone(&before));
             }
         }
         Ok(())
@@ -224,12 +231,25 @@ impl ProxyWorker {
     /// Ends what is left, for good.
     pub(crate) fn abort_connections(&self) {
         let connections: Vec<Rc<ConnState>> = self.connections.borrow().values().filter_map(Weak::upgrade).collect();
+        self.aborted.set(true);
+        self.aborting.notify_waiters();
         for connection in connections {
             connection.abort();
         }
     }
 
+    /// Returns when what is left of the connections is to end.
+    pub(crate) async fn aborted(&self) {
+        let aborting = self.aborting.notified();
+        if !self.aborted.get() {
+            aborting.await;
+        }
+    }
+
     pub(crate) fn register(self: &Rc<Self>, connection: &Rc<ConnState>) -> Registered {
+        if self.aborted.get() {
+            connection.abort();
+        }
         let id = self.next_connection.get();
         self.next_connection.set(id + 1);
         self.connections.borrow_mut().insert(id, Rc::downgrade(connection));

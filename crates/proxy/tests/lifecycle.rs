@@ -225,3 +225,67 @@ async fn names_are_resolved() {
     let running = Running::start(http_config(vec![forward(to("a"))], [named])).await;
     assert_eq!(get(running.address, "a", "/").await.body, "hello");
 }
+
+#[tokio::test]
+async fn a_connection_whose_first_bytes_come_after_a_swap_is_served() {
+    let (old, new) = (Server::text("old").await, Server::text("new").await);
+    let mut before = http_config(vec![forward(to("old"))], [cluster("old", &[old.address])]);
+    let mut inspecting = (*before.listeners["test"]).clone();
+    inspecting.listener_filters = vec![ListenerFilter::HttpInspector { disabled_ports: Vec::new() }];
+    before.listeners.insert("test".into(), Arc::new(inspecting.clone()));
+    let running = Running::start(before.clone()).await;
+    let mut first = Raw::connect(running.address).await;
+    until(|| running.proxy.connections() == 1).await;
+
+    // The filter chain is another one, with other routes: a connection that has said nothing yet belongs to it.
+    let mut other = hcm(RouteSource::Rds("new".into()));
+    other.server_name = "other".into();
+    inspecting.filter_chains = vec![http_chain(other)];
+    let mut after = with_clusters(before.clone(), [cluster("new", &[new.address])]);
+    after.listeners.insert("test".into(), Arc::new(inspecting));
+    after.routes.clear();
+    after.routes.insert("new".into(), Arc::new(routes("new", vec![forward(to("new"))])));
+    running.proxy.apply(after.clone()).await.unwrap();
+    let answer = first.get("a", "/", "").await;
+    assert_eq!((answer.status, answer.body.as_str(), answer.header("server")), (200, "new", Some("other")));
+
+    // The listener leaves, with its routes.
+    let mut second = Raw::connect(running.address).await;
+    until(|| running.proxy.connections() == 2).await;
+    after.listeners.clear();
+    after.routes.clear();
+    running.proxy.apply(after).await.unwrap();
+    let answer = second.get("a", "/", "").await;
+    assert_eq!((answer.status, answer.body.as_str(), answer.header("connection")), (200, "new", Some("close")));
+    second.until_closed().await;
+}
+
+#[tokio::test]
+async fn the_end_of_draining_ends_tcp_and_tunnels() {
+    let echoing = Server::tcp(amime_testkit::origin::echo).await;
+    let mut config = ProxyConfig::default();
+    config.listeners.insert("test".into(), Arc::new(listener("test", ANY, vec![tcp_chain(&[("a", 1)])])));
+    let mut running = Running::start(with_clusters(config, [cluster("a", &[echoing.address])])).await;
+    let mut client = Raw::connect(running.address).await;
+    client.send("hello").await;
+    assert_eq!(client.bytes(5).await, b"hello");
+    assert!(!running.proxy.drain(Duration::from_millis(50)).await);
+    assert_eq!(client.until_closed().await, b"");
+    let record = running.record().await;
+    assert_eq!((record.flags, record.bytes_received), (amime_proxy::Flags::LR, 5));
+
+    let switching = Server::tcp(|mut stream| async move {
+        amime_testkit::origin::read_head(&mut stream).await;
+        let head = "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n";
+        amime_testkit::origin::write(&mut stream, head).await;
+        amime_testkit::origin::echo(stream).await;
+    })
+    .await;
+    let config = http_config(vec![forward(to("a"))], [cluster("a", &[switching.address])]);
+    let mut running = Running::start(config).await;
+    let mut client = Raw::connect(running.address).await;
+    assert_eq!(client.get("a", "/", "Connection: upgrade\r\nUpgrade: websocket\r\n").await.status, 101);
+    assert!(!running.proxy.drain(Duration::from_millis(50)).await);
+    assert_eq!(client.until_closed().await, b"");
+    assert_eq!(running.record().await.flags, amime_proxy::Flags::LR);
+}

@@ -72,6 +72,18 @@ impl Pool {
         Some(idle.remove(at))
     }
 
+    /// A place in the queue for the next connection that is given back.
+    fn wait(&self) -> oneshot::Receiver<Conn> {
+        let (sender, receiver) = oneshot::channel();
+        let mut waiters = self.waiters.borrow_mut();
+        // Those who gave up are let go when the queue has doubled.
+        if waiters.len() >= 16 && waiters.len().is_power_of_two() {
+            waiters.retain(|waiter| !waiter.is_closed());
+        }
+        waiters.push_back(sender);
+        receiver
+    }
+
     pub(crate) fn clear(&self) {
         self.idle.borrow_mut().clear();
     }
@@ -117,6 +129,10 @@ async fn connect(pools: &Rc<Pools>, pool: &Rc<HostPool>) -> Result<Conn, Reset> 
     let settings = &pools.settings;
     let _pending = Gauge::take_below(Pending(pools.usage.clone()), settings.max_pending).ok_or(Reset::Overflow)?;
     loop {
+        // One may have been given back while this request waited for another.
+        if let Some(conn) = pool.http1.take_ready() {
+            return Ok(conn);
+        }
         let freed = pools.freed.notified();
         let connections = Connections(pools.usage.clone());
         let slot = match Gauge::take_below(connections.clone(), settings.max_connections) {
@@ -125,12 +141,7 @@ async fn connect(pools: &Rc<Pools>, pool: &Rc<HostPool>) -> Result<Conn, Reset> 
             // one more is opened, as Envoy does, for nobody would ever serve the request else.
             None if pool.http1.open.get() == 0 => Gauge::take(connections),
             None => {
-                let (sender, receiver) = oneshot::channel();
-                let mut waiters = pool.http1.waiters.borrow_mut();
-                // Those that have looked again in the meantime wait with a new entry.
-                waiters.retain(|waiter| !waiter.is_closed());
-                waiters.push_back(sender);
-                drop(waiters);
+                let receiver = pool.http1.wait();
                 tokio::select! {
                     biased;
                     conn = receiver => if let Ok(mut conn) = conn {
@@ -178,6 +189,7 @@ impl Opening {
 impl Drop for Opening {
     fn drop(&mut self) {
         self.pool.http1.open.set(self.pool.http1.open.get() - 1);
+        self.pool.http1.waiters.borrow_mut().retain(|waiter| !waiter.is_closed());
         // Dropping the senders of waiters would make them fail; a notification makes them look again.
         self.pools.freed.notify_waiters();
     }
@@ -201,4 +213,21 @@ fn reap(pools: &Rc<Pools>, pool: &Rc<HostPool>) {
             wait = timeout.saturating_sub(oldest.elapsed()).max(std::time::Duration::from_millis(1));
         }
     });
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn those_who_gave_up_do_not_wait() {
+        let pool = Pool::default();
+        let waiting = pool.wait();
+        for _ in 0..10_000 {
+            drop(pool.wait());
+        }
+        assert!(pool.waiters.borrow().len() <= 17);
+        assert!(pool.waiters.borrow().iter().any(|waiter| !waiter.is_closed()));
+        drop(waiting);
+    }
 }

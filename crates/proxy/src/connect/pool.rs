@@ -76,6 +76,8 @@ pub(crate) struct Pools {
     /// Told when a connection of any worker has ended, where some worker may wait for that.
     pub(crate) freed: Arc<Notify>,
     by_address: RefCell<HashMap<SocketAddr, Rc<HostPool>>>,
+    /// The cluster has left, or has other settings now; some request may still be sent over these.
+    retired: Cell<bool>,
 }
 
 pub(crate) struct HostPool {
@@ -88,7 +90,7 @@ pub(crate) struct HostPool {
 
 impl Pools {
     pub(crate) fn new(settings: PoolSettings, usage: Arc<Usage>, freed: Arc<Notify>) -> Rc<Self> {
-        Rc::new(Self { settings, usage, freed, by_address: RefCell::default() })
+        Rc::new(Self { settings, usage, freed, by_address: RefCell::default(), retired: Cell::new(false) })
     }
 
     pub(crate) fn host(&self, address: SocketAddr) -> Rc<HostPool> {
@@ -98,9 +100,15 @@ impl Pools {
                 address,
                 http1: http1::Pool::default(),
                 http2: http2::Pool::default(),
-                retired: Cell::new(false),
+                retired: Cell::new(self.retired.get()),
             })
         }))
+    }
+
+    /// Lets go of all pools; connections that are opened from now on serve one request.
+    pub(crate) fn retire(&self) {
+        self.retired.set(true);
+        self.retain(|_| false);
     }
 
     /// Lets go of the pools of addresses that have left.
@@ -188,7 +196,10 @@ pub(crate) fn classify(error: &hyper::Error) -> Reset {
                 Some(h2::Reason::REFUSED_STREAM) => Reset::Refused,
                 Some(h2::Reason::HTTP_1_1_REQUIRED | h2::Reason::PROTOCOL_ERROR) if h2.is_library() => Reset::Protocol,
                 Some(_) if h2.is_remote() && h2.is_reset() => Reset::Remote,
-                Some(_) if h2.is_go_away() => Reset::Terminated,
+                // Only streams that the endpoint has not begun with are told so.
+                Some(_) if h2.is_go_away() && h2.is_remote() => Reset::Refused,
+                // The codec's answer to a body that broke off.
+                Some(_) if h2.is_reset() && !h2.is_library() => Reset::Local,
                 _ => Reset::Terminated,
             };
         }

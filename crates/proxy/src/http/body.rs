@@ -13,6 +13,7 @@ use std::cell::{Cell, RefCell};
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, ready};
+use tokio::sync::mpsc;
 
 /// Why a body broke off.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -23,12 +24,18 @@ pub(crate) enum BodyError {
     Upstream,
     #[error("the response took too long")]
     TimedOut,
+    #[error("the mirror does not get the whole request")]
+    CutOff,
     #[error("another try has taken the request over")]
     Superseded,
 }
 
 /// How many bytes of a request are kept for a retry, as Envoy's default buffer limit.
 const REPLAY_LIMIT: usize = 1024 * 1024;
+/// What keeping a part of it costs at least.
+const KEPT_LEAST: usize = 64;
+/// Parts so small are copied out of the buffer that they were read into.
+const SMALL: usize = 1024;
 
 /// The client's request body on its way upstream.
 pub(crate) enum RequestBody {
@@ -38,7 +45,7 @@ pub(crate) enum RequestBody {
     /// Through, with a copy.
     Replay(Replay),
     /// A copy for a mirror.
-    Copy(tokio::sync::mpsc::Receiver<Frame<Bytes>>),
+    Copy(Mirrored),
 }
 
 impl std::fmt::Debug for RequestBody {
@@ -56,7 +63,30 @@ impl std::fmt::Debug for RequestBody {
 pub(crate) struct Streamed {
     incoming: Incoming,
     exchange: Rc<Exchange>,
-    mirrors: Vec<tokio::sync::mpsc::Sender<Frame<Bytes>>>,
+    mirrors: Vec<Mirror>,
+}
+
+/// The sending side of a mirror's body.
+struct Mirror {
+    frames: mpsc::Sender<Frame<Bytes>>,
+    whole: Rc<Cell<bool>>,
+}
+
+/// A mirror's body.
+pub(crate) struct Mirrored {
+    frames: mpsc::Receiver<Frame<Bytes>>,
+    /// The client's request has ended, and nothing of it was left out.
+    whole: Rc<Cell<bool>>,
+}
+
+impl Mirrored {
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        Poll::Ready(match ready!(self.frames.poll_recv(cx)) {
+            Some(frame) => Some(Ok(frame)),
+            None if self.whole.get() => None,
+            None => Some(Err(BodyError::CutOff)),
+        })
+    }
 }
 
 impl Streamed {
@@ -66,16 +96,24 @@ impl Streamed {
 
     /// A mirror that does not keep up with the client is cut off; it never holds the request up.
     pub(crate) fn mirror(&mut self) -> RequestBody {
-        let (sender, receiver) = tokio::sync::mpsc::channel(32);
-        self.mirrors.push(sender);
-        RequestBody::Copy(receiver)
+        let (sender, frames) = mpsc::channel(32);
+        let whole = Rc::new(Cell::new(false));
+        self.mirrors.push(Mirror { frames: sender, whole: Rc::clone(&whole) });
+        RequestBody::Copy(Mirrored { frames, whole })
+    }
+
+    fn end(&mut self) {
+        self.exchange.end_request();
+        for mirror in self.mirrors.drain(..) {
+            mirror.whole.set(true);
+        }
     }
 
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
         let exchange = &self.exchange;
         match ready!(Pin::new(&mut self.incoming).poll_frame(cx)) {
             None => {
-                exchange.end_request();
+                self.end();
                 Poll::Ready(None)
             }
             Some(Ok(frame)) => {
@@ -83,17 +121,18 @@ impl Streamed {
                 if let Some(data) = frame.data_ref() {
                     exchange.received.set(exchange.received.get() + data.len() as u64);
                 }
-                if self.incoming.is_end_stream() {
-                    exchange.end_request();
-                }
                 if !self.mirrors.is_empty() {
-                    self.mirrors.retain(|mirror| mirror.try_send(copy(&frame)).is_ok());
+                    self.mirrors.retain(|mirror| mirror.frames.try_send(copy(&frame)).is_ok());
+                }
+                if self.incoming.is_end_stream() {
+                    self.end();
                 }
                 Poll::Ready(Some(Ok(frame)))
             }
             Some(Err(error)) => {
                 tracing::debug!(%error, "a request broke off");
                 exchange.request_failed.set(true);
+                self.mirrors.clear();
                 Poll::Ready(Some(Err(BodyError::Client)))
             }
         }
@@ -189,12 +228,14 @@ impl Replay {
                     source.ended.set(true);
                 } else if let Some(data) = frame.data_ref() {
                     self.given += data.len() as u64;
-                    source.size.set(source.size.get() + data.len());
+                    source.size.set(source.size.get() + data.len().max(KEPT_LEAST));
                     if source.size.get() > REPLAY_LIMIT {
                         source.too_long.set(true);
                         source.copied.take();
                     } else if !data.is_empty() {
-                        source.copied.borrow_mut().push(data.clone());
+                        // A small part would keep the whole buffer that it was read into.
+                        let kept = if data.len() < SMALL { Bytes::copy_from_slice(data) } else { data.clone() };
+                        source.copied.borrow_mut().push(kept);
                         self.next += 1;
                     }
                 }
@@ -222,7 +263,7 @@ impl Body for RequestBody {
             Self::Empty => Poll::Ready(None),
             Self::Stream(body) => body.poll(cx),
             Self::Replay(body) => body.poll(cx),
-            Self::Copy(frames) => frames.poll_recv(cx).map(|frame| frame.map(Ok)),
+            Self::Copy(mirrored) => mirrored.poll(cx),
         }
     }
 
@@ -302,6 +343,8 @@ impl UpstreamBody {
             Poll::Ready(Some(Err(error))) => {
                 tracing::debug!(%error, "a response broke off");
                 match classify(&error) {
+                    // HTTP/2 resets the stream of a request that broke off.
+                    _ if exchange.request_failed.get() => exchange.flag(Flags::DC),
                     Reset::Remote | Reset::Refused => exchange.flag(Flags::UR),
                     Reset::Protocol => exchange.flag(Flags::UPE),
                     _ => exchange.flag(Flags::UC),

@@ -1,8 +1,10 @@
 //! What the requests of a client's connection share, and how its parts tell each other that it must end.
 
 use super::deadline::SpareTimer;
+use super::exchange::Exchange;
 use super::upgrade;
 use super::wire::Refusal;
+use crate::flags::Flags;
 use crate::proxy_worker::ProxyWorker;
 use crate::runtime::{ChainRuntime, Hcm, ListenerRuntime, RuntimeConfig};
 use amime_model::config::RouteSource;
@@ -11,7 +13,7 @@ use http::HeaderValue;
 use std::cell::{Cell, RefCell};
 use std::future::Future;
 use std::net::SocketAddr;
-use std::rc::Rc;
+use std::rc::{Rc, Weak};
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
@@ -49,11 +51,20 @@ pub(crate) struct ConnState {
     /// Answers say that the connection ends; until this moment it may stay idle.
     drain_until: Cell<Option<Instant>>,
     aborted: Cell<bool>,
+    /// When the watchdog first saw that the connection is to close.
+    closing: Cell<Option<Instant>>,
     /// The routes of a filter chain that has left the configuration.
     kept_routes: RefCell<Option<Arc<RouteTable>>>,
+    /// An HTTP/1 answer on its way, and the most that it may take after its request.
+    answering: RefCell<Option<(Weak<Exchange>, Duration)>>,
     reader: RefCell<Option<Waker>>,
     watchdog: RefCell<Option<Waker>>,
 }
+
+/// How long a connection that ends may make no progress in writing the last of its answers.
+const FLUSH: Duration = Duration::from_secs(5);
+/// So much later than an answer's own timer, which tells the client what has run out, the connection ends.
+const GRACE: Duration = Duration::from_secs(1);
 
 /// The ends of a connection.
 pub(crate) struct Peers {
@@ -94,7 +105,9 @@ impl ConnState {
             patience: Cell::new(patience),
             drain_until: Cell::new(None),
             aborted: Cell::new(false),
+            closing: Cell::new(None),
             kept_routes: RefCell::default(),
+            answering: RefCell::default(),
             reader: RefCell::default(),
             watchdog: RefCell::default(),
         }
@@ -129,13 +142,19 @@ impl ConnState {
         }
     }
 
+    fn closing_since(&self) -> Instant {
+        let since = self.closing.get().unwrap_or_else(Instant::now);
+        self.closing.set(Some(since));
+        since
+    }
+
     pub(crate) fn abort(&self) {
         self.aborted.set(true);
         self.wake_watchdog();
     }
 
     pub(crate) fn touch(&self) {
-        self.last.set(Instant::now());
+        self.moved(Instant::now());
     }
 
     /// Bytes moved at that moment.
@@ -181,12 +200,32 @@ impl ConnState {
         }
     }
 
+    /// Bounds the answer that is on its way also while the client takes no bytes: nobody asks for more of it then,
+    /// so its own timer does not run.
+    pub(super) fn answer_within(&self, exchange: &Rc<Exchange>, total: Duration) {
+        *self.answering.borrow_mut() = Some((Rc::downgrade(exchange), total));
+    }
+
+    /// The answer that is bounded, and when it must have ended.
+    fn answer_due(&self) -> Option<(Rc<Exchange>, Instant)> {
+        let answering = self.answering.borrow();
+        let (exchange, total) = answering.as_ref()?;
+        let exchange = exchange.upgrade().filter(|exchange| !exchange.response_done.get())?;
+        let due = exchange.request_done_at.get()? + *total + GRACE;
+        Some((exchange, due))
+    }
+
     /// When the watchdog must look again; None where nothing can run out.
     fn next_look(&self) -> Option<Instant> {
         if self.active.get() > 0 {
-            // Each exchange has a timer of its own, which nobody asks while the client takes no bytes: then this one
-            // ends the connection.
-            return self.patience.get().map(|idle| self.last.get() + idle + Duration::from_secs(1));
+            // Each exchange has a timer of its own, which nobody asks while the client takes no bytes: then these
+            // end the connection.
+            let idle = self.patience.get().map(|idle| self.last.get() + idle + GRACE);
+            let due = self.answer_due().map(|(_, due)| due);
+            return [idle, due].into_iter().flatten().min();
+        }
+        if self.close.get() {
+            return Some(self.last.get().max(self.closing_since()) + FLUSH);
         }
         let head = self.head_since.get().map(|since| since + self.hcm.headers_timeout);
         let idle = self.hcm.idle.map(|idle| self.last.get() + idle);
@@ -206,9 +245,6 @@ impl ConnState {
                 return Poll::Ready(());
             }
             let Some(next) = self.next_look() else { return Poll::Pending };
-            if self.close.get() && self.active.get() == 0 {
-                return Poll::Pending;
-            }
             let timer = timer.get_or_insert_with(|| Box::pin(tokio::time::sleep_until(next.into())));
             if timer.deadline() > next.into() {
                 timer.as_mut().reset(next.into());
@@ -221,7 +257,13 @@ impl ConnState {
                 timer.as_mut().reset(next.into());
                 continue;
             }
-            if self.active.get() > 0 {
+            if let Some((exchange, due)) = self.answer_due()
+                && due <= now
+            {
+                exchange.flag(Flags::UT);
+                exchange.details.set("response_timeout");
+            }
+            if self.active.get() > 0 || self.close.get() {
                 return Poll::Ready(());
             }
             if self.head_since.get().is_some_and(|since| since + self.hcm.headers_timeout <= now) {

@@ -8,7 +8,7 @@ use super::wire::Wire;
 use super::{handle, respond};
 use crate::http::local_exec::LocalExec;
 use crate::listen::stream::ClientStream;
-use crate::proxy_worker::ProxyWorker;
+use crate::proxy_worker::{Current, ProxyWorker};
 use crate::runtime::{ChainRuntime, Hcm, ListenerRuntime};
 use crate::telemetry::Protocol;
 use amime_model::config::CodecType;
@@ -32,6 +32,8 @@ pub(crate) struct Accepted {
     pub(crate) original: Option<SocketAddr>,
     /// What a listener filter found: HTTP/2, or not.
     pub(crate) http2: Option<bool>,
+    /// The configuration that it came under, where its listener has left since.
+    pub(crate) left: Option<Rc<Current>>,
 }
 
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
@@ -44,10 +46,13 @@ pub(crate) async fn serve(
     hcm: Arc<Hcm>,
     accepted: Accepted,
 ) {
-    let Accepted { mut stream, remote, local, original, http2 } = accepted;
+    let Accepted { mut stream, remote, local, original, http2, left } = accepted;
     let state = Rc::new(ConnState::new(Rc::clone(&proxy), listener, chain, hcm, Peers { remote, local, original }));
     let _registered = proxy.register(&state);
-    if proxy.shared.is_draining() {
+    if let Some(config) = &left {
+        state.keep_routes(config);
+    }
+    if left.is_some() || proxy.shared.is_draining() {
         state.drain(proxy.shared.settings.drain);
     }
     let http2 = match state.hcm.config.codec {

@@ -32,6 +32,8 @@ pub(crate) struct Deadline {
     /// From the end of the client's request, or the start of the try where that is later.
     pub(crate) one_try: Option<(Duration, Instant)>,
     pub(crate) idle: Option<Duration>,
+    /// Between two bytes of the client's request, until there is an answer.
+    pub(crate) body: Option<Duration>,
 }
 
 impl Deadline {
@@ -42,7 +44,9 @@ impl Deadline {
         let total = self.total.map(|total| (done() + total, Expired::Total));
         let one_try = self.one_try.map(|(limit, since)| (done().max(since) + limit, Expired::Try));
         let idle = self.idle.map(|idle| (exchange.last.get() + idle, Expired::Idle));
-        [total, one_try, idle].into_iter().flatten().min_by_key(|(at, _)| *at)
+        let body = self.body.filter(|_| exchange.request_done_at.get().is_none());
+        let body = body.map(|body| (exchange.last.get() + body, Expired::Idle));
+        [total, one_try, idle, body].into_iter().flatten().min_by_key(|(at, _)| *at)
     }
 
     /// Ready when a limit has passed.

@@ -16,7 +16,7 @@ use crate::cluster::{ActiveHost, ClusterLocal, RequestAt};
 use crate::connect::pool::{self, HostPool, Reset, SendError, Sent, UpstreamRequest};
 use crate::flags::Flags;
 use crate::rng::Rng;
-use crate::telemetry::Upstream;
+use crate::telemetry::{Protocol, Upstream};
 use amime_model::config::{HashPolicy, RetryPolicy};
 use amime_model::route::request::within;
 use amime_model::route::{Forwarding, Selection, hash};
@@ -66,6 +66,7 @@ struct Attempt {
     host: Rc<Host>,
     active: Unit<ActiveHost>,
     pool: Rc<HostPool>,
+    http2: bool,
     begun: Instant,
 }
 
@@ -75,18 +76,20 @@ enum Failed {
     Expired(Expired),
 }
 
-/// Makes a request ready to be sent on, or gives the answer that comes instead.
+/// Makes a request ready to be sent on, or gives the answer that comes instead. `held` is its cluster as it was
+/// before a delay.
 pub(super) fn begin<'a>(
     exchange: &'a Rc<Exchange>,
     mut prepared: Prepared,
     selection: Selection<'a>,
     forwarding: Forwarding<'a>,
+    held: Option<Rc<ClusterLocal>>,
     mirror_draw: u32,
 ) -> Result<Box<Job<'a>>, Response<ResponseBody>> {
     let proxy = &exchange.conn.proxy;
     let grpc = prepared.grpc;
     let route = forwarding.route;
-    let Some(cluster) = proxy.cluster(&forwarding.cluster.name) else {
+    let Some(cluster) = proxy.cluster(&forwarding.cluster.name).or(held) else {
         let status = route.cluster_not_found_status.unwrap_or(503);
         return Err(Own::no_cluster(status).into_response(exchange, grpc));
     };
@@ -94,13 +97,14 @@ pub(super) fn begin<'a>(
         exchange.told.borrow_mut().cluster = Some(cluster.shared.name.clone());
     }
     let Some(unit) = Gauge::take_below(RequestAt(Rc::clone(&cluster)), cluster.max_requests) else {
-        return Err(Own::reset(Reset::Overflow).into_response(exchange, grpc));
+        return Err(Own::reset(Reset::Overflow, false).into_response(exchange, grpc));
     };
     let (hash, set_cookie) = consistent_hash(exchange, &prepared, &route.hash);
     let deadline = Deadline {
         timer: exchange.conn.spare_timer.take(),
         total: time_limits::total(&forwarding, &prepared.headers, grpc),
         one_try: None,
+        body: Some(proxy.shared.settings.body_timeout).filter(|limit| !grpc && !limit.is_zero()),
         idle: route.idle_timeout.map_or(exchange.conn.hcm.stream_idle, |idle| Some(idle).filter(|d| !d.is_zero())),
     };
     exchange.conn.be_patient(deadline.idle);
@@ -115,6 +119,7 @@ pub(super) fn begin<'a>(
     for mirrored in route.mirrors.iter().filter(|mirror| within(mirror_draw, mirror.share)) {
         let mut copy = head.clone();
         copy.authority = mirror::authority(&copy.authority);
+        copy.upgrade = None;
         let copied = body.as_mut().map_or(RequestBody::Empty, Streamed::mirror);
         mirror::send(proxy, &mirrored.cluster, copy, copied, http2);
     }
@@ -154,8 +159,7 @@ impl<'a> Job<'a> {
                 Ok(ready) => ready,
                 Err(own) => return self.own(own),
             };
-            let http2 = self.cluster.speaks_http2(self.http2);
-            let sending = pool::send(&self.cluster.pools, &attempt.pool, http2, request);
+            let sending = pool::send(&self.cluster.pools, &attempt.pool, attempt.http2, request);
             let tried = race(sending, &mut self.deadline, self.exchange).await;
             if let Some(response) = self.settle(tried, attempt) {
                 return response;
@@ -179,25 +183,32 @@ impl<'a> Job<'a> {
     fn attempt(&mut self) -> Result<(Attempt, UpstreamRequest), Own> {
         let policy = self.policy();
         self.exchange.attempts.set(self.retries + 1);
-        let host = self.pick(policy).ok_or_else(Own::no_host)?;
-        if !self.cluster.is_plaintext_to(&host) {
-            return Err(Own::unsupported_transport());
+        // Endpoints may have come and gone since the last try; a cluster that has left serves its requests to the end.
+        if self.retries > 0
+            && let Some(cluster) = self.exchange.conn.proxy.cluster(&self.forwarding.cluster.name)
+        {
+            self.cluster = cluster;
         }
+        let host = self.pick(policy).ok_or_else(Own::no_host)?;
         self.tell_upstream(&host);
+        if let Some(missing) = self.cluster.missing(&host) {
+            return Err(Own::not_in_the_clear(missing));
+        }
         // A copy only while there may be a try after this one.
         let more = policy.is_some_and(|policy| self.retries < policy.attempts);
         let head = if more { self.head.clone() } else { self.head.take() };
         let begun = Instant::now();
         self.deadline.one_try = policy.and_then(|policy| policy.per_try_timeout).map(|limit| (limit, begun));
-        let http2 = self.cluster.speaks_http2(self.http2);
         let head = head.ok_or_else(Own::no_host)?;
+        // HTTP/2 knows no such upgrade.
+        let http2 = head.upgrade.is_none() && self.cluster.speaks_http2(self.http2);
         let request = head
             .for_try(&self.selection, &host, &self.forwarding, self.retries + 1)
             .into_request(http2, self.bodies.next())
             .map_err(|_| Own::new(400, Flags::NONE, "bad_authority", ""))?;
         let active = Gauge::take(ActiveHost(Rc::clone(&host)));
         let pool = self.cluster.pool(&host);
-        Ok((Attempt { host, active, pool, begun }, request))
+        Ok((Attempt { host, active, pool, http2, begun }, request))
     }
 
     /// What a try's end means for the client; None: it is tried again.
@@ -217,6 +228,8 @@ impl<'a> Job<'a> {
                 return Some(self.answer(sent, attempt));
             }
             Err(Failed::Reset { reset, sent }) => {
+                // HTTP/2 resets the stream of a body that broke off, and says no more.
+                let reset = if self.exchange.request_failed.get() { Reset::Local } else { reset };
                 self.report_reset(host, reset);
                 let retriable = policy.is_some_and(|policy| retry::retries_reset(policy, reset, sent));
                 (self.reset_answer(reset), retriable)
@@ -245,10 +258,10 @@ impl<'a> Job<'a> {
         if !self.bodies.can_replay() {
             return false;
         }
-        if self.retrying.is_none() {
-            let usage = Retries(self.cluster.shared.usage.clone());
-            self.retrying = Gauge::take_below(usage, self.cluster.retry_limit());
-        }
+        // The retry that has just failed counts no more.
+        self.retrying = None;
+        let usage = Retries(self.cluster.shared.usage.clone());
+        self.retrying = Gauge::take_below(usage, self.cluster.retry_limit());
         if self.retrying.is_none() {
             self.exchange.flag(Flags::UO);
             return false;
@@ -298,7 +311,7 @@ impl<'a> Job<'a> {
         if reset == Reset::Local {
             self.exchange.conn.close.set(true);
         }
-        Own::reset(reset)
+        Own::reset(reset, self.retries > 0)
     }
 
     fn own(&mut self, own: Own) -> Response<ResponseBody> {
@@ -316,10 +329,14 @@ impl<'a> Job<'a> {
             exchange.grpc_status.set(Some(status));
         }
         self.deadline.one_try = None;
+        self.deadline.body = None;
         if status == StatusCode::SWITCHING_PROTOCOLS {
             return self.switch(response, attempt);
         }
         self.edit_response(response.headers_mut(), status, attempt.begun);
+        if let Some(total) = self.deadline.total.filter(|_| exchange.protocol != Protocol::Http2) {
+            exchange.conn.answer_within(exchange, total);
+        }
         response.map(|incoming| {
             ResponseBody::Upstream(Box::new(UpstreamBody {
                 incoming,
@@ -367,7 +384,7 @@ impl<'a> Job<'a> {
         let exchange = self.exchange;
         if !exchange.conn.held.get() {
             // Nobody asked for it.
-            return self.own(Own::reset(Reset::Protocol));
+            return self.own(Own::reset(Reset::Protocol, self.retries > 0));
         }
         let protocol = response.headers().get(http::header::UPGRADE).cloned();
         let upstream = hyper::upgrade::on(&mut response);

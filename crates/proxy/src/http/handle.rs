@@ -7,6 +7,7 @@ use super::format::Values;
 use super::forward::{self, Job};
 use super::prepare::{Prepared, prepare};
 use super::respond::{self, Own};
+use crate::cluster::ClusterLocal;
 use crate::flags::Flags;
 use crate::proxy_worker::Current;
 use crate::telemetry::Rule;
@@ -36,12 +37,20 @@ pub(crate) async fn handle(
     let mut response = match decide(&exchange, &config, own_routes.as_ref(), request) {
         Err(response) => response,
         Ok(decided) => {
+            let mut held = None;
             if let Some(delay) = decided.decision.delay {
+                if let Outcome::Forward(forwarding) = &decided.decision.outcome {
+                    held = conn.proxy.cluster(&forwarding.cluster.name);
+                }
                 exchange.flag(Flags::DI);
                 Box::pin(tokio::time::sleep(delay)).await;
                 exchange.touch();
+                if exchange.request_done_at.get().is_some() {
+                    // The route's time does not begin before the request goes on.
+                    exchange.end_request();
+                }
             }
-            match decided.act(&exchange) {
+            match decided.act(&exchange, held) {
                 Ok(mut job) => job.run().await,
                 Err(response) => response,
             }
@@ -107,14 +116,18 @@ fn decide<'t>(
 
 impl<'t> Decided<'t> {
     /// Carries the decision out, as far as that takes no time.
-    fn act<'a>(self: Box<Self>, exchange: &'a Rc<Exchange>) -> Result<Box<Job<'a>>, Response<ResponseBody>>
+    fn act<'a>(
+        self: Box<Self>,
+        exchange: &'a Rc<Exchange>,
+        held: Option<Rc<ClusterLocal>>,
+    ) -> Result<Box<Job<'a>>, Response<ResponseBody>>
     where
         't: 'a,
     {
         let Self { prepared, decision, mirror_draw } = *self;
         match (decision.outcome, decision.selection) {
             (Outcome::Forward(forwarding), Some(selection)) => {
-                forward::begin(exchange, prepared, selection, forwarding, mirror_draw)
+                forward::begin(exchange, prepared, selection, forwarding, held, mirror_draw)
             }
             (Outcome::Respond(respond), selection) => Err(answer(exchange, &prepared, selection, respond)),
             // The matcher forwards only what a route takes.
@@ -143,7 +156,13 @@ fn answer(
         exchange.details.set(details);
         respond::grpc_answer(exchange, status, HeaderValue::from_bytes(respond.body).ok())
     } else {
-        let own = Own { status: respond.status, flags, details, body: Bytes::copy_from_slice(respond.body) };
+        let own = Own {
+            status: respond.status,
+            flags,
+            details,
+            body: Bytes::copy_from_slice(respond.body),
+            overloaded: false,
+        };
         own.into_response(exchange, prepared.grpc && respond.location.is_none())
     };
     for (name, value) in &respond.headers {

@@ -24,9 +24,10 @@ pub(super) fn send(proxy: &Rc<ProxyWorker>, cluster: &str, head: Head, body: Req
     tokio::task::spawn_local(async move {
         let Some(_unit) = Gauge::take_below(RequestAt(Rc::clone(&cluster)), cluster.max_requests) else { return };
         let context = PickContext { hash: None, tried: &[], reselect: 0, now: Instant::now() };
-        let Some(host) = cluster.pick(&context, None, &proxy.rng).filter(|host| cluster.is_plaintext_to(host)) else {
+        let Some(host) = cluster.pick(&context, None, &proxy.rng) else { return };
+        if cluster.missing(&host).is_some() {
             return;
-        };
+        }
         let pools: Rc<Pools> = Rc::clone(&cluster.pools);
         let pool = cluster.pool(&host);
         let exchange = async {

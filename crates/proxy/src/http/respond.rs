@@ -6,6 +6,7 @@ use super::connection::{ConnState, NO_BODY};
 use super::exchange::Exchange;
 use super::prepare::Rejected;
 use super::wire::Refusal;
+use crate::cluster::Missing;
 use crate::connect::pool::Reset;
 use crate::flags::Flags;
 use crate::runtime::Hcm;
@@ -17,6 +18,8 @@ use std::rc::Rc;
 
 pub(crate) const FLAG_HEADER: HeaderName = HeaderName::from_static("x-amime-flag");
 
+const OVERLOADED: HeaderName = HeaderName::from_static("x-envoy-overloaded");
+
 /// An answer of the proxy's own, before it is written.
 #[derive(Debug, Clone)]
 pub(crate) struct Own {
@@ -24,11 +27,13 @@ pub(crate) struct Own {
     pub(crate) flags: Flags,
     pub(crate) details: &'static str,
     pub(crate) body: Bytes,
+    /// A limit of the cluster was reached: the answer says so in Envoy's header.
+    pub(crate) overloaded: bool,
 }
 
 impl Own {
     pub(crate) fn new(status: u16, flags: Flags, details: &'static str, body: &'static str) -> Self {
-        Self { status, flags, details, body: Bytes::from_static(body.as_bytes()) }
+        Self { status, flags, details, body: Bytes::from_static(body.as_bytes()), overloaded: false }
     }
 
     pub(crate) fn no_cluster(status: u16) -> Self {
@@ -37,17 +42,6 @@ impl Own {
 
     pub(crate) fn no_host() -> Self {
         Self::new(503, Flags::UH, "no_healthy_upstream", "no healthy upstream")
-    }
-
-    /// The endpoint wants TLS or the like: nothing is sent there in plaintext.
-    pub(crate) fn unsupported_transport() -> Self {
-        Self::new(
-            503,
-            Flags::UF,
-            "upstream_transport_not_supported",
-            "upstream connect error or disconnect/reset before headers. reset reason: remote connection failure, \
-             transport failure reason: this transport is not supported yet",
-        )
     }
 
     pub(crate) fn timed_out() -> Self {
@@ -63,71 +57,78 @@ impl Own {
         Self::new(if request_done { 504 } else { 408 }, Flags::SI, "stream_idle_timeout", "stream timeout")
     }
 
-    /// A try that got no answer.
-    pub(crate) fn reset(reset: Reset) -> Self {
-        macro_rules! text {
-            ($reason:literal) => {
-                concat!("upstream connect error or disconnect/reset before headers. reset reason: ", $reason)
-            };
-        }
-        match reset {
-            Reset::ConnectFailed => Self::new(
+    /// A try that got no answer; `retried` where it was not the first.
+    pub(crate) fn reset(reset: Reset, retried: bool) -> Self {
+        let (status, flags, details, reason) = match reset {
+            Reset::ConnectFailed => (
                 503,
                 Flags::UF,
                 "upstream_reset_before_response_started{remote_connection_failure}",
-                text!("remote connection failure"),
+                "remote connection failure",
             ),
-            Reset::ConnectTimeout => Self::new(
-                503,
-                Flags::UF,
-                "upstream_reset_before_response_started{connection_timeout}",
-                text!("connection timeout"),
-            ),
-            Reset::Overflow => {
-                Self::new(503, Flags::UO, "upstream_reset_before_response_started{overflow}", text!("overflow"))
+            Reset::ConnectTimeout => {
+                (503, Flags::UF, "upstream_reset_before_response_started{connection_timeout}", "connection timeout")
             }
-            Reset::Terminated => Self::new(
+            Reset::Overflow => (503, Flags::UO, "upstream_reset_before_response_started{overflow}", "overflow"),
+            Reset::Terminated => (
                 503,
                 Flags::UC,
                 "upstream_reset_before_response_started{connection_termination}",
-                text!("connection termination"),
+                "connection termination",
             ),
-            Reset::Remote => {
-                Self::new(503, Flags::UR, "upstream_reset_before_response_started{remote_reset}", text!("remote reset"))
-            }
-            Reset::Refused => Self::new(
+            Reset::Remote => (503, Flags::UR, "upstream_reset_before_response_started{remote_reset}", "remote reset"),
+            Reset::Refused => (
                 503,
                 Flags::UR,
                 "upstream_reset_before_response_started{remote_refused_stream_reset}",
-                text!("remote refused stream reset"),
+                "remote refused stream reset",
             ),
-            Reset::Protocol => Self::new(
-                502,
-                Flags::UPE,
-                "upstream_reset_before_response_started{protocol_error}",
-                text!("protocol error"),
-            ),
+            Reset::Protocol => {
+                (502, Flags::UPE, "upstream_reset_before_response_started{protocol_error}", "protocol error")
+            }
             // The client's own doing: it broke off, or sent what is no body.
-            Reset::Local => Self::new(400, Flags::DPE, "http1.codec_error", "Bad Request"),
-        }
+            Reset::Local => return Self::new(400, Flags::DPE, "http1.codec_error", "Bad Request"),
+        };
+        let overloaded = reset == Reset::Overflow;
+        Self { status, flags, details, body: disconnected(retried, reason).into(), overloaded }
+    }
+
+    /// The cluster wants its connections made in a way that this proxy does not know. Nothing is sent without it.
+    pub(crate) fn not_in_the_clear(missing: Missing) -> Self {
+        let body = disconnected(false, missing.reason()).into();
+        Self { body, ..Self::new(503, Flags::UF, missing.details(), "") }
     }
 
     /// Writes it. To gRPC it is said in gRPC's way: status 200 and a `grpc-status`.
     pub(crate) fn into_response(self, exchange: &Rc<Exchange>, grpc: bool) -> Response<ResponseBody> {
         exchange.flag(self.flags);
         exchange.details.set(self.details);
-        if grpc {
+        let mut response = if grpc {
             let message = HeaderValue::from_str(&percent_encode(&self.body)).ok();
-            return grpc_answer(exchange, grpc_status_of(self.status), message);
+            grpc_answer(exchange, grpc_status_of(self.status), message)
+        } else {
+            self.plain(exchange)
+        };
+        if self.overloaded {
+            response.headers_mut().insert(OVERLOADED, HeaderValue::from_static("true"));
         }
+        response
+    }
+
+    fn plain(&self, exchange: &Rc<Exchange>) -> Response<ResponseBody> {
         let has_text = !self.body.is_empty();
-        let mut response = plain(exchange, self.status, self.body);
+        let mut response = plain(exchange, self.status, self.body.clone());
         if has_text {
             response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("text/plain"));
         }
         tell_flags(exchange, response.headers_mut());
         response
     }
+}
+
+fn disconnected(retried: bool, reason: &str) -> String {
+    let retried = if retried { "retried and the latest " } else { "" };
+    format!("upstream connect error or disconnect/reset before headers. {retried}reset reason: {reason}")
 }
 
 /// An answer without flag and text of its own (a redirect, a direct response).

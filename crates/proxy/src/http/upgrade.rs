@@ -5,7 +5,7 @@ use crate::balance::limits::Unit;
 use crate::cluster::{ActiveHost, RequestAt};
 use crate::flags::Flags;
 use crate::listen::stream::ClientStream;
-use crate::tcp::copy::{Copied, copy_both};
+use crate::tcp::copy::{Copied, Ended, copy_both};
 use hyper::upgrade::OnUpgrade;
 use hyper_util::rt::TokioIo;
 use std::rc::Rc;
@@ -34,7 +34,15 @@ impl Tunnel {
             }
         };
         let copied = Copied::default();
-        let ended = copy_both(client, upstream, idle, &copied).await;
+        let proxy = Rc::clone(&exchange.conn.proxy);
+        let ended = tokio::select! {
+            biased;
+            () = proxy.aborted() => {
+                exchange.flag(Flags::LR);
+                Ended::default()
+            }
+            ended = copy_both(client, upstream, idle, &copied) => ended,
+        };
         exchange.received.set(exchange.received.get() + copied.up.get());
         exchange.sent.set(exchange.sent.get() + copied.down.get());
         if ended.idle {

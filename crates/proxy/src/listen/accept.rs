@@ -4,7 +4,7 @@ use super::filters::{self, Inspected};
 use super::stream::ClientStream;
 use crate::flags::Flags;
 use crate::http::connection::{self, Accepted};
-use crate::proxy_worker::ProxyWorker;
+use crate::proxy_worker::{Current, ProxyWorker};
 use crate::runtime::{ChainAction, ListenerRuntime};
 use crate::tcp;
 use crate::telemetry::{Protocol, RequestRecord, RequestText};
@@ -20,13 +20,13 @@ use tokio::sync::oneshot;
 /// How long to wait where accepting fails (no files left).
 const PAUSE: Duration = Duration::from_millis(50);
 
-/// Accepts until it is told to stop (with the listener that had the address last, or nothing where the proxy ends);
+/// Accepts until it is told to stop (with the last configuration that had the address, or nothing where the proxy ends);
 /// then takes what the kernel has queued, for closing the socket would reset those connections.
 pub(crate) async fn run(
     proxy: Rc<ProxyWorker>,
     address: SocketAddr,
     socket: TcpListener,
-    mut stop: oneshot::Receiver<Arc<ListenerRuntime>>,
+    mut stop: oneshot::Receiver<Rc<Current>>,
 ) {
     let leaving = loop {
         tokio::select! {
@@ -50,7 +50,7 @@ pub(crate) async fn run(
 fn admit(
     proxy: &Rc<ProxyWorker>,
     address: SocketAddr,
-    leaving: Option<&Arc<ListenerRuntime>>,
+    leaving: Option<&Rc<Current>>,
     stream: TcpStream,
     remote: SocketAddr,
 ) {
@@ -61,10 +61,11 @@ fn admit(
         return;
     }
     let counted = Counted(Rc::clone(proxy));
-    let Some(listener) = leaving.or(proxy.config().listeners.listening_at(address)).map(Arc::clone) else { return };
+    let config = leaving.map_or_else(|| proxy.config(), Rc::clone);
+    let Some(listener) = config.listeners.listening_at(address).map(Arc::clone) else { return };
     tokio::task::spawn_local(async move {
         let proxy = Rc::clone(&counted.0);
-        serve(proxy, listener, stream, remote).await;
+        serve(proxy, config, listener, stream, remote).await;
         drop(counted);
     });
 }
@@ -78,25 +79,43 @@ impl Drop for Counted {
     }
 }
 
-async fn serve(proxy: Rc<ProxyWorker>, listener: Arc<ListenerRuntime>, stream: TcpStream, remote: SocketAddr) {
+/// `config` is the configuration that the connection was accepted under.
+async fn serve(
+    proxy: Rc<ProxyWorker>,
+    mut config: Rc<Current>,
+    mut listener: Arc<ListenerRuntime>,
+    stream: TcpStream,
+    remote: SocketAddr,
+) {
     // Both are hints for the kernel; a connection that has gone already fails them.
     let _ = stream.set_nodelay(true);
     let Ok(local) = stream.local_addr() else { return };
     let mut inspected = Inspected::new(ClientStream::new(stream, bytes::Bytes::new()), remote, local);
-    if !filters::inspect(&listener, &mut inspected).await {
+    if !inspect(&proxy, &listener, &mut inspected).await {
         return;
     }
-    let mut listener = listener;
     if listener.config.use_original_dst
         && let Some(original) = inspected.original
-        && let Some(other) = proxy.config().listeners.by_original_destination(original)
-        && !Arc::ptr_eq(other, &listener)
+        && let now = proxy.config()
+        && let Some(other) = now.listeners.by_original_destination(original).map(Arc::clone)
+        && !Arc::ptr_eq(&other, &listener)
     {
-        listener = Arc::clone(other);
-        if !filters::inspect(&listener, &mut inspected).await {
+        (config, listener) = (now, other);
+        if !inspect(&proxy, &listener, &mut inspected).await {
             return;
         }
     }
+    // While the filters waited for the client, another configuration may have come.
+    let now = proxy.config().listeners.named(&listener.name).filter(|now| now.goes_on(&listener)).map(Arc::clone);
+    let left = match now {
+        Some(now) => {
+            listener = now;
+            // Not kept for as long as the connection lasts.
+            drop(config);
+            None
+        }
+        None => Some(config),
+    };
     let Inspected { stream, remote, local, original, server_name, tls, protocols } = inspected;
     let destination = original.unwrap_or(local);
     let protocols: Vec<&str> = protocols.iter().map(String::as_str).collect();
@@ -113,7 +132,7 @@ async fn serve(proxy: Rc<ProxyWorker>, listener: Arc<ListenerRuntime>, stream: T
         return;
     };
     let http2 = if tls { None } else { protocols.first().map(|protocol| *protocol == "h2c") };
-    let accepted = Accepted { stream, remote, local: destination, original, http2 };
+    let accepted = Accepted { stream, remote, local: destination, original, http2, left };
     match &chain.action {
         ChainAction::Http(hcm) => {
             let hcm = Arc::clone(hcm);
@@ -127,6 +146,15 @@ async fn serve(proxy: Rc<ProxyWorker>, listener: Arc<ListenerRuntime>, stream: T
             tracing::debug!(listener = %listener.name, %remote, %reason, "a connection is refused");
             refused(&proxy, &listener, remote, destination, "filter_chain_refuses");
         }
+    }
+}
+
+/// Runs the listener's filters; false where the connection is to be closed, or the proxy ends first.
+async fn inspect(proxy: &ProxyWorker, listener: &ListenerRuntime, connection: &mut Inspected) -> bool {
+    tokio::select! {
+        biased;
+        () = proxy.aborted() => false,
+        goes_on = filters::inspect(listener, connection) => goes_on,
     }
 }
 

@@ -81,7 +81,11 @@ async fn run(
     };
     let (upstream, _host, _slot) = connection;
     let idle = Some(tcp.config.idle_timeout.unwrap_or(IDLE)).filter(|idle| !idle.is_zero());
-    let ended = copy_both(accepted.stream, upstream, idle, copied).await;
+    let ended = tokio::select! {
+        biased;
+        () = proxy.aborted() => return Flags::LR,
+        ended = copy_both(accepted.stream, upstream, idle, copied) => ended,
+    };
     if ended.upstream_failed {
         Flags::UC
     } else if ended.client_failed {
@@ -122,7 +126,8 @@ async fn connect(
         let host: Rc<Host> = cluster.pick(&context, accepted.original, &proxy.rng).ok_or(Flags::UH)?;
         record.attempts += 1;
         record.upstream = Some(Upstream { address: host.address, endpoint: host.endpoint.clone() });
-        if !cluster.is_plaintext_to(&host) {
+        if let Some(missing) = cluster.missing(&host) {
+            record.details = missing.details();
             return Err(Flags::UF);
         }
         match dial(host.address, &settings.connect).await {
