@@ -152,7 +152,10 @@ impl Engine {
             diagnostics.extend(last.diagnostics.iter().cloned());
         }
         let mesh = self.mesh.good.clone().unwrap_or_default();
-        let (prepared, findings) = (self.options.prepare)(&resources);
+        // Before pods are made up: a typo in a Deployment must not stop its pods.
+        let (fit, findings) = self.held.replace_broken(&resources);
+        diagnostics.extend(findings);
+        let (prepared, findings) = (self.options.prepare)(&fit);
         diagnostics.extend(findings);
         let built = Snapshot::build(&prepared, &mesh, &self.held);
         self.held = built.held;

@@ -116,3 +116,21 @@ async fn what_a_link_leads_to_is_followed() {
     fs::write(outside.path().join("real.yaml"), service("b")).unwrap();
     until(&mut follow, |g| has(g, "b")).await;
 }
+
+/// What is made of the objects is made of their last good versions.
+#[tokio::test]
+async fn a_broken_object_gives_way_before_anything_is_made_of_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("a.yaml");
+    fs::write(&path, service("a")).unwrap();
+    let mut options = options(folder.path());
+    options.prepare = Box::new(|resources| {
+        let broken = resources.iter().filter(|object| !object.errors.is_empty()).count();
+        (resources.clone(), vec![Diagnostic::info("AM-TEST", format!("{broken} broken"))])
+    });
+    let mut follow = start(options).unwrap();
+    fs::write(&path, service("a").replace("port: 80", "port: eighty")).unwrap();
+    let broken = until(&mut follow, |g| g.diagnostics.iter().any(|d| d.severity == Severity::Error)).await;
+    let says = |text: &str| broken.diagnostics.iter().any(|d| d.message.contains(text));
+    assert!(says("0 broken") && says("stays at its last good version"), "{:?}", broken.diagnostics);
+}

@@ -1,9 +1,10 @@
 //! Last good versions: what goes on serving while what was written is broken or refers to what is not there.
 //!
-//! Called by `Snapshot::build` alone. An object with an error stays, as a whole, at the version that was last
-//! without; so does one whose reference (a subset, a host, a Secret, a delegate) went away. What a version that goes
-//! on refers to is added where it is missing, and never put in the place of something newer. What was never good is
-//! compiled as it stands. Objects of other kinds (policies above all) are never held.
+//! Two steps. First each object with an error gives way, as a whole, to the version that was last without
+//! (`Held::replace_broken`, which `control` calls too, before pods are made up from the objects). Then one whose
+//! reference (a subset, a host, a Secret, a delegate) went away stays at the version that was last whole; what that
+//! refers to is added where it is missing, and never put in the place of something newer. What was never good is
+//! compiled as it stands. Security policies are never held.
 
 use super::references::{self, Index, Reference};
 use crate::diagnostic::{Diagnostic, Severity, codes};
@@ -12,21 +13,55 @@ use crate::rule::check;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-/// The kinds that are held.
-const KINDS: [Kind; 5] =
-    [Kind::VirtualService, Kind::DestinationRule, Kind::Gateway, Kind::ServiceEntry, Kind::Sidecar];
+/// The kinds that are never held: an old policy would go on allowing what the new one denies.
+const POLICIES: [Kind; 3] = [Kind::AuthorizationPolicy, Kind::PeerAuthentication, Kind::RequestAuthentication];
+
+/// The kinds that refer to others.
+const KINDS_THAT_REFER: [Kind; 2] = [Kind::VirtualService, Kind::Gateway];
 
 /// The last good version of each object, and what each referred to. Empty at first.
 #[derive(Debug, Clone, Default)]
 pub struct Held {
-    good: BTreeMap<ResourceId, Good>,
+    /// Without an error, whatever they refer to.
+    sound: BTreeMap<ResourceId, Arc<Object>>,
+    /// Of the kinds that refer to others: sound, and all that they refer to was there.
+    whole: BTreeMap<ResourceId, Whole>,
 }
 
 #[derive(Debug, Clone)]
-struct Good {
+struct Whole {
     object: Arc<Object>,
     /// Each reference with the objects that it led to.
     refers: Vec<(Reference, Vec<Arc<Object>>)>,
+}
+
+impl Held {
+    /// The resources with the last sound versions in the place of broken ones, and what to say of these. What is
+    /// sound is remembered. `Snapshot::build` does this first; whoever changes objects before it (makes up pods)
+    /// does so before that.
+    pub fn replace_broken(&mut self, resources: &ResourceSet) -> (ResourceSet, Vec<Diagnostic>) {
+        let mut fit = resources.clone();
+        let mut diagnostics = Vec::new();
+        let mut sound = BTreeMap::new();
+        for object in resources.iter().filter(|o| !POLICIES.contains(&o.id.kind)) {
+            let earlier = self.sound.get(&object.id);
+            let version = if is_broken(object) {
+                let Some(earlier) = earlier else { continue };
+                fit.replace(earlier.clone());
+                diagnostics.push(stays(object));
+                earlier
+            } else if is_placed(object) {
+                // Not what the user wrote, but what was made of it.
+                let Some(earlier) = earlier else { continue };
+                earlier
+            } else {
+                object
+            };
+            sound.insert(object.id.clone(), version.clone());
+        }
+        self.sound = sound;
+        (fit, diagnostics)
+    }
 }
 
 pub(super) struct Effective {
@@ -40,21 +75,14 @@ pub(super) struct Effective {
 
 /// The resources, with last good versions in the place of what is not fit, and with what these refer to.
 pub(super) fn effective(resources: &ResourceSet, held: &Held) -> Effective {
-    let mut result = Effective {
-        resources: resources.clone(),
-        held: Held::default(),
-        diagnostics: Vec::new(),
-        back: BTreeSet::new(),
-    };
-    let index = Index::of(resources);
-    let mut go_on: Vec<&Good> = Vec::new();
-    for object in resources.iter().filter(|o| KINDS.contains(&o.id.kind)) {
-        let good = held.good.get(&object.id);
-        if is_broken(object) {
-            if let Some(good) = good {
-                result.diagnostics.push(stays(object));
-                go_on.push(good);
-            }
+    let mut next = Held { sound: held.sound.clone(), whole: BTreeMap::new() };
+    let (fit, diagnostics) = next.replace_broken(resources);
+    // What is there is judged by what is in force, not by what is broken.
+    let index = Index::of(&fit);
+    let mut result = Effective { resources: fit.clone(), held: next, diagnostics, back: BTreeSet::new() };
+    let mut go_on: Vec<&Whole> = Vec::new();
+    for object in KINDS_THAT_REFER.into_iter().flat_map(|kind| fit.of_kind(kind)) {
+        if !result.held.sound.contains_key(&object.id) {
             continue;
         }
         let mut missing = Vec::new();
@@ -65,39 +93,39 @@ pub(super) fn effective(resources: &ResourceSet, held: &Held) -> Effective {
                 found => refers.push((reference, found.into_iter().cloned().collect())),
             }
         }
+        if missing.is_empty() {
+            result.held.whole.insert(object.id.clone(), Whole { object: object.clone(), refers });
+            continue;
+        }
         // What never was whole holds nothing back: the share of what is missing is refused, and no more.
-        let good = good.filter(|_| !missing.is_empty());
+        let whole = held.whole.get(&object.id);
         // Of a delegate that is not there the merging tells.
-        let is_told = |r: &Reference| good.is_some() || !matches!(r, Reference::Delegate(_));
+        let is_told = |r: &Reference| whole.is_some() || !matches!(r, Reference::Delegate(_));
         let told = missing
             .iter()
             .filter(|(_, reference)| is_told(reference))
-            .map(|(field, reference)| reference.missing(object, field, good.is_some()));
+            .map(|(field, reference)| reference.missing(object, field, whole.is_some()));
         result.diagnostics.extend(told);
-        if let Some(good) = good {
-            go_on.push(good);
-        } else if missing.is_empty() {
-            result.held.good.insert(object.id.clone(), Good { object: object.clone(), refers });
-        }
+        go_on.extend(whole);
     }
-    for good in go_on {
-        result.keep(good, &index);
+    for whole in go_on {
+        result.keep(whole, &index);
     }
     result
 }
 
 impl Effective {
-    /// Puts a last good version into force, with what it refers to and is no longer written.
-    fn keep(&mut self, good: &Good, written: &Index<'_>) {
-        self.resources.replace(good.object.clone());
-        for (reference, objects) in &good.refers {
-            if written.find(reference).is_empty() && self.back.insert(reference.clone()) {
+    /// Puts a last good version into force, with what it refers to and is no longer there.
+    fn keep(&mut self, whole: &Whole, fit: &Index<'_>) {
+        self.resources.replace(whole.object.clone());
+        for (reference, objects) in &whole.refers {
+            if fit.find(reference).is_empty() && self.back.insert(reference.clone()) {
                 for object in objects {
                     self.bring_back(reference, object);
                 }
             }
         }
-        self.held.good.insert(good.object.id.clone(), good.clone());
+        self.held.whole.insert(whole.object.id.clone(), whole.clone());
     }
 
     /// Adds what is missing, and nothing else of the object that it was in.
@@ -132,6 +160,11 @@ fn is_broken(object: &Object) -> bool {
             Spec::VirtualService(vs) => vs.http.iter().any(|rule| !check::problems(rule).is_empty()),
             _ => false,
         }
+}
+
+/// A pod that `workload::expand` gave its place.
+fn is_placed(object: &Object) -> bool {
+    matches!(&object.spec, Spec::Pod(pod) if pod.placement.is_some())
 }
 
 fn stays(object: &Object) -> Diagnostic {

@@ -138,3 +138,65 @@ fn a_deleted_object_is_gone() {
     let now = steps.save(&[SERVICE]);
     assert!(now.routes_to.is_empty() && now.subsets.is_empty());
 }
+
+#[test]
+fn a_broken_rule_keeps_a_subset_that_was_brought_back() {
+    let mut steps = Steps { held: Held::default() };
+    steps.save(&[SERVICE, RULE, &vs(TO_V2)]);
+    let without_v2 = RULE.replace("  - {name: v2, labels: {version: v2}}\n", "");
+    assert_eq!(steps.save(&[SERVICE, &without_v2, &vs(TO_V2)]).subsets, ["v1", "v2"]);
+    let broken = without_v2.replace("{version: v1}", "soon");
+    let now = steps.save(&[SERVICE, &broken, &vs(TO_V2)]);
+    assert_eq!((now.subsets, now.routes_to), (vec!["v1".to_owned(), "v2".to_owned()], vec!["v2".to_owned()]));
+    assert_eq!(steps.save(&[SERVICE, &broken, &vs(TO_V2)]).subsets, ["v1", "v2"]);
+}
+
+#[test]
+fn an_edit_is_judged_by_what_is_in_force_and_not_by_what_is_broken() {
+    let mut steps = Steps { held: Held::default() };
+    let to_v1 = TO_V2.replace("v2", "v1");
+    steps.save(&[SERVICE, RULE, &vs(&to_v1)]);
+    let broken = RULE.replace("  - {name: v2, labels: {version: v2}}", "  - {nam: v2, labels: {version: v2}}");
+    assert_eq!(steps.save(&[SERVICE, &broken, &vs(TO_V2)]).routes_to, ["v2"], "the subset is there still");
+}
+
+#[test]
+fn an_edit_that_refers_to_nothing_leaves_a_version_that_referred_to_nothing() {
+    let mut steps = Steps { held: Held::default() };
+    let redirect = vs("  - redirect: {uri: /}");
+    steps.save(&[SERVICE, RULE, &redirect]);
+    let now = steps.save(&[SERVICE, RULE, &vs("  - route: [{destination: {host: nowhere}}]")]);
+    assert!(now.routes_to.is_empty(), "{:?}", now.routes_to);
+}
+
+/// Every kind but security policies is put back, before anything is made of the objects.
+#[test]
+fn every_kind_but_policies_stays_at_its_last_sound_version() {
+    let deployment = "
+apiVersion: apps/v1
+kind: Deployment
+metadata: {name: reviews, namespace: shop}
+spec: {replicas: 2, template: {metadata: {labels: {app: reviews}}}}
+---
+";
+    let policy = "
+apiVersion: security.istio.io/v1
+kind: AuthorizationPolicy
+metadata: {name: reviews, namespace: shop}
+spec: {action: ALLOW}
+";
+    let resources = |text: String| ResourceSet::of_files([&load("shop.yaml", &text)]).0;
+    let mut held = Held::default();
+    let good = resources([SERVICE, deployment, policy].concat());
+    assert!(held.replace_broken(&good).1.is_empty());
+    let broken = [SERVICE, deployment, policy].concat();
+    let broken = broken.replace("replicas: 2", "replicas: two").replace("{app: reviews}, ports", "soon, ports");
+    let broken = resources(broken.replace("ALLOW", "PERHAPS"));
+    for _ in 0..2 {
+        let (now, said) = held.replace_broken(&broken);
+        let same = |kind| now.of_kind(kind).zip(good.of_kind(kind)).all(|(a, b)| Arc::ptr_eq(a, b));
+        assert!(same(Kind::Deployment) && same(Kind::Service));
+        assert!(!same(Kind::AuthorizationPolicy), "a policy is never held back");
+        assert_eq!(said.len(), 2, "{said:?}");
+    }
+}
