@@ -5,6 +5,7 @@ use super::verdict::{Action, Destination, Edited, MirrorTo, ObjectName, Retries,
 use crate::config::{Forward, HttpConnectionManager, Origin, ProxyConfig, RouteSource};
 use crate::route::decide::{RouteFilters, decide};
 use crate::route::edits::Edits;
+use crate::route::normalize::{Normalized, PathRules};
 use crate::route::template::Command;
 use crate::route::{Draws, Forwarding, Outcome, RequestView, RouteTable, Selection};
 use crate::translate::names;
@@ -31,12 +32,17 @@ pub(super) fn verdict(
         Ok(table) => table,
         Err(error) => return Verdict { why: error.to_string(), ..not_found() },
     };
+    let path = match PathRules::of(manager).apply(&target.path) {
+        Normalized::Path(path) => path,
+        Normalized::Redirect(to) => return answered(307, Some(to)),
+        Normalized::Refused => return answered(400, None),
+    };
     let headers = headers_of(question);
     let view = RequestView {
         method: question.method.as_deref().unwrap_or("GET"),
         scheme: if target.scheme == Scheme::Https { "https" } else { "http" },
         authority: question.authority.as_deref().unwrap_or(&target.authority),
-        path: &target.path,
+        path: &path,
         headers: &headers,
     };
     let whole = WHOLE_SHARES_ONLY;
@@ -58,6 +64,11 @@ pub(super) fn verdict(
         // The matcher forwards by a route alone.
         (Outcome::Forward(_), None) => not_found(),
     }
+}
+
+/// By the connection manager itself, before any route is looked for.
+fn answered(status: u16, location: Option<String>) -> Verdict {
+    Verdict { action: Action::Respond, status: Some(status), location, ..Verdict::default() }
 }
 
 fn not_found() -> Verdict {
