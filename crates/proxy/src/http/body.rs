@@ -1,5 +1,9 @@
 //! Bodies on their way through the proxy. Nothing is held whole, but for the bounded copy that a retry needs.
 
+mod replay;
+
+pub(crate) use replay::{Replay, ReplaySource};
+
 use super::deadline::{Deadline, Expired};
 use super::exchange::Exchange;
 use crate::balance::limits::Unit;
@@ -9,7 +13,7 @@ use crate::flags::Flags;
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName};
 use hyper::body::{Body, Frame, Incoming, SizeHint};
-use std::cell::{Cell, RefCell};
+use std::cell::Cell;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, ready};
@@ -29,13 +33,6 @@ pub(crate) enum BodyError {
     #[error("another try has taken the request over")]
     Superseded,
 }
-
-/// How many bytes of a request are kept for a retry, as Envoy's default buffer limit.
-const REPLAY_LIMIT: usize = 1024 * 1024;
-/// What keeping a part of it costs at least.
-const KEPT_LEAST: usize = 64;
-/// Parts so small are copied out of the buffer that they were read into.
-const SMALL: usize = 1024;
 
 /// The client's request body on its way upstream.
 pub(crate) enum RequestBody {
@@ -144,113 +141,6 @@ fn copy(frame: &Frame<Bytes>) -> Frame<Bytes> {
         (Some(data), _) => Frame::data(data.clone()),
         (None, Some(trailers)) => Frame::trailers(trailers.clone()),
         (None, None) => Frame::data(Bytes::new()),
-    }
-}
-
-/// The client's body with a copy of what was read, from which a further try starts again.
-pub(crate) struct ReplaySource {
-    body: RefCell<Streamed>,
-    copied: RefCell<Vec<Bytes>>,
-    trailers: RefCell<Option<HeaderMap>>,
-    size: Cell<usize>,
-    ended: Cell<bool>,
-    /// Too long to be kept: no further try.
-    too_long: Cell<bool>,
-    /// The try that reads now; an earlier one, whose connection may not know yet, reads no more.
-    reader: Cell<u32>,
-    hint: SizeHint,
-}
-
-impl ReplaySource {
-    pub(crate) fn new(body: Streamed) -> Rc<Self> {
-        let hint = body.incoming.size_hint();
-        Rc::new(Self {
-            body: RefCell::new(body),
-            copied: RefCell::default(),
-            trailers: RefCell::default(),
-            size: Cell::new(0),
-            ended: Cell::new(false),
-            too_long: Cell::new(false),
-            reader: Cell::new(0),
-            hint,
-        })
-    }
-
-    pub(crate) fn can_replay(&self) -> bool {
-        !self.too_long.get() && !self.body.borrow().exchange.request_failed.get()
-    }
-
-    /// The body from its start.
-    pub(crate) fn reader(self: &Rc<Self>) -> RequestBody {
-        let id = self.reader.get() + 1;
-        self.reader.set(id);
-        RequestBody::Replay(Replay { source: Rc::clone(self), id, next: 0, given: 0, trailers_given: false })
-    }
-}
-
-/// One try's reader of a `ReplaySource`.
-pub(crate) struct Replay {
-    source: Rc<ReplaySource>,
-    id: u32,
-    next: usize,
-    given: u64,
-    trailers_given: bool,
-}
-
-impl Replay {
-    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
-        let source = &self.source;
-        if source.reader.get() != self.id {
-            return Poll::Ready(Some(Err(BodyError::Superseded)));
-        }
-        if let Some(data) = source.copied.borrow().get(self.next) {
-            self.next += 1;
-            self.given += data.len() as u64;
-            return Poll::Ready(Some(Ok(Frame::data(data.clone()))));
-        }
-        if source.ended.get() {
-            if let (Some(trailers), false) = (&*source.trailers.borrow(), self.trailers_given) {
-                self.trailers_given = true;
-                return Poll::Ready(Some(Ok(Frame::trailers(trailers.clone()))));
-            }
-            return Poll::Ready(None);
-        }
-        match ready!(source.body.borrow_mut().poll(cx)) {
-            None => {
-                source.ended.set(true);
-                Poll::Ready(None)
-            }
-            Some(Err(error)) => Poll::Ready(Some(Err(error))),
-            Some(Ok(frame)) => {
-                if let Some(trailers) = frame.trailers_ref() {
-                    *source.trailers.borrow_mut() = Some(trailers.clone());
-                    self.trailers_given = true;
-                    source.ended.set(true);
-                } else if let Some(data) = frame.data_ref() {
-                    self.given += data.len() as u64;
-                    source.size.set(source.size.get() + data.len().max(KEPT_LEAST));
-                    if source.size.get() > REPLAY_LIMIT {
-                        source.too_long.set(true);
-                        source.copied.take();
-                    } else if !data.is_empty() {
-                        // A small part would keep the whole buffer that it was read into.
-                        let kept = if data.len() < SMALL { Bytes::copy_from_slice(data) } else { data.clone() };
-                        source.copied.borrow_mut().push(kept);
-                        self.next += 1;
-                    }
-                }
-                Poll::Ready(Some(Ok(frame)))
-            }
-        }
-    }
-
-    fn is_end(&self) -> bool {
-        let source = &self.source;
-        if self.next < source.copied.borrow().len() {
-            return false;
-        }
-        let trailers = source.trailers.borrow().is_some() && !self.trailers_given;
-        !trailers && (source.ended.get() || source.body.borrow().incoming.is_end_stream())
     }
 }
 

@@ -1,14 +1,15 @@
 //! Sending a request to its cluster: host, connection, tries, and the answer back to the client.
 
 use super::bodies::Bodies;
-use super::body::{RequestBody, ResponseBody, Streamed, UpstreamBody, grpc_status};
+mod answer;
+
+use super::body::{RequestBody, ResponseBody, Streamed, grpc_status};
 use super::deadline::{Deadline, Expired};
 use super::exchange::Exchange;
-use super::format::Values;
 use super::outgoing::{self, Head};
-use super::prepare::{Prepared, strip_hop_by_hop};
-use super::respond::{self, FLAG_HEADER, Own};
-use super::{mirror, retry, time_limits, upgrade};
+use super::prepare::Prepared;
+use super::respond::{self, Own};
+use super::{mirror, retry, time_limits};
 use crate::balance::limits::{Gauge, Retries, Unit};
 use crate::balance::outlier::Outcome;
 use crate::balance::{Host, PickContext};
@@ -16,13 +17,13 @@ use crate::cluster::{ActiveHost, ClusterLocal, RequestAt};
 use crate::connect::pool::{self, HostPool, Reset, SendError, Sent, UpstreamRequest};
 use crate::flags::Flags;
 use crate::rng::Rng;
-use crate::telemetry::{Protocol, Upstream};
+use crate::telemetry::Upstream;
 use amime_model::config::{HashPolicy, RetryPolicy};
 use amime_model::route::request::within;
 use amime_model::route::{Forwarding, Selection, hash};
-use http::header::{HeaderName, HeaderValue, SET_COOKIE};
+use http::header::{HeaderName, HeaderValue};
 use http::{HeaderMap, Method, Response, StatusCode};
-use hyper::body::{Body, Incoming};
+use hyper::body::Body;
 use std::future::{Future, poll_fn};
 use std::net::SocketAddr;
 use std::pin::pin;
@@ -30,7 +31,6 @@ use std::rc::Rc;
 use std::task::Poll;
 use std::time::Instant;
 
-const SERVICE_TIME: HeaderName = HeaderName::from_static("x-envoy-upstream-service-time");
 const ATTEMPTS: HeaderName = HeaderName::from_static("x-envoy-attempt-count");
 
 /// A request on its way upstream. One allocation, so that what awaits it stays small: a connection holds its
@@ -78,6 +78,7 @@ enum Failed {
 
 /// Makes a request ready to be sent on, or gives the answer that comes instead. `held` is its cluster as it was
 /// before a delay.
+#[allow(clippy::result_large_err)] // Either becomes the answer, and is moved once.
 pub(super) fn begin<'a>(
     exchange: &'a Rc<Exchange>,
     mut prepared: Prepared,
@@ -317,91 +318,6 @@ impl<'a> Job<'a> {
     fn own(&mut self, own: Own) -> Response<ResponseBody> {
         self.exchange.conn.spare_timer.set(self.deadline.timer.take());
         own.into_response(self.exchange, self.grpc)
-    }
-
-    /// An upstream's answer, on its way to the client.
-    fn answer(&mut self, sent: Sent, attempt: Attempt) -> Response<ResponseBody> {
-        let exchange = self.exchange;
-        let Sent { mut response, lease } = sent;
-        exchange.details.set("via_upstream");
-        let status = response.status();
-        if let Some(status) = grpc_status(response.headers()) {
-            exchange.grpc_status.set(Some(status));
-        }
-        self.deadline.one_try = None;
-        self.deadline.body = None;
-        if status == StatusCode::SWITCHING_PROTOCOLS {
-            return self.switch(response, attempt);
-        }
-        self.edit_response(response.headers_mut(), status, attempt.begun);
-        if let Some(total) = self.deadline.total.filter(|_| exchange.protocol != Protocol::Http2) {
-            exchange.conn.answer_within(exchange, total);
-        }
-        response.map(|incoming| {
-            ResponseBody::Upstream(Box::new(UpstreamBody {
-                incoming,
-                exchange: Rc::clone(exchange),
-                lease: Some(lease),
-                deadline: std::mem::take(&mut self.deadline),
-                request: self.unit.take(),
-                host: Some(attempt.active),
-            }))
-        })
-    }
-
-    fn edit_response(&self, headers: &mut HeaderMap, status: StatusCode, begun: Instant) {
-        let exchange = self.exchange;
-        strip_hop_by_hop(headers);
-        if exchange.conn.proxy.shared.settings.flag_header {
-            headers.remove(FLAG_HEADER);
-        }
-        headers.insert(SERVICE_TIME, HeaderValue::from(begun.elapsed().as_millis() as u64));
-        for (name, value) in &self.forwarding.cors {
-            headers.insert(name.clone(), value.clone());
-        }
-        if let Some(cookie) = &self.set_cookie {
-            headers.append(SET_COOKIE, cookie.clone());
-        }
-        let Some(request) = &self.request_headers else { return };
-        let values = Values {
-            exchange,
-            request: Some(request),
-            method: self.method.as_str(),
-            authority: self.authority.to_str().unwrap_or(""),
-            path: self.path.as_str(),
-            route: &self.selection.route.name,
-            cluster: &self.forwarding.cluster.name,
-            upstream: exchange.told.borrow().upstream.as_ref().map(|upstream| upstream.address),
-            status: Some(status.as_u16()),
-        };
-        for edits in self.selection.response_edits(Some(self.forwarding.cluster_index)) {
-            edits.apply(headers, &|command, headers| values.of(command, headers));
-        }
-    }
-
-    /// The upstream goes over to another protocol: so does the client's connection.
-    fn switch(&mut self, mut response: Response<Incoming>, attempt: Attempt) -> Response<ResponseBody> {
-        let exchange = self.exchange;
-        if !exchange.conn.held.get() {
-            // Nobody asked for it.
-            return self.own(Own::reset(Reset::Protocol, self.retries > 0));
-        }
-        let protocol = response.headers().get(http::header::UPGRADE).cloned();
-        let upstream = hyper::upgrade::on(&mut response);
-        *exchange.conn.tunnel.borrow_mut() = Some(upgrade::Tunnel {
-            exchange: Rc::clone(exchange),
-            upstream,
-            idle: self.deadline.idle,
-            request: self.unit.take(),
-            host: attempt.active,
-        });
-        let (mut parts, _) = response.into_parts();
-        self.edit_response(&mut parts.headers, parts.status, attempt.begun);
-        parts.headers.insert(http::header::CONNECTION, HeaderValue::from_static("upgrade"));
-        if let Some(protocol) = protocol {
-            parts.headers.insert(http::header::UPGRADE, protocol);
-        }
-        Response::from_parts(parts, ResponseBody::Empty)
     }
 }
 

@@ -73,6 +73,7 @@ struct Decided<'t> {
 }
 
 /// Prepares a request and decides; an answer where that fails.
+#[allow(clippy::result_large_err)] // Either becomes the answer, and is moved once.
 fn decide<'t>(
     exchange: &Rc<Exchange>,
     config: &'t Current,
@@ -116,6 +117,7 @@ fn decide<'t>(
 
 impl<'t> Decided<'t> {
     /// Carries the decision out, as far as that takes no time.
+    #[allow(clippy::result_large_err)] // Either becomes the answer, and is moved once.
     fn act<'a>(
         self: Box<Self>,
         exchange: &'a Rc<Exchange>,

@@ -157,6 +157,9 @@ impl Diff {
     }
 }
 
+/// By name and version.
+type ByName<T> = HashMap<Arc<str>, HashMap<Arc<str>, T>>;
+
 /// Encodes configurations, each shared resource once. Keep one for all the proxies of a control plane.
 #[derive(Debug, Default)]
 pub struct Encoder {
@@ -164,7 +167,7 @@ pub struct Encoder {
     seen: HashMap<(ResourceType, usize), (KeepAlive, Arc<Encoded>)>,
     /// What some stream still has, by type, name and version: equal contents keep their bytes. A thousand sidecars
     /// have a thousand listeners of one name, so a look at each would cost a million.
-    known: PerType<HashMap<Arc<str>, HashMap<Arc<str>, Weak<Encoded>>>>,
+    known: PerType<ByName<Weak<Encoded>>>,
 }
 
 /// Any `Arc`, for its address.
