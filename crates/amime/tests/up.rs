@@ -373,3 +373,20 @@ fn a_gateway_may_come_after_its_pod() {
         eventually("it closes", || try_get(mesh.port(80), HOST, "/", &[]).is_none().then_some(()));
     }
 }
+
+/// ALLOW_ANY lets a call to a service that is hidden from the caller through as it was dialled; a virtual address
+/// leads to a pod all the same, and one that stands for nothing leads nowhere.
+#[test]
+fn what_is_passed_through_reaches_pods_and_stays_on_the_machine() {
+    let folder = copy_of("shop");
+    let hidden = "apiVersion: v1\nkind: Service\nmetadata: {name: hidden, namespace: other, annotations: \
+        {networking.istio.io/exportTo: '.'}}\nspec: {selector: {app: hidden}, ports: [{name: http, port: 80, targetPort: \
+        8080}]}\n---\napiVersion: apps/v1\nkind: Deployment\nmetadata: {name: hidden, namespace: other}\nspec:\n  \
+        template: {metadata: {labels: {app: hidden}}, spec: {containers: [{name: c, ports: [{containerPort: 8080}]}]}}\n";
+    fs::write(folder.path().join("hidden.yaml"), hidden).expect("written");
+    let mesh = Mesh::up([folder.path()]);
+    let call = |url: &str| mesh.get(HOST, "/", &[("x-amime-call", url)]).called();
+    assert_eq!(call("http://hidden.other/")["workload"], "hidden");
+    let nowhere = call("http://no-such-host.invalid/");
+    assert_eq!((&nowhere["status"], &nowhere["flag"]), (&503.into(), &"UF".into()), "{nowhere}");
+}

@@ -6,12 +6,12 @@
 use crate::balance::limits::{Gauge, Usage};
 use crate::balance::outlier::{self, ClusterHealth, Outcome};
 use crate::balance::{Balancer, Host, HostShared, PickContext};
-use crate::connect::dial::ConnectSettings;
+use crate::connect::dial::{ConnectSettings, Outside};
 use crate::connect::pool::{HostPool, PoolSettings, Pools};
 use crate::rng::Rng;
 use amime_model::config::{Cluster, ClusterEndpoints, Discovery, UpstreamProtocol};
 use std::collections::HashMap;
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
@@ -83,12 +83,12 @@ impl ClusterLocal {
         endpoints: Arc<ClusterEndpoints>,
         shared: Arc<ClusterShared>,
         previous: Option<&Self>,
-        loopback_source: Option<IpAddr>,
+        outside: Outside,
         rng: &Rng,
     ) -> Rc<Self> {
         let limits = &config.limits;
         let settings = PoolSettings {
-            connect: ConnectSettings::of(&config, loopback_source),
+            connect: ConnectSettings::of(&config, outside),
             max_connections: limits.max_connections.unwrap_or(LIMIT),
             max_pending: limits.max_pending_requests.unwrap_or(LIMIT),
             max_requests_per_connection: config.max_requests_per_connection.unwrap_or(0),

@@ -21,6 +21,7 @@ mod telemetry;
 mod workers;
 
 pub use ads::AdsOptions;
+pub use connect::dial::Reach;
 pub use flags::Flags;
 pub use proxy::{ApplyError, Placement, Proxy, ProxyOptions};
 pub use runtime::ConfigError;

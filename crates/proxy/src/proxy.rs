@@ -1,6 +1,7 @@
 //! A proxy: started on some workers, given configurations, drained. What the binary and `ads` hold.
 
 use crate::cluster::ClusterShared;
+use crate::connect::dial::{Outside, Reach};
 use crate::connect::dns;
 use crate::listen::socket;
 use crate::proxy_worker::{ProxyShared, ProxyWorker, Settings};
@@ -37,6 +38,8 @@ pub struct ProxyOptions {
     /// How long the next bytes of a request's body may take while it has no answer, whatever the configuration says
     /// (Istio's sets no limit): 408 then. Zero: no limit. gRPC's streams, which may be silent for long, have none.
     pub body_timeout: Duration,
+    /// Where addresses are really reached, where that is not what they say.
+    pub reach: Option<Reach>,
     /// The runtime of what is no data path: DNS, xDS.
     pub background: Handle,
 }
@@ -62,6 +65,7 @@ impl ProxyOptions {
             drain: Duration::from_secs(45),
             loopback_source: None,
             body_timeout: Duration::from_secs(300),
+            reach: None,
             background,
         }
     }
@@ -118,8 +122,8 @@ impl Proxy {
             flag_header: options.flag_header,
             max_connections: options.max_connections,
             drain: options.drain,
-            loopback_source: options.loopback_source,
             body_timeout: options.body_timeout,
+            outside: Outside { loopback_source: options.loopback_source, reach: options.reach },
         };
         let on = match options.placement {
             Placement::One => vec![workers.next()],

@@ -1,6 +1,7 @@
 //! A proxy on one worker: its current configuration, its clusters, sockets and connections there.
 
 use crate::cluster::{ClusterLocal, ClusterShared};
+use crate::connect::dial::Outside;
 use crate::http::connection::ConnState;
 use crate::listen::accept;
 use crate::rng::Rng;
@@ -9,7 +10,7 @@ use crate::telemetry::{ProxyIdentity, RecordSender, Recorder};
 use amime_model::config::{ClusterEndpoints, Discovery};
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::rc::{Rc, Weak};
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -37,10 +38,10 @@ pub(crate) struct Settings {
     pub(crate) max_connections: u32,
     /// How long connections of a removed listener may stay idle.
     pub(crate) drain: Duration,
-    /// What upstream sockets are bound to, where the destination is on the loopback network.
-    pub(crate) loopback_source: Option<IpAddr>,
     /// Between two bytes of a request's body.
     pub(crate) body_timeout: Duration,
+    /// How destinations are reached from outside of the pod.
+    pub(crate) outside: Outside,
 }
 
 impl ProxyShared {
@@ -134,7 +135,7 @@ impl ProxyWorker {
             endpoints,
             shared,
             None,
-            self.shared.settings.loopback_source,
+            self.shared.settings.outside.clone(),
             &self.rng,
         );
         self.clusters.borrow_mut().insert(Arc::clone(name), Rc::clone(&local));
@@ -203,7 +204,7 @@ impl ProxyWorker {
                     endpoints,
                     shared,
                     Some(local),
-                    self.shared.settings.loopback_source,
+                    self.shared.settings.outside.clone(),
                     &self.rng,
                 );
             }

@@ -11,7 +11,7 @@ use amime_control::engine::Generation;
 use amime_model::snapshot::{Pod, Snapshot};
 use amime_model::translate::{Interception, Node, NodeKind};
 use amime_model::workload::PodKey;
-use amime_proxy::{AdsOptions, Placement, Proxy, ProxyIdentity, ProxyOptions, RecordSender, Workers};
+use amime_proxy::{AdsOptions, Placement, Proxy, ProxyIdentity, ProxyOptions, Reach, RecordSender, Workers};
 use amime_xds::intern::Interner;
 use anyhow::Context;
 use std::collections::BTreeMap;
@@ -40,6 +40,8 @@ pub(super) struct Shared {
     pub(super) phases: Phases,
     pub(super) records: Option<RecordSender>,
     pub(super) printer: Printer,
+    /// Where the cluster's addresses are on this machine.
+    pub(super) reach: Reach,
     /// To the control plane.
     pub(super) channel: Channel,
     /// Resources that several proxies have are kept once.
@@ -211,6 +213,7 @@ impl Fleet {
         options.placement = if gateway { Placement::All } else { Placement::One };
         options.records.clone_from(&self.shared.records);
         options.drain = IDLE;
+        options.reach = Some(self.shared.reach.clone());
         options.loopback_source = pod.placement().map(|placement| placement.pod_ip);
         options.flag_header = !gateway && plan.has_stand_in();
         let proxy = Proxy::start(options, &self.shared.workers);

@@ -14,6 +14,7 @@ mod phases;
 mod prefixed;
 mod prepare;
 mod progress;
+mod reach;
 mod replace;
 mod run;
 mod standin;

@@ -72,6 +72,11 @@ fn stand_in_address(name: &str) -> Ipv4Addr {
     Ipv4Addr::new(240, 241, c, d)
 }
 
+/// Whether `stand_in_address` gave it.
+pub(crate) fn is_stand_in(ip: Ipv4Addr) -> bool {
+    matches!(ip.octets(), [240, 241, ..])
+}
+
 /// What this snapshot says of a name.
 pub(crate) fn answer(snapshot: &Snapshot, name: &str, namespace: &str) -> Answer {
     let found = snapshot.resolve(name, namespace);

@@ -13,6 +13,7 @@ use super::names::{self, Names};
 use super::phases::Phases;
 use super::prepare::{self, Prepare};
 use super::progress;
+use super::reach;
 use super::standin;
 use super::told::Told;
 use amime_control::Distributor;
@@ -146,6 +147,7 @@ async fn up(options: Options, files: u64, printer: &Printer) -> anyhow::Result<E
         phases,
         records: (!options.quiet).then_some(records),
         printer: printer.clone(),
+        reach: reach::follow(&generations),
         channel: channel_over(client),
         interner: Arc::default(),
         everybody_runs: progress::follow(distributor, printer.clone()),
