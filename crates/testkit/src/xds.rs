@@ -109,7 +109,7 @@ impl Peer {
             let diff = Diff::between(state.target(), &wanted);
             state.set_target(wanted, &diff);
             while let Some(response) = state.next(Instant::now()) {
-                if !stream.responses.send(response.chunks()).await {
+                if !stream.responses.send(response.into_message()).await {
                     return;
                 }
             }

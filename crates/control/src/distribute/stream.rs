@@ -68,7 +68,7 @@ impl Task<'_> {
         self.hear(first);
         loop {
             while let Some(response) = self.stream.next(now()) {
-                if !self.responses.send(response.chunks()).await {
+                if !self.responses.send(response.into_message()).await {
                     return;
                 }
             }

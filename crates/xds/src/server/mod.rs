@@ -17,7 +17,7 @@ mod state;
 mod status;
 
 pub use resources::{Diff, Encoded, Encoder, Resources};
-pub use response::{Protocol, Response};
+pub use response::{Message, Protocol, Response};
 pub use state::Rejection;
 pub use status::{Status, TypeStatus};
 

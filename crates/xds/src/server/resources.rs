@@ -228,7 +228,10 @@ impl Encoder {
             }
             let (body, refs) = encode(resource);
             let encoded = self.known(kind, name, Encoded::new(kind, name, &body, refs));
-            self.seen.insert(at, (resource.clone(), encoded.clone()));
+            // What only this configuration has is not met again, and need not outlive it.
+            if Arc::strong_count(resource) > 1 {
+                self.seen.insert(at, (resource.clone(), encoded.clone()));
+            }
             (name.clone(), encoded)
         };
         resources.iter().map(one).collect()

@@ -28,43 +28,74 @@ pub struct Response {
 const CHUNK: usize = 16 * 1024;
 
 impl Response {
-    /// The protobuf message in chunks; large resources are shared, not copied.
-    pub fn chunks(&self) -> Vec<Bytes> {
+    /// The protobuf message, a piece at a time: a thousand streams that begin at once must not each hold a copy of
+    /// what they share. Large resources are not copied at all.
+    pub fn into_message(self) -> Message {
         let (type_url, nonce) = (4 << 3 | 2, 5 << 3 | 2);
-        let mut chunks = Vec::new();
-        let mut own = BytesMut::new();
-        put(&mut own, type_url, self.type_url.as_bytes());
-        put(&mut own, nonce, self.nonce.as_bytes());
+        let mut head = BytesMut::new();
+        put(&mut head, type_url, self.type_url.as_bytes());
+        put(&mut head, nonce, self.nonce.as_bytes());
         match self.protocol {
             Protocol::Delta => {
                 for name in &self.removed {
-                    put(&mut own, 6 << 3 | 2, name.as_bytes());
+                    put(&mut head, 6 << 3 | 2, name.as_bytes());
                 }
             }
             // The version: no client of ours or Envoy's reads it, but it must not be empty.
-            Protocol::Sotw => put(&mut own, 1 << 3 | 2, self.nonce.as_bytes()),
+            Protocol::Sotw => put(&mut head, 1 << 3 | 2, self.nonce.as_bytes()),
         }
-        for (_, resource) in &self.resources {
-            let element = match self.protocol {
-                Protocol::Delta => resource.delta_element(),
-                Protocol::Sotw => resource.sotw_element(),
-            };
-            if element.len() < CHUNK {
-                own.extend_from_slice(&element);
-                if own.len() >= CHUNK {
-                    chunks.push(own.split().freeze());
+        let protocol = self.protocol;
+        let length = head.len() + self.resources.iter().map(|(_, r)| element(r, protocol).len()).sum::<usize>();
+        Message { length, head, resources: self.resources.into_iter(), protocol, large: None }
+    }
+}
+
+fn element(resource: &Encoded, protocol: Protocol) -> Bytes {
+    match protocol {
+        Protocol::Delta => resource.delta_element(),
+        Protocol::Sotw => resource.sotw_element(),
+    }
+}
+
+/// An encoded response that is put together as it is written.
+#[derive(Debug)]
+pub struct Message {
+    length: usize,
+    head: BytesMut,
+    resources: std::vec::IntoIter<(Arc<str>, Arc<Encoded>)>,
+    protocol: Protocol,
+    /// What comes after `head`, uncopied.
+    large: Option<Bytes>,
+}
+
+impl Message {
+    /// Bytes of the whole.
+    pub fn length(&self) -> usize {
+        self.length
+    }
+}
+
+impl Iterator for Message {
+    type Item = Bytes;
+
+    fn next(&mut self) -> Option<Bytes> {
+        if self.large.is_none() {
+            for (_, resource) in self.resources.by_ref() {
+                let element = element(&resource, self.protocol);
+                if element.len() >= CHUNK {
+                    self.large = Some(element);
+                    break;
                 }
-            } else {
-                if !own.is_empty() {
-                    chunks.push(own.split().freeze());
+                self.head.extend_from_slice(&element);
+                if self.head.len() >= CHUNK {
+                    break;
                 }
-                chunks.push(element);
             }
         }
-        if !own.is_empty() {
-            chunks.push(own.freeze());
+        if !self.head.is_empty() {
+            return Some(std::mem::take(&mut self.head).freeze());
         }
-        chunks
+        self.large.take()
     }
 }
 

@@ -1,12 +1,12 @@
 //! ADS over gRPC: the client's stream and its loop (called by `proxy`), and the server's (called by `control`).
 
-mod codec;
+mod frames;
 mod open;
 mod serve;
 mod session;
 
 pub use open::{DeltaStream, channel_over};
-pub use serve::{AdsStream, Incoming, Requests, Responses, serve_connection};
+pub use serve::{AdsStream, DeltaRequests, Incoming, Requests, Responses, SotwRequests, serve_connection};
 pub use session::{Backoff, run};
 
 /// gRPC's usual limit of 4 MiB is less than a mesh of some thousand services takes.

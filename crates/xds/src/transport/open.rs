@@ -1,43 +1,61 @@
 //! A client's stream over a tonic channel.
 
-use super::codec::ClientCodec;
-use super::{CONNECTION_WINDOW, DELTA_PATH, MAX_MESSAGE, STREAM_WINDOW};
+use super::frames::{Frames, framed};
+use super::{CONNECTION_WINDOW, DELTA_PATH, STREAM_WINDOW};
+use crate::wire::{WireDeltaRequest, WireDeltaResponse};
 use crate::{DeltaRequest, DeltaResponse};
-use http::Uri;
-use http::uri::PathAndQuery;
+use bytes::Bytes;
+use http::header::{CONTENT_TYPE, TE};
+use http::{HeaderValue, Method, Request, StatusCode, Uri, Version};
+use http_body::{Body, Frame};
 use hyper_util::rt::TokioIo;
-use std::future::{Ready, ready};
+use std::convert::Infallible;
+use std::future::{Ready, poll_fn, ready};
 use std::io;
+use std::pin::Pin;
 use std::task::{Context, Poll};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::mpsc;
-use tokio_stream::wrappers::UnboundedReceiverStream;
+use tonic::Status;
 use tonic::codegen::Service;
 use tonic::transport::{Channel, Endpoint};
-use tonic::{Request, Status, Streaming};
 
 /// An open delta stream.
 #[derive(Debug)]
 pub struct DeltaStream {
     requests: mpsc::UnboundedSender<DeltaRequest>,
-    responses: Streaming<DeltaResponse>,
+    responses: Frames<tonic::body::Body>,
 }
 
 impl DeltaStream {
-    /// Opens a stream. `first` goes out with it: a server may answer with nothing, not even headers,
-    /// before it has read a request.
-    pub async fn open(channel: Channel, first: Vec<DeltaRequest>) -> Result<Self, Status> {
+    /// Opens a stream. `first` goes out with it: a server may answer with nothing, not even headers, before it has
+    /// read a request.
+    ///
+    /// # Errors
+    /// The status with which the server refuses, or why it is not reached.
+    pub async fn open(mut channel: Channel, first: Vec<DeltaRequest>) -> Result<Self, Status> {
         let (requests, outgoing) = mpsc::unbounded_channel();
         for request in first {
             // Cannot fail: the receiver is at hand.
             let _ = requests.send(request);
         }
-        let mut grpc = tonic::client::Grpc::new(channel).max_decoding_message_size(MAX_MESSAGE);
-        grpc.ready().await.map_err(|e| Status::unavailable(e.to_string()))?;
-        let outgoing = Request::new(UnboundedReceiverStream::new(outgoing));
-        let path = PathAndQuery::from_static(DELTA_PATH);
-        let responses = grpc.streaming(outgoing, path, ClientCodec).await?.into_inner();
-        Ok(Self { requests, responses })
+        let mut request = Request::new(tonic::body::Body::new(Outgoing(outgoing)));
+        *request.method_mut() = Method::POST;
+        // The channel completes it with its own scheme and authority.
+        *request.uri_mut() = Uri::from_static(DELTA_PATH);
+        *request.version_mut() = Version::HTTP_2;
+        request.headers_mut().insert(TE, HeaderValue::from_static("trailers"));
+        request.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/grpc"));
+        let failed = |error: tonic::transport::Error| Status::unavailable(with_causes(&error));
+        poll_fn(|cx| channel.poll_ready(cx)).await.map_err(failed)?;
+        let response = channel.call(request).await.map_err(failed)?;
+        if let Some(status) = Status::from_header_map(response.headers()) {
+            return Err(status);
+        }
+        if response.status() != StatusCode::OK {
+            return Err(Status::unavailable(format!("the server answers HTTP {}", response.status())));
+        }
+        Ok(Self { requests, responses: Frames::new(response.into_body()) })
     }
 
     /// False where the stream has ended.
@@ -46,8 +64,31 @@ impl DeltaStream {
     }
 
     /// The next response; None at the end of the stream. Safe to cancel.
+    ///
+    /// # Errors
+    /// The status with which the stream ended.
     pub async fn next(&mut self) -> Result<Option<DeltaResponse>, Status> {
-        self.responses.message().await
+        let response = self.responses.next::<WireDeltaResponse>().await?;
+        Ok(response.map(DeltaResponse::from))
+    }
+}
+
+/// tonic's own words are but "transport error".
+fn with_causes(error: &dyn std::error::Error) -> String {
+    let causes = std::iter::successors(Some(error), |error| error.source());
+    causes.map(ToString::to_string).collect::<Vec<_>>().join(": ")
+}
+
+/// The body of a request: what is sent, as it is sent.
+struct Outgoing(mpsc::UnboundedReceiver<DeltaRequest>);
+
+impl Body for Outgoing {
+    type Data = Bytes;
+    type Error = Infallible;
+
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+        let next = self.0.poll_recv(cx);
+        next.map(|request| request.map(|request| Ok(Frame::data(framed(&WireDeltaRequest::from(request))))))
     }
 }
 

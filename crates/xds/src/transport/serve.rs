@@ -1,29 +1,32 @@
-//! ADS over one incoming connection: HTTP/2 by hyper, requests by tonic's decoder, responses as chunks that
-//! the streams of many proxies share.
+//! ADS over one incoming connection: HTTP/2 by hyper, responses in pieces that the streams of many proxies share.
 //!
 //! tonic's own server would copy each response into a buffer of each stream.
 
-use super::codec::{delta_requests, sotw_requests};
-use super::{CONNECTION_WINDOW, DELTA_PATH, MAX_MESSAGE, SOTW_PATH, STREAM_WINDOW};
+use super::frames::{Frames, header};
+use super::{CONNECTION_WINDOW, DELTA_PATH, SOTW_PATH, STREAM_WINDOW};
+use crate::server::Message;
+use crate::wire::{WireDeltaRequest, WireSotwRequest};
 use crate::{DeltaRequest, SotwRequest};
-use bytes::{BufMut, Bytes, BytesMut};
+use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Request, Response};
 use http_body::{Body, Frame};
 use hyper::body;
 use hyper::server::conn::http2;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo};
-use std::collections::VecDeque;
 use std::convert::Infallible;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::mpsc;
-use tonic::{Code, Status, Streaming};
+use tonic::{Code, Status};
 
 /// Streams of one connection, at most: all sidecars of an `up` share one.
 const MAX_STREAMS: u32 = 1 << 20;
+
+/// What is put together ahead of being written, of one stream.
+const SEND_BUFFER: usize = 64 << 10;
 
 /// A peer that does not answer an HTTP/2 ping for this long is gone.
 const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(10);
@@ -37,9 +40,15 @@ pub struct AdsStream {
 
 /// What a proxy sends, in the protocol that it chose.
 pub enum Incoming {
-    Delta(Streaming<DeltaRequest>),
-    Sotw(Streaming<SotwRequest>),
+    Delta(DeltaRequests),
+    Sotw(SotwRequests),
 }
+
+/// The requests of a delta stream.
+pub struct DeltaRequests(Frames<body::Incoming>);
+
+/// The requests of a state-of-the-world stream.
+pub struct SotwRequests(Frames<body::Incoming>);
 
 /// A request of either protocol.
 #[derive(Debug, Clone, PartialEq)]
@@ -52,20 +61,19 @@ impl Incoming {
     /// The next request; None at the end of the stream. Safe to cancel.
     pub async fn next(&mut self) -> Result<Option<Requests>, Status> {
         Ok(match self {
-            Self::Delta(stream) => stream.message().await?.map(Requests::Delta),
-            Self::Sotw(stream) => stream.message().await?.map(Requests::Sotw),
+            Self::Delta(stream) => stream.0.next::<WireDeltaRequest>().await?.map(|r| Requests::Delta(r.into())),
+            Self::Sotw(stream) => stream.0.next::<WireSotwRequest>().await?.map(|r| Requests::Sotw(r.into())),
         })
     }
 }
 
 /// Where a stream's responses go. Dropping it ends the stream with status OK.
 #[derive(Debug)]
-pub struct Responses(mpsc::Sender<Result<Vec<Bytes>, Status>>);
+pub struct Responses(mpsc::Sender<Result<Message, Status>>);
 
 impl Responses {
-    /// Sends one protobuf message, given in chunks that stay shared. Waits while the proxy is slow to read;
-    /// false where the stream has ended.
-    pub async fn send(&self, message: Vec<Bytes>) -> bool {
+    /// Sends one message. Waits while the proxy is slow to read; false where the stream has ended.
+    pub async fn send(&self, message: Message) -> bool {
         self.0.send(Ok(message)).await.is_ok()
     }
 
@@ -95,6 +103,7 @@ where
         .max_concurrent_streams(MAX_STREAMS)
         .initial_stream_window_size(STREAM_WINDOW)
         .initial_connection_window_size(CONNECTION_WINDOW)
+        .max_send_buf_size(SEND_BUFFER)
         .keep_alive_interval(KEEPALIVE_INTERVAL)
         .keep_alive_timeout(KEEPALIVE_TIMEOUT)
         .serve_connection(
@@ -110,10 +119,9 @@ where
 fn respond(request: Request<body::Incoming>, accept: &impl Fn(AdsStream)) -> Response<Chunks> {
     let path = request.uri().path().to_owned();
     let body = request.into_body();
-    let limit = Some(MAX_MESSAGE);
     let requests = match path.as_str() {
-        DELTA_PATH => Incoming::Delta(Streaming::new_request(delta_requests(), body, None, limit)),
-        SOTW_PATH => Incoming::Sotw(Streaming::new_request(sotw_requests(), body, None, limit)),
+        DELTA_PATH => Incoming::Delta(DeltaRequests(Frames::new(body))),
+        SOTW_PATH => Incoming::Sotw(SotwRequests(Frames::new(body))),
         other => {
             let status = Status::unimplemented(format!("{other} is not served here"));
             return status.into_http();
@@ -122,7 +130,7 @@ fn respond(request: Request<body::Incoming>, accept: &impl Fn(AdsStream)) -> Res
     // One message waiting beside the one being written: what a proxy is slow to take is not computed ahead.
     let (sender, messages) = mpsc::channel(1);
     accept(AdsStream { requests, responses: Responses(sender) });
-    let mut response = Response::new(Chunks { messages: Some(messages), current: VecDeque::new() });
+    let mut response = Response::new(Chunks { messages: Some(messages), current: None });
     let content_type = HeaderValue::from_static("application/grpc");
     response.headers_mut().insert(http::header::CONTENT_TYPE, content_type);
     response
@@ -132,8 +140,8 @@ fn respond(request: Request<body::Incoming>, accept: &impl Fn(AdsStream)) -> Res
 #[derive(Default)]
 struct Chunks {
     /// None once the trailers are out.
-    messages: Option<mpsc::Receiver<Result<Vec<Bytes>, Status>>>,
-    current: VecDeque<Bytes>,
+    messages: Option<mpsc::Receiver<Result<Message, Status>>>,
+    current: Option<Message>,
 }
 
 impl Body for Chunks {
@@ -141,9 +149,10 @@ impl Body for Chunks {
     type Error = Infallible;
 
     fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
-        if let Some(chunk) = self.current.pop_front() {
+        if let Some(chunk) = self.current.as_mut().and_then(Iterator::next) {
             return Poll::Ready(Some(Ok(Frame::data(chunk))));
         }
+        self.current = None;
         let Some(messages) = &mut self.messages else {
             return Poll::Ready(None);
         };
@@ -157,9 +166,9 @@ impl Body for Chunks {
                 Poll::Ready(Some(Ok(Frame::trailers(trailers))))
             }
             Some(Ok(message)) => {
-                self.current = message.into();
-                let length = self.current.iter().map(Bytes::len).sum::<usize>();
-                Poll::Ready(Some(Ok(Frame::data(header(length)))))
+                let header = header(message.length());
+                self.current = Some(message);
+                Poll::Ready(Some(Ok(Frame::data(header))))
             }
             None => {
                 self.messages = None;
@@ -171,15 +180,6 @@ impl Body for Chunks {
     }
 
     fn is_end_stream(&self) -> bool {
-        self.messages.is_none() && self.current.is_empty()
+        self.messages.is_none() && self.current.is_none()
     }
-}
-
-/// gRPC's five bytes before a message: not compressed, and its length.
-fn header(length: usize) -> Bytes {
-    let mut header = BytesMut::with_capacity(5);
-    header.put_u8(0);
-    // Protobuf itself ends at 2 GiB.
-    header.put_u32(u32::try_from(length).unwrap_or(u32::MAX));
-    header.freeze()
 }

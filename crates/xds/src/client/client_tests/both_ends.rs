@@ -88,7 +88,10 @@ impl Ends {
             self.answered.push_back(response);
         }
         let Some(response) = self.answered.pop_front() else { return false };
-        let bytes: Vec<u8> = response.chunks().concat();
+        let message = response.into_message();
+        let length = message.length();
+        let bytes: Vec<u8> = message.flatten().collect();
+        assert_eq!(bytes.len(), length);
         let read = WireDeltaResponse::decode(bytes.as_slice()).expect("a message");
         self.client.on_response(self.now, read.into());
         true
