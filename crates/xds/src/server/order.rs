@@ -249,7 +249,7 @@ impl Stream {
         }
         state.owes_answer = false;
         state.last_nonce.clone_from(&response.nonce);
-        state.in_flight = Some(InFlight { nonce: response.nonce.clone(), sent: now, items });
+        state.in_flight = Some(InFlight::new(response.nonce.clone(), now, items));
         response
     }
 

@@ -38,8 +38,20 @@ impl Held {
 pub(super) struct InFlight {
     pub nonce: String,
     pub sent: Instant,
-    /// What it changes: the new version, or nothing.
+    /// What it changes, in order of the names: the new version, or nothing.
     pub items: Vec<(Arc<str>, Option<Arc<Encoded>>)>,
+}
+
+impl InFlight {
+    pub(super) fn new(nonce: String, sent: Instant, mut items: Vec<(Arc<str>, Option<Arc<Encoded>>)>) -> Self {
+        items.sort_unstable_by(|(one, _), (other, _)| one.cmp(other));
+        Self { nonce, sent, items }
+    }
+
+    fn item(&self, name: &str) -> Option<&Option<Arc<Encoded>>> {
+        let at = self.items.binary_search_by(|(n, _)| (**n).cmp(name)).ok()?;
+        Some(&self.items[at].1)
+    }
 }
 
 /// A resource that the client refused.
@@ -115,14 +127,12 @@ impl TypeState {
 
     /// A response that takes that name away has no answer yet.
     pub(super) fn is_taking_away(&self, name: &str) -> bool {
-        let items = self.in_flight.iter().flat_map(|f| &f.items);
-        items.into_iter().any(|(n, item)| item.is_none() && &**n == name)
+        self.in_flight.as_ref().and_then(|f| f.item(name)).is_some_and(Option::is_none)
     }
 
     /// A response with that name has no answer yet.
     pub(super) fn is_sending(&self, name: &str) -> bool {
-        let items = self.in_flight.iter().flat_map(|f| &f.items);
-        items.into_iter().any(|(n, item)| item.is_some() && &**n == name)
+        self.in_flight.as_ref().and_then(|f| f.item(name)).is_some_and(Option::is_some)
     }
 
     /// That version was refused; it is not sent again by itself.
