@@ -54,7 +54,7 @@ impl Prepare {
         diagnostics.extend(self.replacements(&expanded));
         diagnostics.extend(expanded.unplaced.iter().map(|pod| {
             let message = format!("there is no address left for pod {}/{}", pod.namespace, pod.name);
-            Diagnostic::error(NO_ADDRESS, message).with_expected("at most 32512 pods")
+            Diagnostic::error(NO_ADDRESS, message).with_expected(format!("at most {} pods", AddressPlan::PODS))
         }));
         self.ours = opened(&expanded).map(|(_, _, place)| place.opened).collect();
         (self.with_phases(expanded), diagnostics)

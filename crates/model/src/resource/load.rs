@@ -22,8 +22,8 @@ pub struct Loaded {
     pub unknown: Vec<UnknownKind>,
     /// Findings that belong to no object: what is not YAML, has no kind or no name. Those of an object are in it.
     pub diagnostics: Vec<Diagnostic>,
-    /// Documents that could not be read at all. Where there are any, objects that the file had before may be
-    /// among them, so they should stay.
+    /// Documents that could not be read at all, or of which it cannot be told what object they are. Where there are
+    /// any, objects that the file had before may be among them, so they should stay.
     pub unparsable: usize,
 }
 
@@ -100,6 +100,9 @@ struct Metadata {
     owner_references: Vec<OwnerReference>,
 }
 
+/// How many `kind: List` may be in one another.
+const LIST_DEPTH: usize = 100;
+
 struct Loader {
     loaded: Loaded,
 }
@@ -108,7 +111,7 @@ impl Loader {
     fn document(&mut self, document: &Arc<Document>) {
         let root = document.root();
         let mut problems: Vec<Diagnostic> = document.problems().to_vec();
-        self.object(document, root, "", None, &mut problems);
+        self.object(document, root, "", None, &mut problems, LIST_DEPTH);
         // What belongs to no object.
         self.loaded.diagnostics.extend(problems);
     }
@@ -117,6 +120,8 @@ impl Loader {
         let mut diagnostic = Diagnostic::error(code, message).with_place(Some(node.place())).with_expected(expected);
         diagnostic.severity = severity;
         self.loaded.diagnostics.push(diagnostic);
+        // It was meant to be an object, and may be one that was there before.
+        self.loaded.unparsable += usize::from(severity == Severity::Error);
     }
 
     /// Reads one object, or each of a list. `prefix` is the path to it from the document's root; `listed` the
@@ -128,6 +133,7 @@ impl Loader {
         prefix: &str,
         listed: Option<(&str, &str)>,
         problems: &mut Vec<Diagnostic>,
+        depth: usize,
     ) {
         let View::Mapping(_) = node.view() else {
             return self.refuse(
@@ -169,22 +175,28 @@ impl Loader {
             && let Some(View::Sequence(items)) = node.get("items").map(Node::view)
         {
             let listed = (!item_kind.is_empty()).then_some((api_version, item_kind));
+            // Aliases can nest deeper than the text does.
+            let Some(depth) = depth.checked_sub(1) else {
+                let message = "lists in lists, too deep to be read";
+                return self.refuse(codes::NOT_AN_OBJECT, Severity::Error, node, message, "a list of objects");
+            };
             for (index, item) in items.enumerate() {
-                // A list in a list in a list … is bounded by the bound on nesting.
-                self.object(document, item, &format!("{prefix}items[{index}]."), listed, problems);
+                self.object(document, item, &format!("{prefix}items[{index}]."), listed, problems, depth);
             }
             return;
         }
         match Kind::of(group, kind).filter(|kind| kind.versions().contains(&version)) {
             Some(kind) => self.known(document, node, kind, prefix, problems),
             None => {
+                let suggestion = meant(group, kind);
+                self.loaded.unparsable += usize::from(suggestion.is_some());
                 let name = node.get("metadata").and_then(|metadata| metadata.get("name")).map_or("", Node::text);
                 self.loaded.unknown.push(UnknownKind {
                     api_version: api_version.to_owned(),
                     kind: kind.to_owned(),
                     name: name.to_owned(),
                     place: node.place(),
-                    suggestion: meant(group, kind),
+                    suggestion,
                 });
             }
         }
@@ -333,7 +345,9 @@ fn meant(group: &str, kind: &str) -> Option<String> {
     }
     let same_name = Kind::ALL.iter().find(|known| known.as_str() == kind);
     // A Knative Service or a Gateway of the Gateway API is not misspelt.
-    let foreign = same_name.is_some() && !Kind::ALL.iter().any(|known| known.group() == group);
+    let groups = || Kind::ALL.iter().map(|known| known.group()).filter(|known| !known.is_empty());
+    let is_ours = group.is_empty() || super::spelling::closest(group, groups()).is_some();
+    let foreign = same_name.is_some() && !is_ours;
     if foreign {
         return None;
     }

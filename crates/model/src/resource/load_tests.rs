@@ -168,3 +168,41 @@ fn unknown_fields_at_the_root() {
         ["Error 5:1 hosts: unknown field `hosts`", "Error 6:1 spce: unknown field `spce`"]
     );
 }
+
+#[test]
+fn what_may_be_an_object_that_was_there_before_counts_as_unparsable() {
+    let of = |version: &str, kind: &str, metadata: &str| {
+        load("f.yaml", &format!("{version}\n{kind}\nmetadata: {metadata}\n")).unparsable
+    };
+    let (istio, vs) = ("apiVersion: networking.istio.io/v1", "kind: VirtualService");
+    assert_eq!(of(istio, vs, "{name: a}"), 0);
+    assert_eq!(of(istio, "kind: VirtualServce", "{name: a}"), 1);
+    assert_eq!(of("apiVersion: networking.istio.io/v7", vs, "{name: a}"), 1);
+    assert_eq!(of("apiVersion: networkin.istio.io/v1", vs, "{name: a}"), 1);
+    assert_eq!(of(istio, vs, "{nam: a}"), 1);
+    assert_eq!(of(istio, "spec: {}", "{name: a}"), 1, "no kind");
+    assert_eq!(
+        of("apiVersion: telemetry.istio.io/v1", "kind: Telemetry", "{name: a}"),
+        0,
+        "not read, and not misspelt"
+    );
+    assert_eq!(of("apiVersion: serving.knative.dev/v1", "kind: Service", "{name: a}"), 0);
+    assert_eq!(of("apiVersion: gateway.networking.k8s.io/v1", "kind: Gateway", "{name: a}"), 0);
+    assert_eq!(of("note: 1", "", "{name: a}"), 0);
+}
+
+#[test]
+fn lists_nest_only_so_deep_through_aliases() {
+    let list = |levels: u32| {
+        let mut text = "a0: &a0 {apiVersion: v1, kind: Namespace, metadata: {name: a}}\n".to_owned();
+        for level in 1..=levels {
+            let below = level - 1;
+            text.push_str(&format!("a{level}: &a{level} {{apiVersion: v1, kind: List, items: [*a{below}]}}\n"));
+        }
+        load("f.yaml", &format!("{text}apiVersion: v1\nkind: List\nitems: [*a{levels}]\n"))
+    };
+    assert_eq!(names(&list(50)), ["Namespace a"]);
+    let deep = list(110);
+    assert_eq!((names(&deep).len(), deep.unparsable), (0, 1));
+    assert!(found(&deep)[0].contains("too deep"), "{:?}", found(&deep));
+}

@@ -9,17 +9,46 @@ use crate::resource::Object;
 /// The broken fields of one object.
 pub(super) struct Broken<'a> {
     fields: Vec<&'a str>,
+    /// Unknown fields that one was meant by: as written, and the name that was meant.
+    misspelt: Vec<(&'a str, &'a str)>,
 }
 
 impl<'a> Broken<'a> {
     pub(super) fn of(object: &'a Object) -> Self {
-        let errors = object.errors.iter().filter(|d| d.severity == Severity::Error);
-        Self { fields: errors.map(|d| d.field.as_str()).collect() }
+        let errors = || object.errors.iter().filter(|d| d.severity == Severity::Error);
+        let meant = errors().filter_map(|d| Some((d.field.as_str(), d.suggestion.as_deref()?)));
+        Self { fields: errors().map(|d| d.field.as_str()).collect(), misspelt: meant.collect() }
     }
 
     /// Is this field, or something in it, broken?
     pub(super) fn at(&self, path: &str) -> bool {
         self.fields.iter().any(|field| is_within(field, path))
+    }
+
+    /// Is this field, or something in it, broken, or was it meant by a misspelt one, or is all around it unread?
+    pub(super) fn at_or_misspelt(&self, parent: &str, name: &str) -> bool {
+        self.at(&format!("{parent}.{name}")) || self.whole_or_misspelt(parent, name)
+    }
+
+    /// The same, where no more than something in it is broken left aside.
+    pub(super) fn whole_or_misspelt(&self, parent: &str, name: &str) -> bool {
+        self.whole(&format!("{parent}.{name}"))
+            || self.whole(parent)
+            || self.misspelt.iter().any(|(field, meant)| *meant == name && child_of(field, parent).is_some())
+    }
+
+    /// Is there, in `spec` itself, a field that is none of these and was not meant to be one?
+    pub(super) fn has_unknown(&self, known: &[&str]) -> bool {
+        let was_meant = |field: &str| self.misspelt.iter().any(|(f, meant)| *f == field && known.contains(meant));
+        let unknown = |field: &str| child_of(field, "spec").is_some_and(|name| !known.contains(&name));
+        self.fields.iter().any(|field| unknown(field) && !was_meant(field))
+    }
+
+    /// Could nothing of this field be read? A misspelt `spec` counts.
+    pub(super) fn whole(&self, path: &str) -> bool {
+        self.fields.iter().any(|field| {
+            *field == path || path == "spec" && field.starts_with(char::is_alphabetic) && !field.contains(['.', '['])
+        })
     }
 
     /// Is this field broken as a whole, or something in it that is no element of a list?
@@ -47,7 +76,16 @@ impl<'a> Broken<'a> {
     }
 }
 
+/// The name of a field that is directly in `parent`.
+fn child_of<'f>(field: &'f str, parent: &str) -> Option<&'f str> {
+    field.strip_prefix(parent)?.strip_prefix('.').filter(|name| !name.contains(['.', '[']))
+}
+
 /// Is `field` the one at `path`, or in it?
 fn is_within(field: &str, path: &str) -> bool {
     field.strip_prefix(path).is_some_and(|rest| rest.is_empty() || rest.starts_with(['.', '[']))
 }
+
+#[cfg(test)]
+#[path = "broken_tests.rs"]
+mod tests;

@@ -8,6 +8,7 @@ use super::origin_of;
 use super::service::{Age, Labels, Service, selects};
 use crate::config::Origin;
 use crate::host::{self, HostIndex};
+use crate::resource::destination_rule::TrafficPolicy;
 use crate::resource::{DestinationRule, Object};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -60,13 +61,13 @@ impl DestinationRules {
     fn add(&mut self, object: &Object, rule: &DestinationRule, default_export: &[String]) {
         let ns = &*object.id.namespace;
         let broken = Broken::of(object);
-        if broken.at("spec.host") || broken.at("spec.workloadSelector") {
+        if broken.at("spec.host") || broken.at_or_misspelt("spec", "workloadSelector") {
             // For which service or which clients it is, is not known.
             return;
         }
         let mut rule = rule.clone();
         drop_broken_subsets(&mut rule, &broken);
-        if broken.at("spec.exportTo") {
+        if broken.at_or_misspelt("spec", "exportTo") {
             rule.export_to = vec![".".to_string()];
         }
         rule.host = host::resolve_short(&rule.host, ns);
@@ -79,7 +80,7 @@ impl DestinationRules {
             namespace: ns.to_string(),
             origins: vec![origin_of(&object.id, "")],
             export_to: export_to.clone(),
-            denies: breaks_tls(&rule, &broken),
+            denies: breaks_tls(rule.traffic_policy.as_ref(), "spec", &broken),
             rule,
         };
         let has = |what: &str| export_to.contains(what);
@@ -158,15 +159,20 @@ fn drop_broken_subsets(rule: &mut DestinationRule, broken: &Broken<'_>) {
     rule.subsets.retain(|subset| {
         let path = format!("spec.subsets[{index}]");
         index += 1;
-        let tls = broken.at(&format!("{path}.trafficPolicy.tls"));
-        !subset.name.is_empty() && !tls && !broken.at(&format!("{path}.name")) && !broken.at(&format!("{path}.labels"))
+        let unknown = ["name", "labels"].iter().any(|name| broken.at_or_misspelt(&path, name));
+        !subset.name.is_empty() && !unknown && !breaks_tls(subset.traffic_policy.as_ref(), &path, broken)
     });
 }
 
-fn breaks_tls(rule: &DestinationRule, broken: &Broken<'_>) -> bool {
-    let ports = rule.traffic_policy.as_ref().map_or(0, |p| p.port_level_settings.len());
-    broken.at("spec.trafficPolicy.tls")
-        || (0..ports).any(|i| broken.at(&format!("spec.trafficPolicy.portLevelSettings[{i}].tls")))
+/// Is it unknown how those want to be spoken to whom the traffic policy in `parent` is for? Settings that were
+/// misspelt are none, and without them it would be in plaintext.
+fn breaks_tls(policy: Option<&TrafficPolicy>, parent: &str, broken: &Broken<'_>) -> bool {
+    let path = format!("{parent}.trafficPolicy");
+    let ports = policy.map_or(0, |policy| policy.port_level_settings.len());
+    broken.whole_or_misspelt(parent, "trafficPolicy")
+        || broken.whole_or_misspelt(&path, "portLevelSettings")
+        || broken.at_or_misspelt(&path, "tls")
+        || (0..ports).any(|i| broken.at_or_misspelt(&format!("{path}.portLevelSettings[{i}]"), "tls"))
 }
 
 /// Rules for some clients come first, then the older.

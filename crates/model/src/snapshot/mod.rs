@@ -12,6 +12,7 @@ mod pod;
 mod references;
 mod registry;
 mod service;
+mod sidecar;
 mod vip;
 mod virtual_service;
 
@@ -291,7 +292,7 @@ fn gateways(resources: &ResourceSet) -> Vec<GatewayObject> {
             Spec::Gateway(spec) => {
                 let fields = Broken::of(object);
                 // With the selector unknown, no pod may serve any of it.
-                let all = fields.at("spec.selector");
+                let all = fields.at("spec.selector") || fields.whole("spec") || fields.has_unknown(&["servers"]);
                 let broken =
                     (0..spec.servers.len()).filter(|i| all || fields.at(&format!("spec.servers[{i}]"))).collect();
                 Some((Age::of(object), GatewayObject { id: object.id.clone(), spec: spec.clone(), broken }))
@@ -307,7 +308,10 @@ fn sidecars(resources: &ResourceSet) -> Vec<SidecarObject> {
     let mut found: Vec<_> = resources
         .of_kind(Kind::Sidecar)
         .filter_map(|object| match &object.spec {
-            Spec::Sidecar(spec) => Some((Age::of(object), SidecarObject { id: object.id.clone(), spec: spec.clone() })),
+            Spec::Sidecar(spec) => {
+                let spec = sidecar::effective(object, spec)?;
+                Some((Age::of(object), SidecarObject { id: object.id.clone(), spec }))
+            }
             _ => None,
         })
         .collect();

@@ -17,7 +17,7 @@ pub(super) fn of(cluster: &str, endpoints: &[ServiceEndpoint], subset: Option<&L
     let localities = by_locality.into_iter().map(|(locality, endpoints)| LocalityEndpoints {
         locality,
         priority: 0,
-        weight: Some(endpoints.iter().map(|e| e.weight).sum()),
+        weight: Some(endpoints.iter().fold(0, |sum: u32, endpoint| sum.saturating_add(endpoint.weight))),
         endpoints,
     });
     ClusterEndpoints { cluster: cluster.to_string(), localities: localities.collect(), overprovisioning_factor: None }

@@ -9,11 +9,12 @@ use super::node::{LocalScope, Scope};
 use super::view::View;
 use super::{Exclusion, gateway_routes, names, server_tls};
 use crate::config::{
-    Direction, FilterChain, FilterChainMatch, Listener, ListenerFilter, NetworkFilter, RouteConfig, RouteSource, Secret,
+    Direction, FilterChain, FilterChainMatch, Listener, ListenerFilter, NetworkFilter, Origin, RouteConfig,
+    RouteSource, Secret, TcpProxy,
 };
 use crate::host::overlaps;
 use crate::resource::gateway::ServerTlsMode;
-use crate::snapshot::ResolvedVirtualService;
+use crate::snapshot::{Health, ResolvedVirtualService};
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
@@ -158,7 +159,7 @@ fn tcp_chain(view: &View<'_>, server: &MergedServer) -> Option<FilterChain> {
             continue;
         }
         for rule in &vs.tcp {
-            let broken = rule.health != crate::snapshot::Health::Sound;
+            let broken = rule.health != Health::Sound;
             let fits =
                 rule.route.matches.is_empty() || rule.route.matches.iter().any(|m| fits(m.port, &m.gateways, server));
             if (fits && !rule.route.route.is_empty()) || broken {
@@ -184,7 +185,17 @@ fn passthrough_chains(
         if !shares_host(server, vs) {
             continue;
         }
-        for rule in vs.tls.iter().filter(|r| !r.route.route.is_empty()) {
+        for rule in vs.tls.iter().filter(|r| !r.route.route.is_empty() || r.health != Health::Sound) {
+            if rule.health == Health::BrokenMatch {
+                // Whatever of its hosts no rule above it takes.
+                let free = |host: &&String| taken.insert(((*host).clone(), server.spec.bind.clone()));
+                let names: Vec<_> = vs.hosts.iter().filter(free).cloned().collect();
+                if !names.is_empty() {
+                    let proxy = l4::to_destinations(view, &[], server.number, &rule.origin, Health::BrokenAction);
+                    chains.push(sni_chain(names, proxy, &rule.origin));
+                }
+                break;
+            }
             for m in rule.route.matches.iter().filter(|m| fits(m.port, &m.gateways, server)) {
                 let keys: Vec<_> = m.sni_hosts.iter().map(|h| (h.clone(), server.spec.bind.clone())).collect();
                 if keys.iter().any(|key| taken.contains(key)) {
@@ -192,17 +203,21 @@ fn passthrough_chains(
                 }
                 taken.extend(keys);
                 let proxy = l4::to_destinations(view, &rule.route.route, server.number, &rule.origin, rule.health);
-                let mut names = m.sni_hosts.clone();
-                names.sort();
-                let mut chain = chain(None, NetworkFilter::Tcp(proxy), Some(rule.origin.clone()));
-                if !names.iter().any(|n| n == "*") {
-                    chain.matches.server_names = names;
-                }
-                chains.push(chain);
+                chains.push(sni_chain(m.sni_hosts.clone(), proxy, &rule.origin));
             }
         }
     }
     chains
+}
+
+/// For clients that ask for one of these names.
+fn sni_chain(mut names: Vec<String>, proxy: TcpProxy, origin: &Origin) -> FilterChain {
+    names.sort();
+    let mut chain = chain(None, NetworkFilter::Tcp(proxy), Some(origin.clone()));
+    if !names.iter().any(|n| n == "*") {
+        chain.matches.server_names = names;
+    }
+    chain
 }
 
 fn shares_host(server: &MergedServer, vs: &ResolvedVirtualService) -> bool {

@@ -93,3 +93,10 @@ fn of_a_gateways_replicas_one_remains() {
     assert_eq!(placements(&expanded).len(), 1);
     assert_eq!(expanded.gateways.keys().next().map(|k| k.namespace.as_str()), Some("default"));
 }
+
+#[test]
+fn more_replicas_than_there_are_addresses_are_told_of_and_not_made() {
+    let huge = deployment("huge", &[("app", "huge")], 80, 2_000_000_000);
+    let expanded = expand(&set(vec![huge]), &mut AddressPlan::default());
+    assert!((1..=1000).contains(&expanded.unplaced.len()), "{}", expanded.unplaced.len());
+}

@@ -95,6 +95,9 @@ impl Default for AddressPlan {
 }
 
 impl AddressPlan {
+    /// So many pods have an address.
+    pub const PODS: u32 = (SLOTS - FIRST_SLOT) as u32;
+
     /// Where the proxy that `--replace` prints listens, at the pod's application address.
     pub const NAME_PROXY_PORT: u16 = 15080;
 

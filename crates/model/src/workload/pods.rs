@@ -2,6 +2,7 @@
 //!
 //! Called by `expand`. A workload whose pods are there already (an export of a cluster has them) gets no others.
 
+use super::AddressPlan;
 use crate::resource::workload::{PodCondition, PodStatus};
 use crate::resource::{
     Kind, Object, ObjectMeta, OwnerReference, Pod, PodTemplate, ResourceId, ResourceSet, Spec, Workload,
@@ -39,8 +40,7 @@ pub(super) fn made_up(resources: &ResourceSet) -> Vec<Object> {
                 pods.extend(of_template(object, &workload.template, vec![random_name(&id.name, id, 0)]));
             }
             Spec::Job(workload) if !workload.suspend => {
-                let count = u32::try_from(workload.parallelism.unwrap_or(1)).unwrap_or_default();
-                let names = (0..count).map(|i| random_name(&id.name, id, i)).collect();
+                let names = (0..count(workload.parallelism)).map(|i| random_name(&id.name, id, i)).collect();
                 pods.extend(of_template(object, &workload.template, names));
             }
             Spec::CronJob(job) if !job.suspend && !job.job_template.spec.suspend => {
@@ -54,7 +54,13 @@ pub(super) fn made_up(resources: &ResourceSet) -> Vec<Object> {
 }
 
 fn replicas(workload: &Workload) -> u32 {
-    u32::try_from(workload.replicas.unwrap_or(1)).unwrap_or_default()
+    count(workload.replicas)
+}
+
+/// A bit more than there are addresses at most (of so many, some have one name), so that what has no place is told
+/// of.
+fn count(wanted: Option<i32>) -> u32 {
+    u32::try_from(wanted.unwrap_or(1)).unwrap_or_default().min(AddressPlan::PODS + 1000)
 }
 
 /// The controllers, as (kind, namespace, name), that have a pod in the set, or a ReplicaSet with one.
