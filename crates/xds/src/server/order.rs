@@ -4,7 +4,7 @@ use super::resources::Encoded;
 use super::state::{Held, InFlight};
 use super::{Protocol, Response, Stream};
 use crate::ResourceType;
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -48,15 +48,28 @@ impl Stream {
         self.removal(now)
     }
 
-    /// The next of a refused response's resources, alone.
+    /// The next of a refused response's resources, alone. Those whose turn has not come stay in the queue.
     fn suspect(&mut self, kind: ResourceType, now: Instant) -> Option<Response> {
+        let mut later = VecDeque::new();
+        let mut next = None;
         while let Some(name) = self.types[kind].suspects.pop_front() {
             let encoded = self.target.get(kind, &name).filter(|_| self.types[kind].wants(&name));
-            if let Some(encoded) = encoded.cloned() {
-                return Some(self.send(kind, now, vec![(name, Some(encoded))]));
+            let Some(encoded) = encoded.cloned() else { continue };
+            match self.turn(kind, &name, &encoded, now) {
+                Turn::Now => {
+                    next = Some((name, Some(encoded)));
+                    break;
+                }
+                Turn::Waits => {
+                    self.types[kind].waiting.entry(name.clone()).or_insert(now);
+                    later.push_back(name);
+                }
+                Turn::KeepsOlder => {}
             }
         }
-        None
+        later.append(&mut self.types[kind].suspects);
+        self.types[kind].suspects = later;
+        next.map(|item| self.send(kind, now, vec![item]))
     }
 
     /// All of a type that is due.

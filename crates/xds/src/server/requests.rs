@@ -140,9 +140,13 @@ impl Stream {
             }
             return;
         }
-        // Parts of it may have been taken: each is sent again, alone.
-        let suspects = items.into_iter().filter(|(_, item)| item.is_some()).map(|(name, _)| name);
-        self.types[kind].suspects.extend(suspects);
+        // Parts of it may have been taken: each is sent again, alone; but for removals, as above.
+        for (name, item) in items {
+            match item {
+                Some(_) => self.types[kind].suspects.push_back(name),
+                None => self.took(kind, &name, Held::Nothing),
+            }
+        }
     }
 
     fn subscribe_all(&mut self, kind: ResourceType, initial: &BTreeMap<Arc<str>, Arc<str>>) {

@@ -267,3 +267,56 @@ fn equal_contents_have_equal_versions_and_share_their_bytes() {
     }
     assert!(Diff::between(&first, &second).is_empty());
 }
+
+#[test]
+fn refused_removals_are_not_sent_again() {
+    for protocol in BOTH {
+        let mut peer = Peer::new(protocol);
+        peer.set(&one().listener("0.0.0.0_81", "80").listener("0.0.0.0_82", "80"));
+        peer.settle();
+        peer.set(&one());
+        let response = peer.stream.next(Instant::now()).expect("the removals");
+        let refusal = "no".to_owned();
+        let (type_url, nonce) = (response.type_url.to_string(), response.nonce.clone());
+        match protocol {
+            Protocol::Delta => peer
+                .stream
+                .on_delta(Instant::now(), DeltaRequest { type_url, nonce, error: Some(refusal), ..Default::default() }),
+            Protocol::Sotw => peer
+                .stream
+                .on_sotw(Instant::now(), SotwRequest { type_url, nonce, error: Some(refusal), ..Default::default() }),
+        }
+        assert!(peer.stream.next(Instant::now()).is_none(), "{protocol:?}");
+    }
+}
+
+#[test]
+fn what_is_sent_again_alone_waits_for_its_clusters_too() {
+    let mut peer = Peer::new(Protocol::Delta);
+    peer.set(&one().route("81", &["v1"]).listener("0.0.0.0_81", "81"));
+    peer.settle();
+    // Both listeners' routes change, and the response is refused as a whole; meanwhile there is a save.
+    peer.set(
+        &one().cluster("v2", 1, 1).route("80", &["v1", "v1"]).route("81", &["v1", "v1"]).listener("0.0.0.0_81", "81"),
+    );
+    let now = Instant::now();
+    let answer = |peer: &mut Peer, kind: ResourceType, error: Option<&str>| loop {
+        let response = peer.stream.next(now).expect("a response");
+        let is_it = &*response.type_url == kind.type_url();
+        let (type_url, nonce) = (response.type_url.to_string(), response.nonce.clone());
+        let error = error.filter(|_| is_it).map(str::to_owned);
+        peer.stream.on_delta(now, DeltaRequest { type_url, nonce, error, ..Default::default() });
+        if is_it {
+            return response;
+        }
+    };
+    let refused = answer(&mut peer, ResourceType::Route, Some("no"));
+    assert_eq!(refused.resources.len(), 2);
+    peer.set(&one().cluster("v3", 1, 1).route("80", &["v3"]).route("81", &["v3"]).listener("0.0.0.0_81", "81"));
+    let clusters = peer.stream.next(now).expect("a response");
+    assert_eq!(&*clusters.type_url, ResourceType::Cluster.type_url());
+    assert!(peer.stream.next(now).is_none(), "the clusters are not acknowledged");
+    let (type_url, nonce) = (clusters.type_url.to_string(), clusters.nonce);
+    peer.stream.on_delta(now, DeltaRequest { type_url, nonce, ..Default::default() });
+    assert_eq!(answer(&mut peer, ResourceType::Route, None).resources.len(), 1, "alone");
+}
