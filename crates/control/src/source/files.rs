@@ -214,11 +214,11 @@ impl Files {
 }
 
 /// What was there begins with what is there now, and ends in the middle of a line (or is empty): a write that
-/// was seen half done. A file that never ended its last line cannot be told apart from an edit.
+/// was seen half done. In a last line without an end it cannot be told from an edit.
 fn is_cut_off(before: &[u8], now: &[u8]) -> bool {
     let Some(rest) = before.strip_prefix(now) else { return false };
     let at_line_end = now.ends_with(b"\n") || rest.starts_with(b"\n") || rest.starts_with(b"\r\n");
-    now.is_empty() || before.ends_with(b"\n") && !at_line_end
+    now.is_empty() || !at_line_end && (before.ends_with(b"\n") || rest.contains(&b'\n'))
 }
 
 impl File {
@@ -226,7 +226,8 @@ impl File {
         self.loaded.objects.iter().map(|object| object.id.clone())
     }
 
-    /// Where documents cannot be parsed, objects that the file had and has not now may be among them: they stay.
+    /// Where documents cannot be parsed, or it cannot be told what they are, objects that the file had and has not
+    /// now may be among them: they stay.
     fn kept_beside(&self, loaded: &Loaded) -> Vec<Arc<Object>> {
         if loaded.unparsable == 0 {
             return Vec::new();

@@ -137,3 +137,27 @@ fn whole_lines_that_are_taken_off_are_an_edit() {
     }
     assert_eq!(names(&files), ["one"]);
 }
+
+#[test]
+fn a_file_without_a_last_line_end_may_be_cut_off_too() {
+    assert!(!is_cut_off(b"a: 1\nb: 22", b"a: 1\nb: 2"), "may as well be an edit");
+    assert!(is_cut_off(b"a: 1\nb: 2\nc: 3", b"a: 1\nb:"));
+    assert!(is_cut_off(b"a: 1\nb: 2\n", b"a: 1\nb:"));
+    assert!(!is_cut_off(b"a: 1\nb: 2", b"a: 1"));
+    assert!(!is_cut_off(b"a: 1\nb: 2", b"a: 1\n"));
+}
+
+#[test]
+fn a_misspelt_kind_keeps_the_object() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("a.yaml");
+    fs::write(&path, format!("{ONE}---\n{TWO}")).unwrap();
+    let mut files = open(folder.path());
+    for broken in [ONE.replace("Namespace", "Namespce"), ONE.replace("name:", "nam:")] {
+        fs::write(&path, format!("{broken}---\n{TWO}")).unwrap();
+        assert!(files.refresh(Instant::now()).changed);
+        let mut kept = names(&files);
+        kept.sort();
+        assert_eq!(kept, ["one", "two"], "{broken}");
+    }
+}
