@@ -1,5 +1,6 @@
 //! The edges between crates that must never be (ARCHITECTURE.md, "Forbidden edges"), read from cargo's own metadata
 //! and from the sources.
+#![allow(clippy::unwrap_used)] // Helpers of tests panic as tests do.
 
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};

@@ -80,16 +80,19 @@ impl Encoded {
         self.element.slice(self.any_at..)
     }
 
-    /// The clusters and routes that it names.
-    #[cfg(test)]
-    pub(crate) fn names(&self) -> impl Iterator<Item = &Arc<str>> {
-        self.refs.clusters.iter().chain(&self.refs.routes)
-    }
-
     /// An assignment without endpoints: how endpoints are withdrawn.
     pub(super) fn no_endpoints(cluster: &str) -> Self {
         let empty = ClusterEndpoints { cluster: cluster.into(), ..Default::default() };
         Self::new(ResourceType::Endpoints, cluster, &encode::endpoints(&empty), Refs::default())
+    }
+}
+
+/// What tests look at.
+#[cfg(test)]
+impl Encoded {
+    /// The clusters and routes that it names.
+    pub(crate) fn names(&self) -> impl Iterator<Item = &Arc<str>> {
+        self.refs.clusters.iter().chain(&self.refs.routes)
     }
 }
 
@@ -104,14 +107,17 @@ impl Resources {
         self.of[kind].get(name)
     }
 
-    #[cfg(test)]
-    pub(crate) fn iter(&self, kind: ResourceType) -> impl Iterator<Item = (&Arc<str>, &Arc<Encoded>)> {
-        self.of[kind].iter()
-    }
-
     /// How many resources of that type there are.
     pub fn len(&self, kind: ResourceType) -> usize {
         self.of[kind].len()
+    }
+}
+
+/// What tests look at.
+#[cfg(test)]
+impl Resources {
+    pub(crate) fn iter(&self, kind: ResourceType) -> impl Iterator<Item = (&Arc<str>, &Arc<Encoded>)> {
+        self.of[kind].iter()
     }
 }
 
