@@ -21,6 +21,8 @@ unit:
 bless:
 	AMIME_BLESS=1 $(CARGO) test --locked -p amime-model --test 'golden*'
 
-## Requests a second and CPU µs a request through the gateway, beside HAProxy and Envoy where they are installed.
+## Requests a second and CPU µs a request through the gateway, beside HAProxy and Envoy where they are installed;
+## then what 10, 100 and 1,000 pods cost in one `amime up`.
 bench:
 	$(CARGO) run --release --locked -p amime-proxy --example bench
+	$(CARGO) bench --locked -p amime --bench pods

@@ -1,5 +1,6 @@
 //! How long a thousand services, pods and VirtualServices take. Run by hand:
-//! `cargo test --release -p amime-model --test scale -- --ignored --nocapture`.
+//! `cargo run --release -p amime-model --example scale`.
+#![allow(clippy::unwrap_used)] // A measurement fails by panicking.
 
 use amime_model::resource::{MeshConfig, ResourceSet, load};
 use amime_model::snapshot::{Held, Snapshot};
@@ -9,9 +10,7 @@ use std::collections::HashMap;
 use std::fmt::Write;
 use std::time::Instant;
 
-#[test]
-#[ignore = "a measurement"]
-fn a_thousand_of_each() {
+fn main() {
     let mut text = String::new();
     for n in 0..1000 {
         let ns = format!("ns{}", n % 10);
