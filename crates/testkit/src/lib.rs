@@ -2,5 +2,6 @@
 //! Never a normal dependency of anything.
 
 pub mod client;
+pub mod envoy;
 pub mod origin;
 pub mod xds;

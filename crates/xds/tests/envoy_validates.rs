@@ -1,6 +1,6 @@
 //! A real Envoy validates what is translated: each proxy of a mesh as a static configuration.
 //!
-//! Skipped, saying so, where AMIME_ENVOY names no Envoy; the meshes of ../shared only where it is there.
+//! Skipped, saying so, where there is no Envoy; the meshes of ../shared only where it is there.
 
 use amime_model::config::{Discovery, ProxyConfig};
 use amime_model::resource::{MeshConfig, ResourceSet, load, load_mesh_config};
@@ -36,7 +36,7 @@ fn meshes() -> Option<PathBuf> {
 
 /// Validates configurations, each once.
 struct Validator {
-    envoy: std::ffi::OsString,
+    envoy: PathBuf,
     room: tempfile::TempDir,
     seen: HashSet<Vec<u8>>,
     refused: Vec<String>,
@@ -45,10 +45,7 @@ struct Validator {
 impl Validator {
     /// None, saying so, where there is no Envoy.
     fn new() -> Option<Self> {
-        let Some(envoy) = std::env::var_os("AMIME_ENVOY") else {
-            println!("skipped: AMIME_ENVOY names no Envoy");
-            return None;
-        };
+        let envoy = amime_testkit::envoy::binary()?;
         let room = tempfile::tempdir().expect("a folder");
         Some(Self { envoy, room, seen: HashSet::new(), refused: Vec::new() })
     }
