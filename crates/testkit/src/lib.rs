@@ -2,6 +2,8 @@
 //! Never a normal dependency of anything.
 
 pub mod client;
+pub mod echo;
 pub mod envoy;
+pub mod load;
 pub mod origin;
 pub mod xds;
