@@ -52,7 +52,8 @@ pub(super) fn connection_manager(
         generate_request_id: true,
         preserve_external_request_id: false,
         strip_any_host_port: false,
-        accept_http_10: false,
+        // Old clients and health checks speak it. Istio refuses it unless its control plane is told otherwise.
+        accept_http_10: true,
         proxy_100_continue: true,
         access_log: access_log(mesh),
     }

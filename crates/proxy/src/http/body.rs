@@ -10,6 +10,7 @@ use crate::balance::limits::Unit;
 use crate::cluster::{ActiveHost, RequestAt};
 use crate::connect::pool::{Lease, Reset, classify};
 use crate::flags::Flags;
+use crate::telemetry::Protocol;
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName};
 use hyper::body::{Body, Frame, Incoming, SizeHint};
@@ -113,10 +114,19 @@ impl Streamed {
                 self.end();
                 Poll::Ready(None)
             }
-            Some(Ok(frame)) => {
+            Some(Ok(mut frame)) => {
                 exchange.touch();
                 if let Some(data) = frame.data_ref() {
                     exchange.received.set(exchange.received.get() + data.len() as u64);
+                } else if let Some(trailers) = frame.trailers_mut().filter(|t| t.keys().any(is_framing)) {
+                    if exchange.protocol == Protocol::Http2 {
+                        return Poll::Ready(Some(Err(self.fail())));
+                    }
+                    // Nobody's trailers reframe a message: HTTP/1's recipients leave such fields out.
+                    let framing: Vec<_> = trailers.keys().filter(|name| is_framing(name)).cloned().collect();
+                    for name in framing {
+                        trailers.remove(name);
+                    }
                 }
                 if !self.mirrors.is_empty() {
                     self.mirrors.retain(|mirror| mirror.frames.try_send(copy(&frame)).is_ok());
@@ -128,12 +138,22 @@ impl Streamed {
             }
             Some(Err(error)) => {
                 tracing::debug!(%error, "a request broke off");
-                exchange.request_failed.set(true);
-                self.mirrors.clear();
-                Poll::Ready(Some(Err(BodyError::Client)))
+                Poll::Ready(Some(Err(self.fail())))
             }
         }
     }
+
+    fn fail(&mut self) -> BodyError {
+        self.exchange.request_failed.set(true);
+        self.mirrors.clear();
+        BodyError::Client
+    }
+}
+
+/// Where a request ends and where it goes is said before its body, never after it (RFC 9110, 6.5.1).
+fn is_framing(name: &HeaderName) -> bool {
+    use http::header::{CONNECTION, CONTENT_LENGTH, HOST, TE, TRANSFER_ENCODING, UPGRADE};
+    [CONTENT_LENGTH, TRANSFER_ENCODING, HOST, CONNECTION, TE, UPGRADE].contains(name)
 }
 
 fn copy(frame: &Frame<Bytes>) -> Frame<Bytes> {

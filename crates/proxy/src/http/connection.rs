@@ -4,6 +4,7 @@
 pub(crate) use super::conn_state::ConnState;
 use super::conn_state::Peers;
 use super::h1_io::Http1Io;
+use super::h2_guard::H2Guard;
 use super::wire::Wire;
 use super::{handle, respond};
 use crate::http::local_exec::LocalExec;
@@ -185,7 +186,7 @@ async fn serve_http2(state: Rc<ConnState>, stream: ClientStream) {
         .initial_connection_window_size(4 * 1024 * 1024);
     let service_state = Rc::clone(&state);
     let service = service_fn(move |request| handle::handle(Rc::clone(&service_state), request));
-    let mut serving = pin!(builder.serve_connection(TokioIo::new(stream), service));
+    let mut serving = pin!(builder.serve_connection(TokioIo::new(H2Guard::new(stream)), service));
     let mut timer = None;
     let mut going = false;
     let result = poll_fn(|cx| {

@@ -10,6 +10,7 @@ pub(crate) mod exchange;
 mod format;
 mod forward;
 mod h1_io;
+mod h2_guard;
 mod handle;
 pub(crate) mod local_exec;
 mod mirror;

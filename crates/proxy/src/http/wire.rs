@@ -113,6 +113,7 @@ struct Head {
 
 const TRAILERS_MAX: usize = 8 * 1024;
 const EXTENSION_MAX: u16 = 1024;
+const CHUNK_DIGITS_MAX: u8 = 64;
 /// What the `http` crate takes as a URI.
 const URI_MAX: usize = 65_000;
 
@@ -149,6 +150,7 @@ impl Wire {
         loop {
             let rest = &bytes[head.line_start..];
             let Some(end) = memchr(b'\n', rest) else {
+                hopeless(&head, rest)?;
                 self.too_long(&head, bytes.len())?;
                 self.state = State::Head(head);
                 return Ok(None);
@@ -193,18 +195,22 @@ impl Wire {
     }
 
     fn request_line(&self, head: &mut Head, line: &[u8]) -> Result<(), Refusal> {
-        if line.ends_with(b" HTTP/1.1") {
-            return Ok(());
+        let malformed = Refusal::Malformed("http1.bad_request_line");
+        let (version, rest) = match line.strip_suffix(b" HTTP/1.1") {
+            Some(rest) => (11, rest),
+            None => (10, line.strip_suffix(b" HTTP/1.0").ok_or(malformed)?),
+        };
+        let space = memchr(b' ', rest).ok_or(malformed)?;
+        if !is_target(&rest[..space], &rest[space + 1..]) {
+            return Err(Refusal::Malformed("http1.bad_target"));
         }
-        if !line.ends_with(b" HTTP/1.0") {
-            return Err(Refusal::Malformed("http1.bad_request_line"));
-        }
-        head.http10 = true;
-        if self.limits.http10 { Ok(()) } else { Err(Refusal::Http10) }
+        head.http10 = version == 10;
+        if head.http10 && !self.limits.http10 { Err(Refusal::Http10) } else { Ok(()) }
     }
 
     fn finish(&mut self, head: &Head) -> Result<(), Refusal> {
-        if head.hosts != 1 && !(head.http10 && head.hosts == 0) {
+        // HTTP/1.0 may do without by its own rules, but there is nothing it could be routed by.
+        if head.hosts != 1 {
             return Err(Refusal::Malformed(if head.hosts == 0 { "missing_host_header" } else { "http1.two_hosts" }));
         }
         if head.chunked && head.http10 {
@@ -236,7 +242,10 @@ impl Wire {
                 }
             }
             State::ChunkSize(size, digits) => match (first as char).to_digit(16) {
-                Some(digit) if digits < 15 => State::ChunkSize(size << 4 | u64::from(digit), digits + 1),
+                // Leading zeros say nothing, and are let pass in reason.
+                Some(digit) if size < 1 << 56 && digits < CHUNK_DIGITS_MAX => {
+                    State::ChunkSize(size << 4 | u64::from(digit), digits + 1)
+                }
                 Some(_) => return Err("http1.chunk_too_large"),
                 None if digits == 0 => return Err("http1.bad_chunk_size"),
                 None => match first {
@@ -281,6 +290,28 @@ impl Wire {
             },
         };
         Ok(taken)
+    }
+}
+
+/// What no further byte can make a request of is refused now, not when the client has waited long enough.
+fn hopeless(head: &Head, line: &[u8]) -> Result<(), Refusal> {
+    if memchr(b'\r', line).is_some_and(|at| at + 1 < line.len()) {
+        return Err(Refusal::Malformed("http1.bare_carriage_return"));
+    }
+    let mut method = line.split(|b| *b == b' ').next().unwrap_or_default().iter();
+    if head.lines == 0 && !method.all(|b| b.is_ascii_graphic() || *b == b'\r') {
+        return Err(Refusal::Malformed("http1.bad_request_line"));
+    }
+    Ok(())
+}
+
+/// One of the four forms of a target (RFC 9112, 3.2); the codec looks at their details.
+fn is_target(method: &[u8], target: &[u8]) -> bool {
+    match target {
+        [b'/', ..] => true,
+        b"*" => method == b"OPTIONS",
+        _ if method == b"CONNECT" => true,
+        _ => target.windows(3).any(|three| three == b"://"),
     }
 }
 

@@ -45,6 +45,9 @@ fn good_requests_pass_whole() {
             "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: Chunked\r\n\r\n5;x=\"y\"\r\nhello\r\n0\r\nt: 1\r\n\r\n{GET}"
         ),
         "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\nA\r\n0123456789\r\n0\r\n\r\n".to_owned(),
+        "OPTIONS * HTTP/1.1\r\nHost: a\r\n\r\n".to_owned(),
+        "GET http://a/ HTTP/1.1\r\nHost: a\r\n\r\n".to_owned(),
+        format!("POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n{:0>40}\r\nx\r\n0\r\n\r\n", 1),
     ] {
         assert_eq!(outcome(&stream, WireLimits::default()), (stream.len(), None), "{stream:?}");
     }
@@ -62,6 +65,11 @@ fn ambiguous_and_broken_requests_are_refused() {
         ("GET / HTTP/2.0\r\nHost: a\r\n\r\n".to_owned(), 400),
         ("GET / HTTP/1.0\r\nHost: a\r\n\r\n".to_owned(), 426),
         ("\r\n\r\nGET / HTTP/1.1\r\nHost: a\r\n\r\n".to_owned(), 400),
+        ("GET a HTTP/1.1\r\nHost: a\r\n\r\n".to_owned(), 400),
+        ("GET * HTTP/1.1\r\nHost: a\r\n\r\n".to_owned(), 400),
+        // Refused though no line ends: more bytes would not mend them.
+        ("GET / HTTP/1.1\rHost: a\r\r".to_owned(), 400),
+        ("\x16\x03\x01\x02".to_owned(), 400),
         (head("Content-Length: 1\r\nTransfer-Encoding: chunked"), 400),
         (head("Content-Length: 1\r\nContent-Length: 1"), 400),
         (head("Content-Length: +1"), 400),
@@ -103,7 +111,8 @@ fn limits() {
     assert_eq!(refused(format!("GET / HTTP/1.1\r\nHost: a\r\nX: {}\r\n\r\n", "x".repeat(2000))), Some(431));
     assert_eq!(refused("GET / HTTP/1.1\r\nHost: a\r\nA: b\r\nA: b\r\nA: b\r\n\r\n".into()), Some(431));
     assert_eq!(refused("GET / HTTP/1.1\r\nHost: a\r\nA: b\r\nA: b\r\n\r\n".into()), None);
-    assert_eq!(refused("GET / HTTP/1.0\r\n\r\n".into()), None);
+    assert_eq!(refused("GET / HTTP/1.0\r\nHost: a\r\n\r\n".into()), None);
+    assert_eq!(refused("GET / HTTP/1.0\r\n\r\n".into()), Some(400));
 }
 
 #[test]
