@@ -26,7 +26,8 @@ bless:
 	AMIME_BLESS=1 $(CARGO) test --locked -p amime-model --test 'golden*'
 
 ## Requests a second and CPU µs a request through the gateway, beside HAProxy and Envoy where they are installed;
-## then what 10, 100 and 1,000 pods cost in one `amime up`.
+## what the control plane costs with simulated sidecars; then what 10, 100 and 1,000 pods cost in one `amime up`.
 bench:
 	$(CARGO) run --release --locked -p amime-proxy --example bench
+	$(CARGO) run --release --locked -p amime-control --example scale
 	$(CARGO) bench --locked -p amime --bench pods
