@@ -2,6 +2,8 @@
 //! `cmd` has one file a subcommand.
 
 mod cmd;
+mod logging;
+mod proxy;
 mod up;
 
 use clap::{Parser, Subcommand};
@@ -28,6 +30,7 @@ struct Cli {
 #[derive(Debug, Subcommand)]
 enum Command {
     Up(cmd::up::Args),
+    Proxy(cmd::proxy::Args),
     Explain(cmd::explain::Args),
     Completions(cmd::completions::Args),
 }
@@ -35,6 +38,7 @@ enum Command {
 fn main() -> ExitCode {
     let outcome = match Cli::parse().command {
         Command::Up(args) => cmd::up::run(args),
+        Command::Proxy(args) => cmd::proxy::run(args),
         Command::Explain(args) => cmd::explain::run(&args),
         Command::Completions(args) => cmd::completions::run(&args),
     };

@@ -6,6 +6,7 @@
 
 mod ads;
 mod balance;
+mod capture_ports;
 mod cluster;
 mod connect;
 mod flags;
@@ -21,6 +22,7 @@ mod telemetry;
 mod workers;
 
 pub use ads::AdsOptions;
+pub use capture_ports::CapturePorts;
 pub use connect::dial::Reach;
 pub use flags::Flags;
 pub use proxy::{ApplyError, Placement, Proxy, ProxyOptions};

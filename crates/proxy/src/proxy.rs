@@ -1,10 +1,11 @@
 //! A proxy: started on some workers, given configurations, drained. What the binary and `ads` hold.
 
+use crate::capture_ports::{CapturePorts, Moved};
 use crate::cluster::ClusterShared;
 use crate::connect::dial::{Outside, Reach};
 use crate::connect::dns;
 use crate::listen::socket;
-use crate::proxy_worker::{ProxyShared, ProxyWorker, Settings};
+use crate::proxy_worker::{Draining, ProxyShared, ProxyWorker, Settings};
 use crate::runtime::{ConfigError, RuntimeConfig};
 use crate::telemetry::{ProxyIdentity, RecordSender};
 use crate::workers::{Workers, WorkersGone};
@@ -40,6 +41,8 @@ pub struct ProxyOptions {
     pub body_timeout: Duration,
     /// Where addresses are really reached, where that is not what they say.
     pub reach: Option<Reach>,
+    /// Other ports than the configuration's for the listeners that take redirected connections.
+    pub capture_ports: CapturePorts,
     /// The runtime of what is no data path: DNS, xDS.
     pub background: Handle,
 }
@@ -66,6 +69,7 @@ impl ProxyOptions {
             loopback_source: None,
             body_timeout: Duration::from_secs(300),
             reach: None,
+            capture_ports: CapturePorts::default(),
             background,
         }
     }
@@ -90,6 +94,7 @@ struct Inner {
     on: Vec<usize>,
     shared: Arc<ProxyShared>,
     background: Handle,
+    capture_ports: CapturePorts,
     ready: watch::Sender<bool>,
     state: Mutex<State>,
     /// The ADS stream's task.
@@ -108,6 +113,8 @@ impl WeakProxy {
 #[derive(Default)]
 struct State {
     config: Option<Arc<RuntimeConfig>>,
+    /// The listeners whose ports are not the configuration's.
+    moved: Moved,
     /// Configured addresses that have sockets, and where those are bound (which differs for port 0).
     sockets: BTreeMap<SocketAddr, SocketAddr>,
     /// One task for each DNS cluster.
@@ -135,6 +142,7 @@ impl Proxy {
             on,
             shared: ProxyShared::new(Arc::new(options.identity), settings, options.records),
             background: options.background,
+            capture_ports: options.capture_ports,
             ready: watch::Sender::new(false),
             state: Mutex::default(),
             following: std::sync::Mutex::default(),
@@ -160,7 +168,7 @@ impl Proxy {
     }
 
     pub(crate) fn set_ready(&self) {
-        if !self.0.shared.is_draining() {
+        if self.0.shared.draining() == Draining::No {
             self.0.ready.send_replace(true);
         }
     }
@@ -169,6 +177,7 @@ impl Proxy {
     pub(crate) async fn swap(&self, config: Arc<ProxyConfig>) -> Result<(), ApplyError> {
         let inner = &self.0;
         let mut state = inner.state.lock().await;
+        let config = state.moved.apply(inner.capture_ports, config);
         let runtime = Arc::new(RuntimeConfig::build(config, state.config.as_deref())?);
         let wanted: BTreeSet<SocketAddr> = runtime.listeners.sockets().map(|(address, _)| address).collect();
         let opened = inner.open(&runtime, &state.sockets)?;
@@ -207,22 +216,19 @@ impl Proxy {
         Ok(())
     }
 
+    /// Is not ready any more, stops taking connections at inbound listeners, and lets those that are there end
+    /// (`Connection: close`, GOAWAY). Outbound goes on: the application may need it for what it still does.
+    pub async fn drain_inbound(&self) {
+        // An error: the workers are gone, and all connections with them.
+        let _ = self.0.stop(Draining::Inbound).await;
+    }
+
     /// Stops taking connections and lets those that are there end, for at most so long; then ends the rest. True
     /// where all ended by themselves.
     pub async fn drain(&self, at_most: Duration) -> bool {
         let inner = &self.0;
-        inner.shared.draining.store(true, Ordering::Relaxed);
-        inner.ready.send_replace(false);
-        let id = inner.id;
-        for worker in &inner.on {
-            let stop = move |here: &crate::workers::WorkerState| {
-                if let Some(proxy) = here.proxies.borrow().get(&id) {
-                    proxy.stop();
-                }
-            };
-            if inner.workers.call(*worker, stop).await.is_err() {
-                return false;
-            }
+        if inner.stop(Draining::All).await.is_err() {
+            return false;
         }
         let until = Instant::now() + at_most;
         let mut pause = Duration::from_millis(1);
@@ -263,6 +269,24 @@ impl Proxy {
 }
 
 impl Inner {
+    /// Takes no further connections on that side, from here on.
+    async fn stop(&self, which: Draining) -> Result<(), WorkersGone> {
+        self.shared.drain(which);
+        self.ready.send_replace(false);
+        // Of an update that is under way, the sockets are stopped too.
+        let _state = self.state.lock().await;
+        let id = self.id;
+        for worker in &self.on {
+            let stop = move |here: &crate::workers::WorkerState| {
+                if let Some(proxy) = here.proxies.borrow().get(&id) {
+                    proxy.stop(which);
+                }
+            };
+            self.workers.call(*worker, stop).await?;
+        }
+        Ok(())
+    }
+
     fn following(&self) -> std::sync::MutexGuard<'_, Option<JoinHandle<()>>> {
         self.following.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -276,7 +300,7 @@ impl Inner {
     ) -> Result<Vec<(SocketAddr, Vec<std::net::TcpListener>)>, ConfigError> {
         let mut opened = Vec::new();
         for (address, listener) in config.listeners.sockets() {
-            if have.contains_key(&address) {
+            if have.contains_key(&address) || self.shared.draining().includes(&listener.config) {
                 continue;
             }
             let sockets = socket::open(address, self.on.len()).map_err(|error| {
@@ -331,7 +355,7 @@ impl Inner {
                 .workers
                 .call(*worker, move |here| {
                     if let Some(proxy) = here.proxies.borrow_mut().remove(&id) {
-                        proxy.stop();
+                        proxy.stop(Draining::All);
                         proxy.abort_connections();
                     }
                 })
@@ -355,7 +379,7 @@ impl Drop for Inner {
             // An error: the workers are gone, and the proxy with them.
             let _ = self.workers.post(*worker, move |here| {
                 if let Some(proxy) = here.proxies.borrow_mut().remove(&id) {
-                    proxy.stop();
+                    proxy.stop(Draining::All);
                     proxy.abort_connections();
                 }
             });

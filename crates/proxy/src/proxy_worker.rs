@@ -7,12 +7,12 @@ use crate::listen::accept;
 use crate::rng::Rng;
 use crate::runtime::RuntimeConfig;
 use crate::telemetry::{ProxyIdentity, RecordSender, Recorder};
-use amime_model::config::{ClusterEndpoints, Discovery};
+use amime_model::config::{ClusterEndpoints, Direction, Discovery, Listener};
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::rc::{Rc, Weak};
-use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU8, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::sync::{Notify, oneshot};
@@ -23,10 +23,29 @@ pub(crate) struct ProxyShared {
     pub(crate) settings: Settings,
     pub(crate) records: Option<RecordSender>,
     pub(crate) records_dropped: Arc<AtomicU64>,
-    pub(crate) draining: AtomicBool,
+    /// A `Draining`.
+    draining: AtomicU8,
     /// Open client connections, over all workers.
     pub(crate) connections: AtomicU32,
     clusters: Mutex<HashMap<Arc<str>, Arc<ClusterShared>>>,
+}
+
+/// Which side of a proxy takes no connections any more. Later ones include earlier ones.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Draining {
+    No,
+    Inbound,
+    All,
+}
+
+impl Draining {
+    pub(crate) fn includes(self, listener: &Listener) -> bool {
+        match self {
+            Self::No => false,
+            Self::Inbound => listener.direction == Direction::Inbound,
+            Self::All => true,
+        }
+    }
 }
 
 /// What the user of the proxy chose.
@@ -51,7 +70,7 @@ impl ProxyShared {
             settings,
             records,
             records_dropped: Arc::default(),
-            draining: AtomicBool::new(false),
+            draining: AtomicU8::new(Draining::No as u8),
             connections: AtomicU32::new(0),
             clusters: Mutex::default(),
         })
@@ -69,8 +88,17 @@ impl ProxyShared {
         clusters.retain(|name, shared| Arc::strong_count(shared) > 1 || config.config.clusters.contains_key(name));
     }
 
-    pub(crate) fn is_draining(&self) -> bool {
-        self.draining.load(Ordering::Relaxed)
+    pub(crate) fn draining(&self) -> Draining {
+        match self.draining.load(Ordering::Relaxed) {
+            0 => Draining::No,
+            1 => Draining::Inbound,
+            _ => Draining::All,
+        }
+    }
+
+    /// What drains goes on draining.
+    pub(crate) fn drain(&self, which: Draining) {
+        self.draining.fetch_max(which as u8, Ordering::Relaxed);
     }
 }
 
@@ -222,10 +250,14 @@ impl ProxyWorker {
         }
     }
 
-    /// Stops accepting; connections are drained.
-    pub(crate) fn stop(&self) {
-        self.sockets.borrow_mut().clear();
-        self.drain_connections(|_| true);
+    /// Stops accepting on that side; its connections are drained.
+    pub(crate) fn stop(&self, which: Draining) {
+        let current = self.config();
+        self.sockets.borrow_mut().retain(|address, _| {
+            let listener = current.listeners.listening_at(*address);
+            listener.is_some_and(|listener| !which.includes(&listener.config))
+        });
+        self.drain_connections(|connection| which.includes(&connection.listener.config));
         self.recorder.flush();
     }
 

@@ -2,6 +2,7 @@
 
 pub(crate) mod completions;
 pub(crate) mod explain;
+pub(crate) mod proxy;
 pub(crate) mod up;
 
 use anstyle::{AnsiColor, Color, Style};

@@ -21,6 +21,7 @@ mod standin;
 mod table;
 mod told;
 
+pub(crate) use machine::raise_file_limit;
 pub(crate) use replace::ReplaceArg;
 pub(crate) use run::run;
 

@@ -53,7 +53,7 @@ pub(crate) async fn serve(
     if let Some(config) = &left {
         state.keep_routes(config);
     }
-    if left.is_some() || proxy.shared.is_draining() {
+    if left.is_some() || proxy.shared.draining().includes(&state.listener.config) {
         state.drain(proxy.shared.settings.drain);
     }
     let http2 = match state.hcm.config.codec {
