@@ -40,6 +40,11 @@ impl Raw {
         Self { stream: TcpStream::connect(address).await.expect("a connection"), read: Vec::new() }
     }
 
+    /// None where nobody listens.
+    pub async fn try_connect(address: SocketAddr) -> Option<Self> {
+        Some(Self { stream: TcpStream::connect(address).await.ok()?, read: Vec::new() })
+    }
+
     pub async fn send(&mut self, bytes: impl AsRef<[u8]>) {
         self.stream.write_all(bytes.as_ref()).await.expect("the peer reads");
     }

@@ -20,6 +20,11 @@ impl Texts {
         self.by_file.insert(file, text);
     }
 
+    /// All files, by name, with their texts.
+    pub fn files(&self) -> impl ExactSizeIterator<Item = (&str, &str)> {
+        self.by_file.iter().map(|(file, text)| (&**file, &**text))
+    }
+
     /// The line of that place.
     pub fn line(&self, place: &Place) -> Option<&str> {
         line_of(self.by_file.get(&place.file)?, place.line)

@@ -1,0 +1,31 @@
+//! What judges the control plane with real proxies: an Envoy and our own under one control plane, origins that tell
+//! what they got, a constant load, and an oracle that knows who may answer when.
+#![allow(dead_code, unreachable_pub, clippy::unwrap_used)] // Each test file uses a part of it; failing is its job.
+
+pub mod envoy;
+pub mod oracle;
+pub mod plane;
+pub mod ports;
+pub mod shop;
+
+use std::future::Future;
+use std::time::Duration;
+
+/// Long enough for a loaded machine; nothing waits this long where all is well.
+pub const PATIENCE: Duration = Duration::from_secs(90);
+
+/// Asks again until there is something, for what cannot be waited for by an event: another process's state.
+pub async fn eventually<T, F: Future<Output = Option<T>>>(what: &str, mut ask: impl FnMut() -> F) -> T {
+    let asking = async {
+        loop {
+            if let Some(found) = ask().await {
+                return found;
+            }
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    match tokio::time::timeout(PATIENCE, asking).await {
+        Ok(found) => found,
+        Err(_) => panic!("never: {what}"),
+    }
+}

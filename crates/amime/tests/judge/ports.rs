@@ -1,0 +1,25 @@
+//! Ports for gateways: taken from the system, and kept from others while a test lives.
+
+use socket2::{Domain, Socket, Type};
+use std::net::{Ipv4Addr, SocketAddr};
+
+/// A port at which a proxy can listen and nobody else does. A socket that is bound with SO_REUSEPORT and does not
+/// listen keeps it: proxies bind theirs beside it, and it gets no connection.
+pub struct Port {
+    pub number: u16,
+    _kept: Socket,
+}
+
+impl Port {
+    pub fn take() -> Self {
+        let socket = Socket::new(Domain::IPV4, Type::STREAM, None).expect("a socket");
+        socket.set_reuse_port(true).expect("an option");
+        socket.bind(&SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0)).into()).expect("a free port");
+        let number = socket.local_addr().expect("bound").as_socket().expect("an address").port();
+        Self { number, _kept: socket }
+    }
+
+    pub fn address(&self) -> SocketAddr {
+        SocketAddr::from((Ipv4Addr::LOCALHOST, self.number))
+    }
+}
