@@ -18,6 +18,8 @@ pub const GONE_AFTER: Duration = Duration::from_millis(500);
 const TRUNCATED: &str = "AM-F1";
 /// A file that cannot be read.
 const UNREADABLE: &str = "AM-F2";
+/// A folder that has lost all its manifests, or a file that has gone.
+const EMPTIED: &str = "AM-F4";
 
 /// All files of the inputs.
 #[derive(Debug)]
@@ -95,15 +97,21 @@ impl Files {
             self.folders.insert(listing::parent(path));
             match listing::manifests(path) {
                 Ok(found) => {
+                    // Nobody takes a mesh down by emptying its folder; a volume that is not mounted looks so.
+                    if found.files.is_empty() && self.files.keys().any(|file| file.starts_with(path)) {
+                        kept_roots.push(path.clone());
+                        let message = format!("{}: no manifest is left in it; what was there goes on", input.name());
+                        unlisted.push(Diagnostic::error(EMPTIED, message).with_expected(
+                            "at least one manifest, be it an empty one (a line with #), to take the rest away",
+                        ));
+                    }
                     present.extend(found.files);
                     self.folders.extend(found.folders);
                 }
                 Err(error) => {
-                    // A folder that cannot be listed for a moment has not lost its files for that.
-                    if path.exists() {
-                        kept_roots.push(path.clone());
-                    }
-                    unlisted.push(Diagnostic::error(UNREADABLE, error.to_string()));
+                    // What cannot be listed, or is not there at all, has not lost its files for that.
+                    kept_roots.push(path.clone());
+                    unlisted.push(Diagnostic::error(UNREADABLE, format!("{error}; what was there goes on")));
                 }
             }
         }

@@ -73,6 +73,7 @@ fn a_file_that_is_away_for_a_moment_is_not_gone() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("a.yaml");
     fs::write(&path, ONE).unwrap();
+    fs::write(folder.path().join("other.yaml"), "# nothing\n").unwrap();
     let mut files = open(folder.path());
     let start = Instant::now();
     fs::rename(&path, folder.path().join("a.yaml~")).unwrap();
@@ -86,6 +87,32 @@ fn a_file_that_is_away_for_a_moment_is_not_gone() {
     files.refresh(start);
     assert!(files.refresh(start + GONE_AFTER).changed);
     assert!(names(&files).is_empty());
+}
+
+#[test]
+fn an_input_that_loses_all_its_files_keeps_them() {
+    let parent = tempfile::tempdir().unwrap();
+    let folder = parent.path().join("mesh");
+    fs::create_dir(&folder).unwrap();
+    fs::write(folder.join("a.yaml"), ONE).unwrap();
+    let mut files = open(&folder);
+    let start = Instant::now();
+    fs::remove_file(folder.join("a.yaml")).unwrap();
+    for (after, gone) in [(GONE_AFTER * 2, false), (GONE_AFTER * 4, true)] {
+        if gone {
+            fs::remove_dir(&folder).unwrap();
+        }
+        assert!(files.refresh(start + after).changed, "it is said");
+        assert!(!files.refresh(start + after * 2).changed, "once");
+        assert_eq!(names(&files), ["one"]);
+        assert_eq!(files.problems().count(), 1);
+    }
+    fs::create_dir(&folder).unwrap();
+    fs::write(folder.join("b.yaml"), TWO).unwrap();
+    files.refresh(start);
+    files.refresh(start + GONE_AFTER);
+    assert_eq!(names(&files), ["two"]);
+    assert_eq!(files.problems().count(), 0);
 }
 
 #[test]
