@@ -7,17 +7,16 @@
 use crate::proxy::Proxy;
 use amime_xds::client::{Client, ClientOptions};
 use amime_xds::intern::Interner;
-use amime_xds::transport::{self, Backoff};
+use amime_xds::transport::{self, Backoff, ControlPlane};
 use amime_xds::{Node, ResourceType};
 use std::sync::Arc;
 use std::time::Duration;
-use tonic::transport::Channel;
 
 /// Where a proxy's configuration comes from.
 #[derive(Debug, Clone)]
 pub struct AdsOptions {
-    /// To the control plane; opened again by the channel where it ends.
-    pub channel: Channel,
+    /// A connection within the process, or the addresses to dial (`transport::Dialer`, whose state tells how it goes).
+    pub control: ControlPlane,
     /// What the proxy says it is.
     pub node: Node,
     /// Shared by all proxies of a process, so that equal resources are kept once.
@@ -27,8 +26,8 @@ pub struct AdsOptions {
 }
 
 impl AdsOptions {
-    pub fn new(channel: Channel, node: Node, interner: Arc<Interner>) -> Self {
-        Self { channel, node, interner, warm_limit: ClientOptions::default().warm_limit }
+    pub fn new(control: impl Into<ControlPlane>, node: Node, interner: Arc<Interner>) -> Self {
+        Self { control: control.into(), node, interner, warm_limit: ClientOptions::default().warm_limit }
     }
 }
 
@@ -36,10 +35,10 @@ impl Proxy {
     /// Follows a control plane until the proxy is drained or dropped. The proxy is ready once the first listeners
     /// have been accepted, which come when their routes and clusters have.
     pub fn follow(&self, options: AdsOptions) {
-        let AdsOptions { channel, node, interner, warm_limit } = options;
+        let AdsOptions { control, node, interner, warm_limit } = options;
         let client = Client::new(node, interner, ClientOptions { warm_limit });
         let proxy = self.downgrade();
-        let following = transport::run(channel, client, Backoff::default(), move |update| {
+        let following = transport::run(control, client, Backoff::default(), move |update| {
             let proxy = proxy.upgrade();
             async move {
                 let Some(proxy) = proxy else { return Err("the proxy has ended".into()) };

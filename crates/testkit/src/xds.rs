@@ -2,7 +2,7 @@
 
 use amime_model::config::ProxyConfig;
 use amime_xds::server::{Diff, Encoder, Protocol, Resources, Status, Stream, StreamOptions};
-use amime_xds::transport::{AdsStream, Requests, channel_over, serve_connection};
+use amime_xds::transport::{AdsStream, Link, Requests, channel_over, serve_connection};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 use tokio::sync::watch;
@@ -43,7 +43,7 @@ impl Peer {
     /// A connection to it.
     pub fn channel(&self) -> Channel {
         let (ours, theirs) = tokio::io::duplex(1 << 20);
-        tokio::spawn(self.clone().connection(ours));
+        tokio::spawn(self.clone().connection(ours, Link::InProcess));
         channel_over(theirs)
     }
 
@@ -54,19 +54,20 @@ impl Peer {
         let peer = self.clone();
         tokio::spawn(async move {
             while let Ok((stream, _)) = listener.accept().await {
-                tokio::spawn(peer.clone().connection(stream));
+                tokio::spawn(peer.clone().connection(stream, Link::Network));
             }
         });
         let endpoint = tonic::transport::Endpoint::from_shared(format!("http://{address}")).expect("a URI");
         endpoint.connect_lazy()
     }
 
-    async fn connection<IO>(self, io: IO)
+    /// Serves one connection until it ends, or all are cut.
+    pub async fn connection<IO>(self, io: IO, link: Link)
     where
         IO: tokio::io::AsyncRead + tokio::io::AsyncWrite + Send + Unpin + 'static,
     {
         let mut cut = self.cut.subscribe();
-        let serving = serve_connection(io, |stream| {
+        let serving = serve_connection(io, link, |stream| {
             let (peer, mut cut) = (self.clone(), self.cut.subscribe());
             tokio::spawn(async move {
                 tokio::select! {

@@ -132,7 +132,7 @@ async fn up(options: Options, files: u64, printer: &Printer) -> anyhow::Result<E
     let distributor = Distributor::start(generations.clone(), StreamOptions::default()).context("starting")?;
     let (client, server) = tokio::io::duplex(DUPLEX);
     let serving = distributor.clone();
-    let ads = tokio::spawn(async move { serving.serve(server).await });
+    let ads = tokio::spawn(async move { serving.serve_in_process(server).await });
     let (records, received) = mpsc::channel(RECORDS);
     let following = tokio::spawn(Log::follow(printer.clone(), received));
     let names = names(&generations);

@@ -9,7 +9,7 @@ mod stream;
 use crate::engine::Generation;
 use amime_model::translate::Node;
 use amime_xds::server::{Status, StreamOptions};
-use amime_xds::transport::serve_connection;
+use amime_xds::transport::{Link, serve_connection};
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -56,7 +56,7 @@ impl Distributor {
         Ok(Self(Arc::new(Shared { push, options, proxies: Mutex::default(), changes: watch::Sender::new(0) })))
     }
 
-    /// Serves one connection, of any kind, until it ends.
+    /// Serves one connection from the network until it ends; a peer that answers no pings is gone.
     ///
     /// # Errors
     /// What broke the connection.
@@ -64,8 +64,26 @@ impl Distributor {
     where
         IO: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
+        self.serve_over(io, Link::Network).await
+    }
+
+    /// Serves one connection within this process until it ends.
+    ///
+    /// # Errors
+    /// What broke the connection.
+    pub async fn serve_in_process<IO>(&self, io: IO) -> Result<(), Broken>
+    where
+        IO: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    {
+        self.serve_over(io, Link::InProcess).await
+    }
+
+    async fn serve_over<IO>(&self, io: IO, link: Link) -> Result<(), Broken>
+    where
+        IO: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    {
         let shared = self.0.clone();
-        let served = serve_connection(io, move |opened| {
+        let served = serve_connection(io, link, move |opened| {
             tokio::spawn(stream::run(shared.clone(), opened));
         });
         served.await.map_err(|error| Broken(error.to_string()))

@@ -80,7 +80,7 @@ pub(crate) fn server(engine: &Engine) -> (Distributor, Channel) {
     let distributor = Distributor::start(engine.clone(), options).expect("a server");
     let (near, far) = tokio::io::duplex(1 << 20);
     let serving = distributor.clone();
-    tokio::spawn(async move { serving.serve(far).await });
+    tokio::spawn(async move { serving.serve_in_process(far).await });
     (distributor, channel_over(near))
 }
 

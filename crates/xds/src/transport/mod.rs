@@ -1,13 +1,17 @@
 //! ADS over gRPC: the client's stream and its loop (called by `proxy`), and the server's (called by `control`).
 
+mod dial;
 mod frames;
 mod open;
 mod serve;
 mod session;
+mod tls;
 
+pub use dial::{ConnectionState, ControlPlane, Dialer};
 pub use open::{DeltaStream, channel_over};
-pub use serve::{AdsStream, DeltaRequests, Incoming, Requests, Responses, SotwRequests, serve_connection};
+pub use serve::{AdsStream, DeltaRequests, Incoming, Link, Requests, Responses, SotwRequests, serve_connection};
 pub use session::{Backoff, run};
+pub use tls::{ClientTls, TlsError};
 
 /// gRPC's usual limit of 4 MiB is less than a mesh of some thousand services takes.
 pub const MAX_MESSAGE: usize = 512 << 20;

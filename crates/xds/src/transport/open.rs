@@ -14,6 +14,7 @@ use std::future::{Ready, poll_fn, ready};
 use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll};
+use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::mpsc;
 use tonic::Status;
@@ -98,13 +99,31 @@ pub fn channel_over<IO>(io: IO) -> Channel
 where
     IO: AsyncRead + AsyncWrite + Send + Unpin + 'static,
 {
-    tuned(Endpoint::from_static("http://control.amime.internal"))
+    tuned().connect_with_connector_lazy(Once(Some(TokioIo::new(io))))
+}
+
+/// As [`channel_over`], with a peer that may vanish without a word: one that leaves an HTTP/2 ping unanswered is
+/// gone.
+pub(super) fn channel_over_network<IO>(io: IO) -> Channel
+where
+    IO: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+{
+    tuned()
+        .http2_keep_alive_interval(KEEPALIVE_INTERVAL)
+        .keep_alive_timeout(KEEPALIVE_TIMEOUT)
+        .keep_alive_while_idle(true)
         .connect_with_connector_lazy(Once(Some(TokioIo::new(io))))
 }
 
-/// The HTTP/2 settings that ADS needs.
-fn tuned(endpoint: Endpoint) -> Endpoint {
-    endpoint.initial_stream_window_size(STREAM_WINDOW).initial_connection_window_size(CONNECTION_WINDOW)
+/// A silently dead control plane is noticed after these two.
+const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(3);
+const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(3);
+
+/// With the HTTP/2 settings that ADS needs.
+fn tuned() -> Endpoint {
+    Endpoint::from_static("http://control.amime.internal")
+        .initial_stream_window_size(STREAM_WINDOW)
+        .initial_connection_window_size(CONNECTION_WINDOW)
 }
 
 /// Hands out its one connection, then errors.

@@ -89,11 +89,20 @@ impl Responses {
     }
 }
 
+/// What a connection runs over.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Link {
+    /// The peer may vanish without a word, so it is pinged.
+    Network,
+    /// It cannot; and one that is merely held up must not lose its only connection.
+    InProcess,
+}
+
 /// Serves one connection until it ends. `accept` is called with each stream, on this task: it spawns.
 ///
 /// # Errors
 /// What broke the HTTP/2 connection.
-pub async fn serve_connection<IO, F>(io: IO, accept: F) -> Result<(), hyper::Error>
+pub async fn serve_connection<IO, F>(io: IO, link: Link, accept: F) -> Result<(), hyper::Error>
 where
     IO: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     F: Fn(AdsStream),
@@ -104,7 +113,7 @@ where
         .initial_stream_window_size(STREAM_WINDOW)
         .initial_connection_window_size(CONNECTION_WINDOW)
         .max_send_buf_size(SEND_BUFFER)
-        .keep_alive_interval(KEEPALIVE_INTERVAL)
+        .keep_alive_interval((link == Link::Network).then_some(KEEPALIVE_INTERVAL))
         .keep_alive_timeout(KEEPALIVE_TIMEOUT)
         .serve_connection(
             TokioIo::new(io),

@@ -1,5 +1,6 @@
 //! The loop of a client: opens the stream, drives [`Client`], and opens it again after a failure.
 
+use super::dial::{ControlPlane, Dialing};
 use super::open::DeltaStream;
 use crate::client::{Client, Update};
 use std::hash::{BuildHasher, RandomState};
@@ -23,41 +24,46 @@ impl Default for Backoff {
 }
 
 impl Backoff {
-    fn after(self, failures: u32) -> Duration {
+    pub(super) fn after(self, failures: u32) -> Duration {
         let whole = self.first.saturating_mul(1 << failures.min(16)).min(self.most);
-        // Each RandomState has keys of its own: chance enough to spread proxies.
-        let chance = RandomState::new().hash_one(failures) as f64 / u64::MAX as f64;
-        whole.mul_f64(1.0 - chance / 2.0)
+        whole.mul_f64(1.0 - chance() / 2.0)
     }
+}
+
+/// From 0 to 1. Each `RandomState` has keys of its own: chance enough to spread proxies.
+pub(super) fn chance() -> f64 {
+    RandomState::new().hash_one(()) as f64 / u64::MAX as f64
 }
 
 /// Keeps `client` connected for as long as this future is polled. `apply` is called with each update and
 /// answers once every worker runs it, or why it cannot be run.
-pub async fn run<F, A>(channel: Channel, mut client: Client, backoff: Backoff, mut apply: F)
+pub async fn run<F, A>(control: impl Into<ControlPlane>, mut client: Client, backoff: Backoff, mut apply: F)
 where
     F: FnMut(Update) -> A,
     A: Future<Output = Result<(), String>>,
 {
-    let mut failures = 0;
+    let mut dialing = Dialing::new(control.into(), backoff);
     loop {
-        match stream(channel.clone(), &mut client, &mut apply, &mut failures).await {
-            Ok(()) => tracing::debug!("the control plane has ended the stream"),
-            Err(status) => tracing::debug!(%status, "the stream to the control plane has ended"),
-        }
+        let channel = dialing.next().await;
+        let why = match stream(channel, &mut client, &mut apply, &mut dialing).await {
+            Ok(()) => "the control plane has ended the stream".to_owned(),
+            Err(status) => status.message().to_owned(),
+        };
+        tracing::debug!(why, "the stream to the control plane has ended");
         client.disconnected();
-        tokio::time::sleep(backoff.after(failures)).await;
-        failures = failures.saturating_add(1);
+        dialing.lost(why);
     }
 }
 
 /// One stream, from its opening to its end.
-async fn stream<F, A>(channel: Channel, client: &mut Client, apply: &mut F, failures: &mut u32) -> Result<(), Status>
+async fn stream<F, A>(channel: Channel, client: &mut Client, apply: &mut F, dialing: &mut Dialing) -> Result<(), Status>
 where
     F: FnMut(Update) -> A,
     A: Future<Output = Result<(), String>>,
 {
     client.connected();
     let mut stream = DeltaStream::open(channel, client.requests()).await?;
+    dialing.opened();
     loop {
         while let Some(update) = client.poll(Instant::now().into_std()) {
             match apply(update.clone()).await {
@@ -80,7 +86,7 @@ where
         tokio::select! {
             response = stream.next() => match response? {
                 Some(response) => {
-                    *failures = 0;
+                    dialing.answered();
                     client.on_response(Instant::now().into_std(), response);
                 }
                 None => return Ok(()),
