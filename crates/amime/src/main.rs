@@ -2,8 +2,11 @@
 //! `cmd` has one file a subcommand.
 
 mod cmd;
+mod control;
 mod logging;
 mod proxy;
+mod serve;
+mod signals;
 mod up;
 
 use clap::{Parser, Subcommand};
@@ -15,6 +18,7 @@ const EXAMPLES: &str = "\
 Examples:
   amime up k8s/                     run the mesh that the manifests in k8s/ describe
   kustomize build . | amime up -    the same, from standard input
+  amime control --config k8s/       serve the configuration to proxies, over xDS
   amime completions bash > ~/.local/share/bash-completion/completions/amime
 
 Exit codes: 0 all is well, 1 findings or a failure, 2 the command line is wrong.
@@ -30,6 +34,7 @@ struct Cli {
 #[derive(Debug, Subcommand)]
 enum Command {
     Up(cmd::up::Args),
+    Control(cmd::control::Args),
     Proxy(cmd::proxy::Args),
     Explain(cmd::explain::Args),
     Completions(cmd::completions::Args),
@@ -38,6 +43,7 @@ enum Command {
 fn main() -> ExitCode {
     let outcome = match Cli::parse().command {
         Command::Up(args) => cmd::up::run(args),
+        Command::Control(args) => cmd::control::run(args),
         Command::Proxy(args) => cmd::proxy::run(args),
         Command::Explain(args) => cmd::explain::run(&args),
         Command::Completions(args) => cmd::completions::run(&args),

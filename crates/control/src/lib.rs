@@ -1,9 +1,10 @@
 //! The control plane: reads what users write, keeps the snapshot, and serves it to proxies.
 //!
-//! The binary starts it (`up`, later `control`); proxies meet it over ADS only.
+//! The binary starts it (`up`, `control`); proxies meet it over ADS only.
 
 pub mod distribute;
 pub mod engine;
+pub mod listen;
 pub mod source;
 
 pub use distribute::{Distributor, ProxyStatus};

@@ -67,15 +67,20 @@ impl Peer {
         IO: tokio::io::AsyncRead + tokio::io::AsyncWrite + Send + Unpin + 'static,
     {
         let mut cut = self.cut.subscribe();
-        let serving = serve_connection(io, link, |stream| {
-            let (peer, mut cut) = (self.clone(), self.cut.subscribe());
-            tokio::spawn(async move {
-                tokio::select! {
-                    () = peer.serve(stream) => {}
-                    _ = cut.changed() => {}
-                }
-            });
-        });
+        let serving = serve_connection(
+            io,
+            link,
+            |stream| {
+                let (peer, mut cut) = (self.clone(), self.cut.subscribe());
+                tokio::spawn(async move {
+                    tokio::select! {
+                        () = peer.serve(stream) => {}
+                        _ = cut.changed() => {}
+                    }
+                });
+            },
+            std::future::pending(),
+        );
         tokio::select! {
             // How it ends is the test's matter.
             _ = serving => {}

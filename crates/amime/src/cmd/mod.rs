@@ -1,6 +1,7 @@
 //! The subcommands: each file parses its arguments, calls the library and prints. `main` calls them.
 
 pub(crate) mod completions;
+pub(crate) mod control;
 pub(crate) mod explain;
 pub(crate) mod proxy;
 pub(crate) mod up;

@@ -26,7 +26,7 @@ enum Message {
 
 /// Where to print. Cheap to clone.
 #[derive(Clone)]
-pub(super) struct Printer {
+pub(crate) struct Printer {
     sender: mpsc::Sender<Message>,
     /// How many batches of records wait to be printed.
     waiting: Arc<AtomicUsize>,
@@ -34,21 +34,21 @@ pub(super) struct Printer {
 
 impl Printer {
     /// Prints text, ended by a new line, in its turn. Never waits: the mesh does not stop where a terminal does.
-    pub(super) fn print(&self, text: impl Into<String>) {
+    pub(crate) fn print(&self, text: impl Into<String>) {
         // The thread ends last; what comes after it has nobody to be read by.
         let _ = self.sender.send(Message::Text(text.into()));
     }
 }
 
 /// The printing thread.
-pub(super) struct Log {
+pub(crate) struct Log {
     printer: Printer,
     end: mpsc::Receiver<()>,
 }
 
 impl Log {
     /// `offset` is that of local time, asked for before there were threads.
-    pub(super) fn start(offset: UtcOffset) -> std::io::Result<Self> {
+    pub(crate) fn start(offset: UtcOffset) -> std::io::Result<Self> {
         let (sender, receiver) = mpsc::channel();
         let (ended, end) = mpsc::channel();
         let waiting = Arc::new(AtomicUsize::new(0));
@@ -61,13 +61,13 @@ impl Log {
         Ok(Self { printer, end })
     }
 
-    pub(super) fn printer(&self) -> Printer {
+    pub(crate) fn printer(&self) -> Printer {
         self.printer.clone()
     }
 
     /// Prints a line for each record that comes, until all senders are gone. Where the terminal does not keep up,
     /// lines are left out and their number is told.
-    pub(super) async fn follow(printer: Printer, mut records: tokio::sync::mpsc::Receiver<Vec<RequestRecord>>) {
+    pub(crate) async fn follow(printer: Printer, mut records: tokio::sync::mpsc::Receiver<Vec<RequestRecord>>) {
         let mut left_out = 0;
         while let Some(batch) = records.recv().await {
             if printer.waiting.load(Ordering::Relaxed) >= WAITING {
@@ -85,7 +85,7 @@ impl Log {
     }
 
     /// Prints what is waiting, then ends. A terminal that stands still is not waited for.
-    pub(super) fn finish(self) {
+    pub(crate) fn finish(self) {
         // An error: the thread has ended.
         let _ = self.printer.sender.send(Message::Stop);
         let _ = self.end.recv_timeout(LAST);

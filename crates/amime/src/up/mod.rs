@@ -3,17 +3,18 @@
 mod announce;
 mod application;
 mod capture;
+pub(crate) mod findings;
 mod fleet;
 mod health;
 mod live;
-mod log;
-mod machine;
+pub(crate) mod log;
+pub(crate) mod machine;
 mod name_proxy;
 mod names;
 mod phases;
 mod prefixed;
 mod prepare;
-mod progress;
+pub(crate) mod progress;
 mod reach;
 mod replace;
 mod run;
@@ -23,7 +24,7 @@ mod told;
 
 pub(crate) use machine::raise_file_limit;
 pub(crate) use replace::ReplaceArg;
-pub(crate) use run::run;
+pub(crate) use run::{missing_file, run};
 
 use amime_model::workload::GatewayPortPolicy;
 use std::path::PathBuf;

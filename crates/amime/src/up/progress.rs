@@ -11,10 +11,10 @@ use tokio::sync::watch;
 const PAUSE: Duration = Duration::from_millis(20);
 
 /// The newest generation that every connected proxy runs.
-pub(super) type EverybodyRuns = watch::Receiver<u64>;
+pub(crate) type EverybodyRuns = watch::Receiver<u64>;
 
 /// Follows the control plane's side of all streams, until nobody asks any more.
-pub(super) fn follow(distributor: Distributor, printer: Printer) -> EverybodyRuns {
+pub(crate) fn follow(distributor: Distributor, printer: Printer) -> EverybodyRuns {
     let (sender, receiver) = watch::channel(0);
     let mut changes = distributor.changes();
     tokio::spawn(async move {

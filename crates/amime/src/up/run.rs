@@ -6,7 +6,7 @@
 use super::Options;
 use super::announce;
 use super::fleet::{Fleet, Shared};
-use super::health::Health;
+use super::health;
 use super::log::{Log, Printer};
 use super::machine::{self, Network};
 use super::names::{self, Names};
@@ -16,6 +16,7 @@ use super::progress;
 use super::reach;
 use super::standin;
 use super::told::Told;
+use crate::signals::Signals;
 use amime_control::Distributor;
 use amime_control::engine::{self, EngineOptions, Generation};
 use amime_control::source::Input;
@@ -24,11 +25,11 @@ use amime_proxy::Workers;
 use amime_xds::server::StreamOptions;
 use amime_xds::transport::channel_over;
 use anyhow::Context;
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use time::UtcOffset;
-use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{Notify, mpsc, watch};
 
 /// How many batches of records may wait for the log.
@@ -53,12 +54,8 @@ enum End {
 
 /// Runs until Ctrl-C or SIGTERM.
 pub(crate) fn run(options: Options) -> anyhow::Result<ExitCode> {
-    let named = options.paths.iter().chain(&options.mesh_config).filter(|path| path.as_os_str() != "-");
-    for path in named {
-        if let Err(error) = std::fs::metadata(path) {
-            anstream::eprintln!("error: {}: {error}", path.display());
-            return Ok(ExitCode::from(2));
-        }
+    if let Some(code) = missing_file(options.paths.iter().chain(&options.mesh_config)) {
+        return Ok(code);
     }
     // Before there are threads: afterwards nobody may ask for the time zone.
     let offset = UtcOffset::current_local_offset().unwrap_or(UtcOffset::UTC);
@@ -75,30 +72,10 @@ pub(crate) fn run(options: Options) -> anyhow::Result<ExitCode> {
     }
 }
 
-/// Ctrl-C and SIGTERM.
-struct Signals {
-    interrupt: Signal,
-    terminate: Signal,
-}
-
-impl Signals {
-    fn start() -> anyhow::Result<Self> {
-        let of = |kind| signal(kind).context("waiting for signals");
-        Ok(Self { interrupt: of(SignalKind::interrupt())?, terminate: of(SignalKind::terminate())? })
-    }
-
-    async fn next(&mut self) {
-        tokio::select! {
-            _ = self.interrupt.recv() => {}
-            _ = self.terminate.recv() => {}
-        }
-    }
-}
-
 async fn up(options: Options, files: u64, printer: &Printer) -> anyhow::Result<End> {
     let started = Instant::now();
-    let (ready, health) = watch::channel(false);
-    let _health = Health::start(options.health_port, health).await?;
+    let (ready, health_follows) = watch::channel(false);
+    let _health = health::start(options.health_port, health_follows).await?;
     let network = Arc::new(Network::lock()?);
     let replacements = options.replace.iter().map(super::ReplaceArg::resolve).collect::<anyhow::Result<Vec<_>>>()?;
     let plan = AddressPlan::new(network.octets())
@@ -196,6 +173,17 @@ async fn up(options: Options, files: u64, printer: &Printer) -> anyhow::Result<E
         let _ = tokio::time::timeout(LAST_LINES, following).await;
     }
     Ok(end)
+}
+
+/// A file of the command line that is not there is the command line's mistake: says so, and with which code to end.
+pub(crate) fn missing_file<'a>(paths: impl Iterator<Item = &'a PathBuf>) -> Option<ExitCode> {
+    for path in paths.filter(|path| path.as_os_str() != "-") {
+        if let Err(error) = std::fs::metadata(path) {
+            anstream::eprintln!("error: {}: {error}", path.display());
+            return Some(ExitCode::from(2));
+        }
+    }
+    None
 }
 
 /// The mesh's names, always of the newest snapshot.

@@ -1,16 +1,20 @@
-//! A running `amime up` for process-level tests: ports of its own, a small HTTP client, and its output.
+//! A running `amime up` for process-level tests, with ports of its own (`control` is another command's), and a small
+//! HTTP client.
 //!
 //! Ports: a test claims a number by binding a socket, so that tests of several checkouts can run side by side.
 
 // Each test binary uses a part of it, and none of it leaves the binary.
 #![allow(dead_code, unreachable_pub)]
 
+pub mod control;
+pub mod process;
+
+use process::Process;
 use std::collections::BTreeMap;
-use std::io::{BufRead, BufReader, Read, Write};
+use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
-use std::sync::{Arc, Condvar, Mutex};
+use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
@@ -46,18 +50,9 @@ impl Claim {
     }
 }
 
-/// What the process has printed so far, both streams.
-#[derive(Default)]
-struct Output {
-    text: Mutex<(String, bool)>,
-    more: Condvar,
-}
-
 pub struct Mesh {
-    child: Child,
+    process: Process,
     pub claim: Claim,
-    output: Arc<Output>,
-    _unread: Vec<Box<dyn Read + Send>>,
 }
 
 /// Starts that take other arguments than a test's usual ones.
@@ -124,36 +119,13 @@ impl Start {
         }
         command.args(["--health-port", &self.claim.health.to_string()]);
         command.stdin(if self.input { Stdio::piped() } else { Stdio::null() });
-        command.stdout(Stdio::piped()).stderr(Stdio::piped());
         command
     }
 
     /// Starts it and does not wait.
     pub fn spawn(self) -> Mesh {
-        let mut child = self.command().spawn().expect("amime starts");
-        let output = Arc::new(Output::default());
-        let streams: [Box<dyn Read + Send>; 2] =
-            [Box::new(child.stdout.take().expect("piped")), Box::new(child.stderr.take().expect("piped"))];
-        let mut unread = Vec::new();
-        for stream in streams {
-            if self.unread {
-                unread.push(stream);
-                continue;
-            }
-            let output = output.clone();
-            std::thread::spawn(move || {
-                for line in BufReader::new(stream).lines() {
-                    let Ok(line) = line else { break };
-                    let mut text = output.text.lock().expect("not poisoned");
-                    text.0.push_str(&line);
-                    text.0.push('\n');
-                    output.more.notify_all();
-                }
-                output.text.lock().expect("not poisoned").1 = true;
-                output.more.notify_all();
-            });
-        }
-        Mesh { child, claim: self.claim, output, _unread: unread }
+        let process = if self.unread { Process::unread(self.command()) } else { Process::spawn(self.command()) };
+        Mesh { process, claim: self.claim }
     }
 
     /// Starts it and waits until it is ready.
@@ -178,28 +150,10 @@ impl Mesh {
     }
 
     pub fn wait_ready(&mut self) {
-        let start = Instant::now();
-        loop {
-            if let Some(answer) = try_get(self.claim.health, "health", "/healthz/ready", &[])
-                && answer.status == 200
-            {
-                return;
-            }
-            if let Some(code) = self.child.try_wait().expect("a child") {
-                panic!("amime ended with {code}:\n{}", self.output());
-            }
-            assert!(start.elapsed() < PATIENCE, "amime is not ready:\n{}", self.output());
-            std::thread::sleep(Duration::from_millis(10));
-        }
-    }
-
-    /// Standard input, once: dropping it is its end.
-    pub fn input(&mut self) -> Option<std::process::ChildStdin> {
-        self.child.stdin.take()
-    }
-
-    pub fn pid(&self) -> u32 {
-        self.child.id()
+        let health = self.claim.health;
+        self.process.wait_for("ready", || {
+            try_get(health, "health", "/healthz/ready", &[]).is_some_and(|answer| answer.status == 200)
+        });
     }
 
     /// The port at which a gateway port is opened.
@@ -211,51 +165,19 @@ impl Mesh {
     pub fn get(&self, host: &str, path: &str, headers: &[(&str, &str)]) -> Answer {
         get(self.port(80), host, path, headers)
     }
+}
 
-    /// All that was printed so far.
-    pub fn output(&self) -> String {
-        self.output.text.lock().expect("not poisoned").0.clone()
-    }
+impl std::ops::Deref for Mesh {
+    type Target = Process;
 
-    /// Waits until the output, from its byte `from` on, holds `what`; returns the line.
-    pub fn wait_output(&self, from: usize, what: &str) -> String {
-        let start = Instant::now();
-        let mut text = self.output.text.lock().expect("not poisoned");
-        loop {
-            if let Some(line) = text.0[from..].lines().find(|line| line.contains(what)) {
-                return line.to_owned();
-            }
-            assert!(start.elapsed() < PATIENCE && !text.1, "no {what:?} in:\n{}", text.0);
-            text = self.output.more.wait_timeout(text, Duration::from_millis(500)).expect("not poisoned").0;
-        }
-    }
-
-    pub fn signal(&self, name: &str) {
-        let status = Command::new("kill").args([&format!("-{name}"), &self.pid().to_string()]).status();
-        assert!(status.expect("kill runs").success());
-    }
-
-    pub fn wait_exit(&mut self) -> i32 {
-        let start = Instant::now();
-        loop {
-            if let Some(status) = self.child.try_wait().expect("a child") {
-                let mut text = self.output.text.lock().expect("not poisoned");
-                while self._unread.is_empty() && !text.1 && start.elapsed() < PATIENCE {
-                    text = self.output.more.wait_timeout(text, Duration::from_millis(500)).expect("not poisoned").0;
-                }
-                return status.code().unwrap_or(-1);
-            }
-            assert!(start.elapsed() < PATIENCE, "amime does not end:\n{}", self.output());
-            std::thread::sleep(Duration::from_millis(10));
-        }
+    fn deref(&self) -> &Process {
+        &self.process
     }
 }
 
-impl Drop for Mesh {
-    fn drop(&mut self) {
-        // It may have ended already.
-        let _ = self.child.kill();
-        let _ = self.child.wait();
+impl std::ops::DerefMut for Mesh {
+    fn deref_mut(&mut self) -> &mut Process {
+        &mut self.process
     }
 }
 

@@ -44,6 +44,8 @@ struct Shared {
     proxies: Mutex<BTreeMap<u64, ProxyStatus>>,
     /// Counts the changes of `proxies`.
     changes: watch::Sender<u64>,
+    /// True from the end of the server on.
+    ending: watch::Sender<bool>,
 }
 
 impl Distributor {
@@ -53,7 +55,13 @@ impl Distributor {
     /// Where no thread can be started.
     pub fn start(snapshots: watch::Receiver<Generation>, options: StreamOptions) -> std::io::Result<Self> {
         let push = push::Push::start(snapshots)?;
-        Ok(Self(Arc::new(Shared { push, options, proxies: Mutex::default(), changes: watch::Sender::new(0) })))
+        Ok(Self(Arc::new(Shared {
+            push,
+            options,
+            proxies: Mutex::default(),
+            changes: watch::Sender::new(0),
+            ending: watch::Sender::new(false),
+        })))
     }
 
     /// Serves one connection from the network until it ends; a peer that answers no pings is gone.
@@ -82,11 +90,17 @@ impl Distributor {
     where
         IO: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
-        let shared = self.0.clone();
-        let served = serve_connection(io, link, move |opened| {
+        let (shared, mut ending) = (self.0.clone(), self.0.ending.subscribe());
+        let accept = move |opened| {
             tokio::spawn(stream::run(shared.clone(), opened));
-        });
-        served.await.map_err(|error| Broken(error.to_string()))
+        };
+        let end = async move { ended(&mut ending).await };
+        serve_connection(io, link, accept, end).await.map_err(|error| Broken(error.to_string()))
+    }
+
+    /// Ends every stream and lets connections end: proxies are told, and turn to another control plane.
+    pub fn end(&self) {
+        self.0.ending.send_replace(true);
     }
 
     /// Every connected proxy, the longest connected first.
@@ -98,6 +112,12 @@ impl Distributor {
     pub fn changes(&self) -> watch::Receiver<u64> {
         self.0.changes.subscribe()
     }
+}
+
+/// Returns when the server ends.
+async fn ended(ending: &mut watch::Receiver<bool>) {
+    // The sender going away is the end of all, too.
+    let _ = ending.wait_for(|ending| *ending).await;
 }
 
 /// A connection that broke.

@@ -62,6 +62,7 @@ struct Task<'a> {
 impl Task<'_> {
     /// Until the proxy goes, or the server does.
     async fn run(mut self, first: Requests, mut requests: Incoming, mut targets: watch::Receiver<Target>) {
+        let mut ending = self.shared.ending.subscribe();
         // Nothing can be answered before it is known what the proxy is to have.
         let Ok(_) = targets.wait_for(|target| target.generation > 0).await else { return };
         self.retarget(&mut targets);
@@ -91,6 +92,8 @@ impl Task<'_> {
                 },
                 () = time => {}
                 () = self.responses.closed() => return,
+                // Dropping the responses ends the stream well.
+                () = super::ended(&mut ending) => return,
             }
         }
     }

@@ -98,16 +98,18 @@ pub enum Link {
     InProcess,
 }
 
-/// Serves one connection until it ends. `accept` is called with each stream, on this task: it spawns.
+/// Serves one connection until it ends. `accept` is called with each stream, on this task: it spawns. Once `end` is
+/// ready the client is told (GOAWAY), and the connection ends with its last stream.
 ///
 /// # Errors
 /// What broke the HTTP/2 connection.
-pub async fn serve_connection<IO, F>(io: IO, link: Link, accept: F) -> Result<(), hyper::Error>
+pub async fn serve_connection<IO, F, E>(io: IO, link: Link, accept: F, end: E) -> Result<(), hyper::Error>
 where
     IO: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     F: Fn(AdsStream),
+    E: Future<Output = ()>,
 {
-    http2::Builder::new(TokioExecutor::new())
+    let connection = http2::Builder::new(TokioExecutor::new())
         .timer(hyper_util::rt::TokioTimer::new())
         .max_concurrent_streams(MAX_STREAMS)
         .initial_stream_window_size(STREAM_WINDOW)
@@ -121,8 +123,13 @@ where
                 let response = respond(request, &accept);
                 std::future::ready(Ok::<_, Infallible>(response))
             }),
-        )
-        .await
+        );
+    let mut connection = std::pin::pin!(connection);
+    tokio::select! {
+        ended = connection.as_mut() => return ended,
+        () = end => connection.as_mut().graceful_shutdown(),
+    }
+    connection.await
 }
 
 fn respond(request: Request<body::Incoming>, accept: &impl Fn(AdsStream)) -> Response<Chunks> {

@@ -1,0 +1,66 @@
+//! `amime control`: reads the command line into `control::Options` and runs the control plane.
+
+use crate::control;
+use std::net::{IpAddr, Ipv4Addr};
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+const EXAMPLES: &str = "\
+Examples:
+  amime control --config k8s/
+      serves what the manifests in k8s/ say to every proxy that connects, by
+      Envoy's xDS (ADS v3, delta and state of the world) at 127.0.0.1:15010
+
+  amime control --config base/ shop.yaml --config - < more.yaml
+      several files and folders, and standard input
+
+  amime control --config k8s/ --grpc-port 0 --http-port 0 --monitoring-port 0
+      any free ports; they are printed, a line each
+
+Files are watched: a save takes effect within a second, and a broken file keeps
+its last good version.
+
+  http://127.0.0.1:8080/ready answers 200 once proxies are served.
+
+Exit codes: 0 ended by Ctrl-C or SIGTERM, 1 a failure (such as a port in use),
+2 wrong arguments.";
+
+/// Serve the configuration that your manifests describe to proxies, over xDS
+#[derive(Debug, clap::Args)]
+#[command(after_help = EXAMPLES)]
+pub(crate) struct Args {
+    /// Files and folders of Istio and Kubernetes YAML or JSON; - is standard input
+    #[arg(long, required = true, num_args = 1.., value_name = "PATH")]
+    config: Vec<PathBuf>,
+
+    /// MeshConfig: a file of its fields, or a ConfigMap `istio` that holds them
+    #[arg(long, value_name = "FILE")]
+    mesh_config: Option<PathBuf>,
+
+    /// The address at which everything listens
+    #[arg(long, value_name = "ADDRESS", default_value_t = IpAddr::V4(Ipv4Addr::LOCALHOST))]
+    bind: IpAddr,
+
+    /// Where xDS is served in plaintext; 0 is any free port
+    #[arg(long, value_name = "PORT", default_value_t = 15010)]
+    grpc_port: u16,
+
+    /// Where /ready is answered; 0 is any free port
+    #[arg(long, value_name = "PORT", default_value_t = 8080)]
+    http_port: u16,
+
+    /// Where /version is answered; 0 is any free port
+    #[arg(long, value_name = "PORT", default_value_t = 15014)]
+    monitoring_port: u16,
+}
+
+pub(crate) fn run(args: Args) -> anyhow::Result<ExitCode> {
+    control::run(control::Options {
+        config: args.config,
+        mesh_config: args.mesh_config,
+        bind: args.bind,
+        grpc_port: args.grpc_port,
+        http_port: args.http_port,
+        monitoring_port: args.monitoring_port,
+    })
+}

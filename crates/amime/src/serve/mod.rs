@@ -1,0 +1,141 @@
+//! The small HTTP/1.1 server of amime's own pages: health, metrics, admin, debug. `up`, `control` and `proxy` start one
+//! for each port that they answer at; which pages there are they say by [`Page`]s, what is in them by a handler.
+
+// Parts of it have their first callers in other commands.
+#![allow(dead_code, unused_imports)]
+
+mod answer;
+mod pages;
+
+pub(crate) use answer::{Answer, html, json, problem, text};
+pub(crate) use pages::{Methods, Page, find, query};
+
+use http::Request;
+use hyper::body::Incoming;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use std::convert::Infallible;
+use std::future::Future;
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+
+/// How long a client may take for a request's head, and stay silent between two requests.
+const HEAD: Duration = Duration::from_secs(30);
+/// How many clients one server has at once; who comes then waits in the system's queue.
+const MOST_CONNECTIONS: usize = 512;
+
+/// Who asks: in the extensions of each request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Peer(pub(crate) SocketAddr);
+
+/// A running server. Dropping it ends it at once.
+#[derive(Debug)]
+pub(crate) struct Server {
+    stop: watch::Sender<bool>,
+    listeners: JoinSet<()>,
+}
+
+impl Server {
+    /// Takes no new connection, and returns when the requests that have begun are answered.
+    pub(crate) async fn finish(mut self) {
+        self.stop.send_replace(true);
+        while self.listeners.join_next().await.is_some() {}
+    }
+}
+
+/// Opens a port, 0 for any free one, at one address.
+///
+/// # Errors
+/// Where it cannot be opened; the error names the address.
+pub(crate) async fn listen(address: SocketAddr) -> io::Result<TcpListener> {
+    let named = |error: io::Error| io::Error::new(error.kind(), format!("{address}: {error}"));
+    TcpListener::bind(address).await.map_err(named)
+}
+
+/// Opens a port at 127.0.0.1 and, where the machine has it, at ::1.
+///
+/// # Errors
+/// Where it cannot be opened at 127.0.0.1.
+pub(crate) async fn listen_local(port: u16) -> io::Result<Vec<TcpListener>> {
+    let first = listen(SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), port)).await?;
+    let port = first.local_addr()?.port();
+    // A machine without IPv6 has no ::1, and needs none.
+    let second = listen(SocketAddr::new(IpAddr::V6(Ipv6Addr::LOCALHOST), port)).await;
+    Ok(std::iter::once(first).chain(second.ok()).collect())
+}
+
+/// Answers at all these listeners by the handler, on the current runtime.
+pub(crate) fn http<H, F>(listeners: Vec<TcpListener>, handler: H) -> Server
+where
+    H: Fn(Request<Incoming>) -> F + Send + Sync + 'static,
+    F: Future<Output = Answer> + Send + 'static,
+{
+    let (stop, stopped) = watch::channel(false);
+    let handler = Arc::new(handler);
+    let mut tasks = JoinSet::new();
+    for listener in listeners {
+        tasks.spawn(accept(listener, handler.clone(), stopped.clone()));
+    }
+    Server { stop, listeners: tasks }
+}
+
+async fn accept<H, F>(listener: TcpListener, handler: Arc<H>, mut stop: watch::Receiver<bool>)
+where
+    H: Fn(Request<Incoming>) -> F + Send + Sync + 'static,
+    F: Future<Output = Answer> + Send + 'static,
+{
+    let mut connections = JoinSet::new();
+    let stops = stop.clone();
+    loop {
+        tokio::select! {
+            accepted = listener.accept(), if connections.len() < MOST_CONNECTIONS => match accepted {
+                Ok((stream, peer)) => {
+                    connections.spawn(serve(stream, Peer(peer), handler.clone(), stops.clone()));
+                }
+                // Out of files: the next moment may have some.
+                Err(_) => tokio::time::sleep(Duration::from_millis(20)).await,
+            },
+            Some(_) = connections.join_next() => {}
+            () = stopped(&mut stop) => break,
+        }
+    }
+    drop(listener);
+    while connections.join_next().await.is_some() {}
+}
+
+async fn serve<H, F>(stream: TcpStream, peer: Peer, handler: Arc<H>, mut stop: watch::Receiver<bool>)
+where
+    H: Fn(Request<Incoming>) -> F + Send + Sync + 'static,
+    F: Future<Output = Answer> + Send + 'static,
+{
+    let service = service_fn(move |mut request: Request<Incoming>| {
+        request.extensions_mut().insert(peer);
+        let answer = handler(request);
+        async move { Ok::<_, Infallible>(answer.await) }
+    });
+    let connection = hyper::server::conn::http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(HEAD)
+        .serve_connection(TokioIo::new(stream), service);
+    let mut connection = std::pin::pin!(connection);
+    tokio::select! {
+        // What a client does wrong is its own affair: hyper has answered.
+        _ = connection.as_mut() => return,
+        () = stopped(&mut stop) => connection.as_mut().graceful_shutdown(),
+    }
+    let _ = connection.await;
+}
+
+/// Returns when the server is to stop; its owner going away says the same.
+async fn stopped(stop: &mut watch::Receiver<bool>) {
+    let _ = stop.wait_for(|stop| *stop).await;
+}
+
+#[cfg(test)]
+#[path = "serve_tests.rs"]
+mod tests;

@@ -1,0 +1,126 @@
+//! `amime control` as a process: ports, pages, files, signals.
+
+mod common;
+
+use amime_model::config::{EndpointAddress, ProxyConfig};
+use common::control::{Control, sidecar, until};
+use common::{example, try_get, try_send};
+use std::fs;
+use std::io::Write;
+use std::net::{TcpListener, TcpStream};
+use std::path::Path;
+
+const CLUSTER: &str = "outbound|80||web.default.svc.cluster.local";
+
+const WEB: &str = "
+apiVersion: v1
+kind: Service
+metadata: {name: web}
+spec: {selector: {app: web}, clusterIP: 10.0.0.10, ports: [{name: http, port: 80, targetPort: 8080}]}
+---
+apiVersion: v1
+kind: Pod
+metadata: {name: web-1, labels: {app: web}}
+spec: {containers: [{name: app, image: x}]}
+status: {phase: Running, podIP: 10.1.1.1, conditions: [{type: Ready, status: \"True\"}]}
+";
+
+/// A folder with one file.
+fn folder(text: &str) -> tempfile::TempDir {
+    let folder = tempfile::tempdir().expect("a folder");
+    save(&folder, text);
+    folder
+}
+
+/// As most editors save: a new file renamed over the old one.
+fn save(folder: &tempfile::TempDir, text: &str) {
+    let new = folder.path().join(".new");
+    fs::write(&new, text).expect("written");
+    fs::rename(&new, folder.path().join("mesh.yaml")).expect("renamed");
+}
+
+#[tokio::test]
+async fn a_proxy_gets_what_the_files_say_and_what_they_say_next() {
+    let folder = folder(WEB);
+    let control = Control::start([Path::new("--config"), folder.path()]);
+    let mut configs = control.proxy(sidecar("caller-1", "default", "10.1.1.9"));
+    let endpoints = |config: &ProxyConfig| {
+        let found = config.endpoints.get(CLUSTER).into_iter().flat_map(|e| &e.localities).flat_map(|l| &l.endpoints);
+        found
+            .map(|endpoint| match &endpoint.address {
+                EndpointAddress::Socket(address) => address.to_string(),
+                other => format!("{other:?}"),
+            })
+            .collect::<Vec<_>>()
+    };
+    until(&mut configs, |config| endpoints(config) == ["10.1.1.1:8080"]).await;
+    save(&folder, &WEB.replace("10.1.1.1", "10.1.1.2"));
+    until(&mut configs, |config| endpoints(config) == ["10.1.1.2:8080"]).await;
+
+    // What is broken is told of, with its place, and changes nothing.
+    let from = control.output().len();
+    save(&folder, &WEB.replace("kind: Pod", "kind: [Pod"));
+    control.wait_output(from, "mesh.yaml:");
+    save(&folder, &WEB.replace("10.1.1.1", "10.1.1.3"));
+    let config = until(&mut configs, |config| endpoints(config) != ["10.1.1.2:8080"]).await;
+    assert_eq!(endpoints(&config), ["10.1.1.3:8080"]);
+}
+
+#[test]
+fn ports_are_printed_and_pages_answer_get_and_head_alone() {
+    let control = Control::start(["--config", &example("shop").display().to_string()]);
+    let ask = |port: &str, method, path| {
+        let port = control.address(port);
+        assert!(port.ip().is_loopback() && port.port() != 0);
+        try_send(port.port(), method, "x", path, &[]).expect("answered")
+    };
+    let status = |method| ask("http", method, "/ready").status;
+    assert_eq!((status("GET"), status("HEAD"), status("POST")), (200, 200, 405));
+    assert!(ask("http", "GET", "/").body.contains("/ready"));
+    assert_eq!(ask("monitoring", "GET", "/version").body.trim(), env!("CARGO_PKG_VERSION"));
+    assert!(TcpStream::connect(control.address("grpc")).is_ok());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_signal_ends_the_streams_and_the_process_well() {
+    for signal in ["TERM", "INT"] {
+        let mut control = Control::start(["--config", &example("shop").display().to_string()]);
+        let mut configs = control.proxy(sidecar("caller-1", "shop", "10.1.1.9"));
+        until(&mut configs, |config| !config.listeners.is_empty()).await;
+        control.signal(signal);
+        assert_eq!(control.wait_exit(), 0, "{signal}: {}", control.output());
+    }
+}
+
+#[test]
+fn several_paths_and_standard_input_are_one_mesh() {
+    let folder = folder(WEB);
+    let path = folder.path().display().to_string();
+    let mut control = Control::spawn(["--config", &path, &example("shop").display().to_string(), "--config", "-"]);
+    let mut input = control.input().expect("piped");
+    let http = control.address("http").port();
+    // Nothing is served before all has been read.
+    assert_ne!(try_get(http, "x", "/ready", &[]).map(|answer| answer.status), Some(200));
+    input.write_all(b"apiVersion: v1\nkind: Service\nmetadata: {nam: x}\n").expect("written");
+    drop(input);
+    control.wait_ready();
+    control.wait_output(0, "standard input:");
+}
+
+#[test]
+fn what_cannot_be_is_said_with_its_remedy() {
+    let mut missing = Control::spawn(["--config", "no-such-folder"]);
+    assert_eq!(missing.wait_exit(), 2);
+    assert!(missing.output().contains("no-such-folder"), "{}", missing.output());
+
+    let mut none: Control = Control::spawn::<&str>([]);
+    assert_eq!(none.wait_exit(), 2);
+
+    let taken = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let port = taken.local_addr().expect("bound").port().to_string();
+    let shop = example("shop").display().to_string();
+    let mut refused = Control::with(["--config", &shop], [("grpc-port", port.as_str())]);
+    assert_eq!(refused.wait_exit(), 1);
+    let output = refused.output();
+    assert!(output.contains("--grpc-port") && output.contains(&port), "{output}");
+}
