@@ -8,6 +8,7 @@ mod convert;
 pub mod decode;
 pub mod encode;
 pub mod intern;
+pub mod json;
 mod message;
 mod refs;
 mod resource_type;
