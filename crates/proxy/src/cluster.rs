@@ -9,7 +9,9 @@ use crate::balance::{Balancer, Host, HostShared, PickContext};
 use crate::connect::dial::{ConnectSettings, Outside};
 use crate::connect::pool::{HostPool, PoolSettings, Pools};
 use crate::rng::Rng;
+use crate::telemetry::labels::Number;
 use amime_model::config::{Cluster, ClusterEndpoints, Discovery, UpstreamProtocol};
+use std::cell::Cell;
 use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::rc::Rc;
@@ -68,6 +70,8 @@ pub(crate) struct ClusterLocal {
     pub(crate) max_retries: u32,
     balancer: Balancer,
     pub(crate) pools: Rc<Pools>,
+    /// Of its service, for metrics.
+    pub(crate) number: Cell<Number>,
 }
 
 /// Envoy's defaults of circuit breakers and streams.
@@ -100,7 +104,10 @@ impl ClusterLocal {
             Balancer::new(&config, &endpoints, shared.health.clone(), &mut |address| shared.host(address), rng);
         let pools = match previous {
             Some(previous) if previous.pools.settings == settings => Rc::clone(&previous.pools),
-            _ => Pools::new(settings, shared.usage.clone(), shared.freed.clone()),
+            _ => {
+                let counts = previous.map(|previous| Rc::clone(&previous.pools.counts)).unwrap_or_default();
+                Pools::new(settings, shared.usage.clone(), counts, shared.freed.clone())
+            }
         };
         if let Some(previous) = previous {
             if !Rc::ptr_eq(&previous.pools, &pools) {
@@ -121,6 +128,7 @@ impl ClusterLocal {
             shared,
             balancer,
             pools,
+            number: Cell::default(),
         })
     }
 
@@ -139,7 +147,8 @@ impl ClusterLocal {
                 self.pools.forget_unused();
             }
             let shared = self.shared.host(address);
-            return Some(Rc::new(Host { address, weight: 1, usable: true, endpoint: None, shared }));
+            let number = Cell::default();
+            return Some(Rc::new(Host { address, weight: 1, usable: true, endpoint: None, shared, number }));
         }
         self.balancer.pick(context, rng).cloned()
     }

@@ -57,6 +57,10 @@ impl Flags {
         self.0 == 0
     }
 
+    pub(crate) const fn bits(self) -> u32 {
+        self.0
+    }
+
     /// One flag by its letters.
     pub fn parse(name: &str) -> Option<Self> {
         Self::NAMES.iter().find(|(_, n)| *n == name).map(|(bit, _)| Self(*bit))

@@ -27,5 +27,5 @@ pub use connect::dial::Reach;
 pub use flags::Flags;
 pub use proxy::{ApplyError, Placement, Proxy, ProxyOptions};
 pub use runtime::ConfigError;
-pub use telemetry::{Protocol, ProxyIdentity, RecordSender, RequestRecord, RequestText, Rule, Upstream};
+pub use telemetry::{MetricsFormat, Protocol, ProxyIdentity, RecordSender, RequestRecord, RequestText, Rule, Upstream};
 pub use workers::{Workers, WorkersGone};

@@ -7,7 +7,8 @@ use crate::connect::dns;
 use crate::listen::socket;
 use crate::proxy_worker::{Draining, ProxyShared, ProxyWorker, Settings};
 use crate::runtime::{ConfigError, RuntimeConfig};
-use crate::telemetry::{ProxyIdentity, RecordSender};
+use crate::telemetry::gather::Gathered;
+use crate::telemetry::{Exposition, MetricsFormat, ProxyIdentity, RecordSender, totals};
 use crate::workers::{Workers, WorkersGone};
 use amime_model::config::{Cluster, Discovery, ProxyConfig};
 use std::collections::{BTreeMap, BTreeSet};
@@ -29,6 +30,8 @@ pub struct ProxyOptions {
     pub records: Option<RecordSender>,
     /// Put the response flags of the proxy's own answers into `x-amime-flag`, on outbound listeners alone.
     pub flag_header: bool,
+    /// Count requests and connections for `metrics`.
+    pub metrics: bool,
     /// Client connections at once; more are closed as they come.
     pub max_connections: u32,
     /// How long a connection of a removed listener may stay idle before it is closed.
@@ -64,6 +67,7 @@ impl ProxyOptions {
             placement: Placement::One,
             records: None,
             flag_header: false,
+            metrics: true,
             max_connections: 100_000,
             drain: Duration::from_secs(45),
             loopback_source: None,
@@ -127,6 +131,7 @@ impl Proxy {
         static NEXT: AtomicU64 = AtomicU64::new(0);
         let settings = Settings {
             flag_header: options.flag_header,
+            metrics: options.metrics,
             max_connections: options.max_connections,
             drain: options.drain,
             body_timeout: options.body_timeout,
@@ -175,6 +180,17 @@ impl Proxy {
 
     /// `apply`, without a word about being ready.
     pub(crate) async fn swap(&self, config: Arc<ProxyConfig>) -> Result<(), ApplyError> {
+        let swapped = self.try_swap(config).await;
+        let vitals = &self.0.shared.vitals;
+        if swapped.is_ok() {
+            vitals.accepted()
+        } else {
+            vitals.rejected()
+        }
+        swapped
+    }
+
+    async fn try_swap(&self, config: Arc<ProxyConfig>) -> Result<(), ApplyError> {
         let inner = &self.0;
         let mut state = inner.state.lock().await;
         let config = state.moved.apply(inner.capture_ports, config);
@@ -260,6 +276,30 @@ impl Proxy {
     /// Client connections that are open now.
     pub fn connections(&self) -> u32 {
         self.0.shared.connections.load(Ordering::Relaxed)
+    }
+
+    /// Metrics of now: Istio's standard ones, those of Envoy's that dashboards look at, and the proxy's own.
+    pub async fn metrics(&self, format: MetricsFormat) -> String {
+        let inner = &self.0;
+        let id = inner.id;
+        let portions = inner.on.iter().map(|worker| {
+            inner.workers.call(*worker, move |here| here.proxies.borrow().get(&id).map(|proxy| proxy.portion()))
+        });
+        let mut gathered = Gathered::default();
+        // A worker without it: the proxy has no configuration yet, or has ended.
+        for portion in futures_util::future::join_all(portions).await.into_iter().flatten().flatten() {
+            gathered.add(&inner.shared.own, portion);
+        }
+        let config = inner.state.lock().await.config.clone();
+        let mut text = Exposition::new(format);
+        gathered.write(&mut text);
+        totals::write(&mut text, &inner.shared, config.as_deref(), &gathered);
+        text.into_text()
+    }
+
+    /// Says whether a control plane is connected, for the metrics. Who holds the connection calls it.
+    pub fn tell_control_plane(&self, connected: bool) {
+        self.0.shared.vitals.connected(connected);
     }
 
     /// Records that were lost because their reader did not keep up.

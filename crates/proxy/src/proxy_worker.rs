@@ -6,6 +6,10 @@ use crate::http::connection::ConnState;
 use crate::listen::accept;
 use crate::rng::Rng;
 use crate::runtime::RuntimeConfig;
+use crate::telemetry::counters::Counters;
+use crate::telemetry::gather::Portion;
+use crate::telemetry::labels::Workload;
+use crate::telemetry::totals::{ClusterTotals, Vitals};
 use crate::telemetry::{ProxyIdentity, RecordSender, Recorder};
 use amime_model::config::{ClusterEndpoints, Direction, Discovery, Listener};
 use std::cell::{Cell, RefCell};
@@ -20,6 +24,9 @@ use tokio::sync::{Notify, oneshot};
 /// What the workers of one proxy share.
 pub(crate) struct ProxyShared {
     pub(crate) identity: Arc<ProxyIdentity>,
+    /// As labels say it.
+    pub(crate) own: Workload,
+    pub(crate) vitals: Vitals,
     pub(crate) settings: Settings,
     pub(crate) records: Option<RecordSender>,
     pub(crate) records_dropped: Arc<AtomicU64>,
@@ -59,6 +66,8 @@ pub(crate) struct Settings {
     pub(crate) drain: Duration,
     /// Between two bytes of a request's body.
     pub(crate) body_timeout: Duration,
+    /// Count requests and connections for `Proxy::metrics`.
+    pub(crate) metrics: bool,
     /// How destinations are reached from outside of the pod.
     pub(crate) outside: Outside,
 }
@@ -66,6 +75,8 @@ pub(crate) struct Settings {
 impl ProxyShared {
     pub(crate) fn new(identity: Arc<ProxyIdentity>, settings: Settings, records: Option<RecordSender>) -> Arc<Self> {
         Arc::new(Self {
+            own: Workload::own(&identity),
+            vitals: Vitals::default(),
             identity,
             settings,
             records,
@@ -118,6 +129,7 @@ pub(crate) struct ProxyWorker {
     pub(crate) shared: Arc<ProxyShared>,
     pub(crate) rng: Rng,
     pub(crate) recorder: Rc<Recorder>,
+    pub(crate) counters: Counters,
     current: RefCell<Rc<Current>>,
     clusters: RefCell<HashMap<Arc<str>, Rc<ClusterLocal>>>,
     sockets: RefCell<HashMap<SocketAddr, oneshot::Sender<Rc<Current>>>>,
@@ -133,6 +145,7 @@ impl ProxyWorker {
         Rc::new(Self {
             rng: Rng::new(),
             recorder: Recorder::new(shared.records.clone(), shared.records_dropped.clone()),
+            counters: Counters::default(),
             shared,
             current: RefCell::new(Rc::new(Current(config))),
             clusters: RefCell::default(),
@@ -238,6 +251,22 @@ impl ProxyWorker {
             }
             true
         });
+    }
+
+    /// What this worker has counted.
+    pub(crate) fn portion(&self) -> Portion {
+        let mut portion = Portion::of(&self.counters);
+        portion.clusters = self
+            .clusters
+            .borrow()
+            .iter()
+            .map(|(name, cluster)| {
+                let usage = &cluster.shared.usage;
+                let active = (usage.active_requests(), usage.active_connections());
+                (Arc::clone(name), ClusterTotals::of(&cluster.pools.counts, active))
+            })
+            .collect();
+        portion
     }
 
     /// Lets the connections that match end: each answers `Connection: close`, or sends GOAWAY.

@@ -143,8 +143,9 @@ impl Identity {
         let id = format!("{role}~{address}~{name}.{namespace}~{domain}");
         let app = metadata.get("LABELS").and_then(|labels| labels.get("app")).and_then(Value::as_str);
         let cluster = format!("{}.{namespace}", app.unwrap_or(&workload));
-        let proxy = ProxyIdentity { node_id: id.clone(), workload, namespace };
-        let node = amime_xds::Node { id, cluster, metadata: Value::Object(metadata), locality };
+        let metadata = Value::Object(metadata);
+        let proxy = ProxyIdentity::of_node(&id, &metadata);
+        let node = amime_xds::Node { id, cluster, metadata, locality };
         Ok(Self { node, proxy, address, interception })
     }
 

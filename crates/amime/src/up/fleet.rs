@@ -208,6 +208,9 @@ impl Fleet {
             node_id: node_id.clone(),
             workload: pod.workload.workload.clone(),
             namespace: pod.namespace.clone(),
+            pod: pod.name.clone(),
+            labels: (*pod.labels).clone(),
+            ..ProxyIdentity::default()
         };
         let mut options = ProxyOptions::new(identity, self.shared.background.clone());
         options.placement = if gateway { Placement::All } else { Placement::One };

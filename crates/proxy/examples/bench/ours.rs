@@ -33,8 +33,12 @@ pub(crate) fn run(address: &str, origin: &str) -> std::io::Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let workers = Workers::start(1)?;
     runtime.block_on(async {
-        let identity =
-            ProxyIdentity { node_id: "router~bench".into(), workload: "bench".into(), namespace: "bench".into() };
+        let identity = ProxyIdentity {
+            node_id: "router~bench".into(),
+            workload: "bench".into(),
+            namespace: "bench".into(),
+            ..Default::default()
+        };
         // Records are made and read, as `up` does.
         let (records, mut read) = tokio::sync::mpsc::channel(1024);
         let mut options = ProxyOptions::new(identity, tokio::runtime::Handle::current());

@@ -2,7 +2,9 @@
 
 use super::limits::Gauge;
 use super::outlier::HostHealth;
+use crate::telemetry::labels::Number;
 use amime_model::config::Endpoint;
+use std::cell::Cell;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
@@ -24,4 +26,6 @@ pub(crate) struct Host {
     /// None for an address that no endpoint names (original destination).
     pub(crate) endpoint: Option<Arc<Endpoint>>,
     pub(crate) shared: Arc<HostShared>,
+    /// Of its workload, for metrics.
+    pub(crate) number: Cell<Number>,
 }

@@ -18,6 +18,13 @@ impl<T: AsRef<Gauge>> Drop for Unit<T> {
     }
 }
 
+impl<T: AsRef<Gauge>> Unit<T> {
+    /// What it is counted at.
+    pub(crate) fn get(&self) -> &T {
+        &self.0
+    }
+}
+
 impl Gauge {
     pub(crate) fn get(&self) -> u32 {
         self.0.load(Ordering::Relaxed)
@@ -74,6 +81,10 @@ impl Usage {
 
     pub(crate) fn active_requests(&self) -> u32 {
         self.requests.get()
+    }
+
+    pub(crate) fn active_connections(&self) -> u32 {
+        self.connections.get()
     }
 
     pub(crate) fn pending_requests(&self) -> u32 {

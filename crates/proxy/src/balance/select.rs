@@ -98,6 +98,7 @@ impl Balancer {
                     usable: endpoint.health.takes_requests(),
                     endpoint: Some(Arc::new(endpoint.clone())),
                     shared: shared(address),
+                    number: Default::default(),
                 }));
             }
             if !members.is_empty() {

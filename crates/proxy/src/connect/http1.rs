@@ -5,6 +5,7 @@ use super::pool::{HostPool, Pools, Reset, SendError, Sent, UpstreamRequest, clas
 use super::upstream_io::UpstreamIo;
 use crate::balance::limits::{Connections, Gauge, Pending};
 use crate::http::body::RequestBody;
+use crate::telemetry::totals::one_more;
 use hyper::client::conn::http1;
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
@@ -158,8 +159,10 @@ async fn connect(pools: &Rc<Pools>, pool: &Rc<HostPool>) -> Result<Conn, Reset> 
         let opening = Opening::new(pools, pool);
         let stream = dial(pool.address, &settings.connect).await.map_err(|error| {
             tracing::debug!(address = %pool.address, %error, "cannot connect");
+            one_more(&pools.counts.connect_failures);
             Reset::from(&error)
         })?;
+        one_more(&pools.counts.connections);
         let (sender, connection) = http1::handshake(UpstreamIo::new(stream)).await.map_err(|_| Reset::Terminated)?;
         tokio::task::spawn_local(async move {
             let _opening = opening;

@@ -6,6 +6,7 @@ use super::pool::{HostPool, Pools, Reset, SendError, Sent, UpstreamRequest, clas
 use crate::balance::limits::{Connections, Gauge, Pending};
 use crate::http::body::RequestBody;
 use crate::http::local_exec::LocalExec;
+use crate::telemetry::totals::one_more;
 use hyper::client::conn::http2;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use std::cell::{Cell, RefCell};
@@ -143,8 +144,10 @@ async fn open(
 ) -> Result<(), Reset> {
     let stream = dial(pool.address, &pools.settings.connect).await.map_err(|error| {
         tracing::debug!(address = %pool.address, %error, "cannot connect");
+        one_more(&pools.counts.connect_failures);
         Reset::from(&error)
     })?;
+    one_more(&pools.counts.connections);
     let (sender, mut connection) = http2::Builder::new(LocalExec)
         .timer(TokioTimer::new())
         .initial_stream_window_size(STREAM_WINDOW)

@@ -7,6 +7,7 @@ use super::dial::{ConnectSettings, DialError};
 use super::{http1, http2};
 use crate::balance::limits::Usage;
 use crate::http::body::RequestBody;
+use crate::telemetry::totals::ClusterCounts;
 use http::{Request, Response};
 use hyper::body::Incoming;
 use std::cell::{Cell, RefCell};
@@ -73,6 +74,7 @@ pub(crate) struct PoolSettings {
 pub(crate) struct Pools {
     pub(crate) settings: PoolSettings,
     pub(crate) usage: Arc<Usage>,
+    pub(crate) counts: Rc<ClusterCounts>,
     /// Told when a connection of any worker has ended, where some worker may wait for that.
     pub(crate) freed: Arc<Notify>,
     by_address: RefCell<HashMap<SocketAddr, Rc<HostPool>>>,
@@ -89,8 +91,13 @@ pub(crate) struct HostPool {
 }
 
 impl Pools {
-    pub(crate) fn new(settings: PoolSettings, usage: Arc<Usage>, freed: Arc<Notify>) -> Rc<Self> {
-        Rc::new(Self { settings, usage, freed, by_address: RefCell::default(), retired: Cell::new(false) })
+    pub(crate) fn new(
+        settings: PoolSettings,
+        usage: Arc<Usage>,
+        counts: Rc<ClusterCounts>,
+        freed: Arc<Notify>,
+    ) -> Rc<Self> {
+        Rc::new(Self { settings, usage, counts, freed, by_address: RefCell::default(), retired: Cell::new(false) })
     }
 
     pub(crate) fn host(&self, address: SocketAddr) -> Rc<HostPool> {

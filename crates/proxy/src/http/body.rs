@@ -118,6 +118,9 @@ impl Streamed {
                 exchange.touch();
                 if let Some(data) = frame.data_ref() {
                     exchange.received.set(exchange.received.get() + data.len() as u64);
+                    if exchange.grpc.get() {
+                        exchange.request_messages.read(data);
+                    }
                 } else if let Some(trailers) = frame.trailers_mut().filter(|t| t.keys().any(is_framing)) {
                     if exchange.protocol == Protocol::Http2 {
                         return Poll::Ready(Some(Err(self.fail())));
@@ -242,6 +245,9 @@ impl UpstreamBody {
                 exchange.touch();
                 if let Some(data) = frame.data_ref() {
                     exchange.sent.set(exchange.sent.get() + data.len() as u64);
+                    if exchange.grpc.get() {
+                        exchange.response_messages.read(data);
+                    }
                 } else if let Some(status) = frame.trailers_ref().and_then(grpc_status) {
                     exchange.grpc_status.set(Some(status));
                 }

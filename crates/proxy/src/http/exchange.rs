@@ -2,13 +2,15 @@
 //! the last part of it is dropped, it becomes a record.
 
 use super::connection::ConnState;
+use super::messages::Messages;
+use crate::balance::Host;
+use crate::cluster::ClusterLocal;
 use crate::flags::Flags;
-use crate::telemetry::{Protocol, RequestRecord, RequestText, Rule, Upstream};
+use crate::telemetry::{self, Protocol, RequestRecord, RequestText, Rule, Upstream};
 use http::uri::PathAndQuery;
 use http::{HeaderValue, Method};
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
-use std::sync::Arc;
 use std::time::{Instant, SystemTime};
 
 pub(crate) struct Exchange {
@@ -30,6 +32,16 @@ pub(crate) struct Exchange {
     pub(crate) flags: Cell<Flags>,
     pub(crate) details: Cell<&'static str>,
     pub(crate) attempts: Cell<u32>,
+    pub(crate) grpc: Cell<bool>,
+    /// Bytes of the request's and the answer's heads, as HTTP/1 writes them.
+    pub(crate) request_head: Cell<u32>,
+    pub(crate) response_head: Cell<u32>,
+    /// gRPC messages to the upstream and back.
+    pub(crate) request_messages: Messages,
+    pub(crate) response_messages: Messages,
+    /// Where the request was sent last.
+    pub(crate) cluster: RefCell<Option<Rc<ClusterLocal>>>,
+    pub(crate) host: RefCell<Option<Rc<Host>>>,
     /// What only the record needs; not filled where nobody reads records.
     pub(crate) told: RefCell<Told>,
 }
@@ -41,8 +53,6 @@ pub(crate) struct Told {
     pub(crate) path: Option<PathAndQuery>,
     pub(crate) request_id: Option<HeaderValue>,
     pub(crate) rule: Option<Rule>,
-    pub(crate) cluster: Option<Arc<str>>,
-    pub(crate) upstream: Option<Upstream>,
 }
 
 impl Exchange {
@@ -63,6 +73,13 @@ impl Exchange {
             flags: Cell::new(Flags::NONE),
             details: Cell::new(""),
             attempts: Cell::new(0),
+            grpc: Cell::new(false),
+            request_head: Cell::new(0),
+            response_head: Cell::new(0),
+            request_messages: Messages::default(),
+            response_messages: Messages::default(),
+            cluster: RefCell::default(),
+            host: RefCell::default(),
             told: RefCell::default(),
         })
     }
@@ -73,6 +90,16 @@ impl Exchange {
 
     pub(crate) fn recorded(&self) -> bool {
         self.conn.proxy.recorder.wanted()
+    }
+
+    /// Whether it is counted.
+    pub(crate) fn counted(&self) -> bool {
+        self.conn.proxy.shared.settings.metrics
+    }
+
+    /// Keeps the authority, for a request whose cluster tells no service.
+    pub(crate) fn keep_authority(&self, authority: &HeaderValue) {
+        self.told.borrow_mut().authority.get_or_insert_with(|| authority.clone());
     }
 
     /// The client's request has been read to its end.
@@ -105,6 +132,9 @@ impl Drop for Exchange {
             }
             self.conn.exchange_ended();
         }
+        if self.counted() {
+            telemetry::http::count(self);
+        }
         let proxy = &self.conn.proxy;
         if !proxy.recorder.wanted() {
             return;
@@ -126,8 +156,12 @@ impl Drop for Exchange {
             ]),
             rule: told.rule,
             tcp_origin: None,
-            cluster: told.cluster,
-            upstream: told.upstream,
+            cluster: self.cluster.borrow().as_ref().map(|cluster| cluster.shared.name.clone()),
+            upstream: self
+                .host
+                .borrow()
+                .as_ref()
+                .map(|host| Upstream { address: host.address, endpoint: host.endpoint.clone() }),
             downstream_remote: self.conn.remote,
             downstream_local: self.conn.local,
             status: self.status.get(),

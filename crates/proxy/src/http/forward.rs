@@ -17,7 +17,7 @@ use crate::cluster::{ActiveHost, ClusterLocal, RequestAt};
 use crate::connect::pool::{self, HostPool, Reset, SendError, Sent, UpstreamRequest};
 use crate::flags::Flags;
 use crate::rng::Rng;
-use crate::telemetry::Upstream;
+use crate::telemetry::totals::one_more;
 use amime_model::config::{HashPolicy, RetryPolicy};
 use amime_model::route::request::within;
 use amime_model::route::{Forwarding, Selection, hash};
@@ -92,11 +92,13 @@ pub(super) fn begin<'a>(
     let route = forwarding.route;
     let Some(cluster) = proxy.cluster(&forwarding.cluster.name).or(held) else {
         let status = route.cluster_not_found_status.unwrap_or(503);
+        exchange.keep_authority(&prepared.authority);
         return Err(Own::no_cluster(status).into_response(exchange, grpc));
     };
-    if exchange.recorded() {
-        exchange.told.borrow_mut().cluster = Some(cluster.shared.name.clone());
+    if cluster.config.service.is_none() {
+        exchange.keep_authority(&prepared.authority);
     }
+    *exchange.cluster.borrow_mut() = Some(Rc::clone(&cluster));
     let Some(unit) = Gauge::take_below(RequestAt(Rc::clone(&cluster)), cluster.max_requests) else {
         return Err(Own::reset(Reset::Overflow, false).into_response(exchange, grpc));
     };
@@ -207,6 +209,10 @@ impl<'a> Job<'a> {
             .for_try(&self.selection, &host, &self.forwarding, self.retries + 1)
             .into_request(http2, self.bodies.next())
             .map_err(|_| Own::new(400, Flags::NONE, "bad_authority", ""))?;
+        one_more(&self.cluster.pools.counts.requests);
+        if self.retries > 0 {
+            one_more(&self.cluster.pools.counts.retries);
+        }
         let active = Gauge::take(ActiveHost(Rc::clone(&host)));
         let pool = self.cluster.pool(&host);
         Ok((Attempt { host, active, pool, http2, begun }, request))
@@ -288,11 +294,8 @@ impl<'a> Job<'a> {
         self.cluster.pick(&context, conn.original, &conn.proxy.rng)
     }
 
-    fn tell_upstream(&self, host: &Host) {
-        if self.exchange.recorded() {
-            self.exchange.told.borrow_mut().upstream =
-                Some(Upstream { address: host.address, endpoint: host.endpoint.clone() });
-        }
+    fn tell_upstream(&self, host: &Rc<Host>) {
+        *self.exchange.host.borrow_mut() = Some(Rc::clone(host));
     }
 
     fn report_reset(&self, host: &Host, reset: Reset) {

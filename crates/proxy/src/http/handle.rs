@@ -86,11 +86,13 @@ fn decide<'t>(
         let own = Own::new(500, Flags::NFCF, "filter_not_understood", "");
         return Err(own.into_response(exchange, prepared.grpc));
     }
+    exchange.grpc.set(prepared.grpc);
     let table = match &conn.hcm.config.routes {
         RouteSource::Inline(_) => own_routes,
         RouteSource::Rds(name) => config.tables.get(name.as_str()).or(own_routes),
     };
     let Some(table) = table else {
+        exchange.keep_authority(&prepared.authority);
         let own = Own::new(404, Flags::NR, "route_configuration_not_found", "");
         return Err(own.into_response(exchange, prepared.grpc));
     };
@@ -147,6 +149,7 @@ fn answer(
     selection: Option<Selection<'_>>,
     respond: Respond<'_>,
 ) -> Response<ResponseBody> {
+    exchange.keep_authority(&prepared.authority);
     let flags = respond.flag.and_then(Flags::parse).unwrap_or(Flags::NONE);
     let details = match respond.flag {
         Some("NR") => "route_not_found",

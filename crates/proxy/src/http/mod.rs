@@ -13,6 +13,7 @@ mod h1_io;
 mod h2_guard;
 mod handle;
 pub(crate) mod local_exec;
+pub(crate) mod messages;
 mod mirror;
 mod outgoing;
 mod prepare;

@@ -66,6 +66,9 @@ pub(crate) fn prepare(exchange: &Rc<Exchange>, request: Request<Incoming>) -> Re
         told.method = Some(parts.method.clone());
         told.path = parts.uri.path_and_query().cloned();
     }
+    if exchange.counted() {
+        exchange.request_head.set(head_length(&parts));
+    }
     let authority = authority(conn, &mut parts)?;
     if exchange.recorded() {
         exchange.told.borrow_mut().authority = Some(authority.clone());
@@ -93,6 +96,19 @@ pub(crate) fn prepare(exchange: &Rc<Exchange>, request: Request<Incoming>) -> Re
     }
     let Parts { method, headers, .. } = parts;
     Ok(Prepared { method, http2, scheme, authority, path, headers, body, grpc, upgrade })
+}
+
+/// Bytes of a request's head as HTTP/1 writes it.
+fn head_length(parts: &Parts) -> u32 {
+    let target = parts.uri.path_and_query().map_or(1, |path| path.as_str().len());
+    let authority = parts.uri.authority().map_or(0, |authority| "host: \r\n".len() + authority.as_str().len());
+    let line = parts.method.as_str().len() + target + "  HTTP/1.1\r\n\r\n".len();
+    u32::try_from(line + authority + headers_length(&parts.headers)).unwrap_or(u32::MAX)
+}
+
+/// Bytes of header lines.
+pub(crate) fn headers_length(headers: &HeaderMap) -> usize {
+    headers.iter().map(|(name, value)| name.as_str().len() + value.len() + ": \r\n".len()).sum()
 }
 
 /// `application/grpc` and what continues it with `+` or `;`, not `application/grpc-web`.

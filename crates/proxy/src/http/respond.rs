@@ -4,7 +4,7 @@
 use super::body::{OwnBody, ResponseBody};
 use super::connection::{ConnState, NO_BODY};
 use super::exchange::Exchange;
-use super::prepare::Rejected;
+use super::prepare::{Rejected, headers_length};
 use super::wire::Refusal;
 use crate::cluster::Missing;
 use crate::connect::pool::Reset;
@@ -249,6 +249,10 @@ pub(crate) fn finish(exchange: &Exchange, response: &mut Response<ResponseBody>,
         && conn.requests.get() >= most
     {
         conn.drain(conn.proxy.shared.settings.drain);
+    }
+    if exchange.counted() {
+        let line = "HTTP/1.1 200 OK\r\n\r\n".len();
+        exchange.response_head.set(u32::try_from(line + headers_length(response.headers())).unwrap_or(u32::MAX));
     }
     let last = conn.is_draining() || conn.close.get();
     if last && exchange.protocol != crate::telemetry::Protocol::Http2 && response.status() != 101 {

@@ -7,6 +7,7 @@ use crate::http::connection::{self, Accepted};
 use crate::proxy_worker::{Current, ProxyWorker};
 use crate::runtime::{ChainAction, ListenerRuntime};
 use crate::tcp;
+use crate::telemetry::totals::ListenerCounts;
 use crate::telemetry::{Protocol, RequestRecord, RequestText};
 use amime_model::route::listener::ConnectionView;
 use std::net::SocketAddr;
@@ -60,9 +61,11 @@ fn admit(
         tracing::warn!(%address, "a connection is closed: there are too many");
         return;
     }
-    let counted = Counted(Rc::clone(proxy));
+    let mut counted = Counted(Rc::clone(proxy), None);
     let config = leaving.map_or_else(|| proxy.config(), Rc::clone);
     let Some(listener) = config.listeners.listening_at(address).map(Arc::clone) else { return };
+    listener.counts.opened();
+    counted.1 = Some(Arc::clone(&listener.counts));
     tokio::task::spawn_local(async move {
         let proxy = Rc::clone(&counted.0);
         serve(proxy, config, listener, stream, remote).await;
@@ -71,11 +74,14 @@ fn admit(
 }
 
 /// One of the proxy's client connections.
-struct Counted(Rc<ProxyWorker>);
+struct Counted(Rc<ProxyWorker>, Option<Arc<ListenerCounts>>);
 
 impl Drop for Counted {
     fn drop(&mut self) {
         self.0.shared.connections.fetch_sub(1, Ordering::Relaxed);
+        if let Some(listener) = &self.1 {
+            listener.closed();
+        }
     }
 }
 

@@ -3,6 +3,7 @@
 
 use super::{ConfigError, compile_error};
 use crate::http::wire::WireLimits;
+use crate::telemetry::totals::ListenerCounts;
 use amime_model::config::{
     Direction, FilterChain, HttpConnectionManager, HttpFilter, Listener, ListenerFilter, NetworkFilter, RouteSource,
     TcpProxy,
@@ -20,6 +21,7 @@ pub(crate) struct ListenerRuntime {
     chains: Vec<Arc<ChainRuntime>>,
     /// What its listener filters look at.
     pub(crate) filters: Filters,
+    pub(crate) counts: Arc<ListenerCounts>,
 }
 
 /// Which listener filters there are.
@@ -73,7 +75,12 @@ const IDLE: Duration = Duration::from_secs(3600);
 const HEADERS: Duration = Duration::from_secs(60);
 
 impl ListenerRuntime {
-    pub(super) fn build(name: Arc<str>, config: Arc<Listener>) -> Result<Self, ConfigError> {
+    /// `counts` are those of an earlier version.
+    pub(super) fn build(
+        name: Arc<str>,
+        config: Arc<Listener>,
+        counts: Arc<ListenerCounts>,
+    ) -> Result<Self, ConfigError> {
         let mut filters = Filters::default();
         for filter in &config.listener_filters {
             match filter {
@@ -93,7 +100,7 @@ impl ListenerRuntime {
             .chain(config.default_filter_chain.as_deref())
             .map(|chain| ChainRuntime::build(&name, chain).map(Arc::new))
             .collect::<Result<_, _>>()?;
-        Ok(Self { name, config, chains, filters })
+        Ok(Self { name, config, chains, filters, counts })
     }
 
     /// The filter chain that takes a connection.

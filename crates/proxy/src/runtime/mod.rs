@@ -79,12 +79,12 @@ impl Listeners {
     fn build(configs: &BTreeMap<Arc<str>, Arc<Listener>>, previous: Option<&Self>) -> Result<Self, ConfigError> {
         let mut listeners = Self::default();
         for (name, config) in configs {
-            let kept = previous
-                .and_then(|previous| previous.named(name))
-                .filter(|known| Arc::ptr_eq(&known.config, config) || known.config == *config);
+            let before = previous.and_then(|previous| previous.named(name));
+            let counts = before.map(|before| Arc::clone(&before.counts)).unwrap_or_default();
+            let kept = before.filter(|known| Arc::ptr_eq(&known.config, config) || known.config == *config);
             let runtime = match kept {
                 Some(runtime) => Arc::clone(runtime),
-                None => Arc::new(ListenerRuntime::build(Arc::clone(name), Arc::clone(config))?),
+                None => Arc::new(ListenerRuntime::build(Arc::clone(name), Arc::clone(config), counts)?),
             };
             listeners.add(runtime)?;
         }
@@ -110,6 +110,10 @@ impl Listeners {
         self.by_name.insert(Arc::clone(&listener.name), index);
         self.all.push(listener);
         Ok(())
+    }
+
+    pub(crate) fn all(&self) -> impl Iterator<Item = &Arc<ListenerRuntime>> {
+        self.all.iter()
     }
 
     pub(crate) fn named(&self, name: &str) -> Option<&Arc<ListenerRuntime>> {

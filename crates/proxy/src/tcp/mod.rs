@@ -11,8 +11,10 @@ use crate::flags::Flags;
 use crate::http::connection::Accepted;
 use crate::proxy_worker::ProxyWorker;
 use crate::runtime::{ListenerRuntime, TcpRuntime};
+use crate::telemetry::tcp::Counted;
+use crate::telemetry::totals::one_more;
 use crate::telemetry::{Protocol, RequestRecord, RequestText, Upstream};
-use copy::{Copied, copy_both};
+use copy::copy_both;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
@@ -52,10 +54,11 @@ pub(crate) async fn serve(
         bytes_sent: 0,
         attempts: 0,
     };
-    let copied = Copied::default();
-    record.flags = run(&proxy, &tcp, accepted, &mut record, &copied).await;
-    record.bytes_received = copied.up.get();
-    record.bytes_sent = copied.down.get();
+    let mut counted = Counted::new(&proxy, &listener);
+    record.flags = run(&proxy, &tcp, accepted, &mut record, &mut counted).await;
+    let flow = counted.end(record.flags);
+    record.bytes_received = flow.copied.up.get();
+    record.bytes_sent = flow.copied.down.get();
     record.duration = started.elapsed();
     proxy.recorder.push(record);
 }
@@ -66,25 +69,27 @@ async fn run(
     tcp: &TcpRuntime,
     accepted: Accepted,
     record: &mut RequestRecord,
-    copied: &Copied,
+    counted: &mut Counted,
 ) -> Flags {
     let name = choose(tcp, proxy.rng.next_u32());
     let Some(cluster) = proxy.cluster(name) else {
         return Flags::NC;
     };
     record.cluster = Some(cluster.shared.name.clone());
+    counted.chosen(&cluster);
     let connection = match connect(proxy, tcp, &cluster, &accepted, record).await {
         Ok(connection) => connection,
         Err(flags) => {
             return flags;
         }
     };
-    let (upstream, _host, _slot) = connection;
+    let (upstream, host, _slot) = connection;
+    let flow = counted.connected(Some(&host.get().0));
     let idle = Some(tcp.config.idle_timeout.unwrap_or(IDLE)).filter(|idle| !idle.is_zero());
     let ended = tokio::select! {
         biased;
         () = proxy.aborted() => return Flags::LR,
-        ended = copy_both(accepted.stream, upstream, idle, copied) => ended,
+        ended = copy_both(accepted.stream, upstream, idle, &flow.copied) => ended,
     };
     if ended.upstream_failed {
         Flags::UC
@@ -132,11 +137,13 @@ async fn connect(
         }
         match dial(host.address, &settings.connect).await {
             Ok(stream) => {
+                one_more(&cluster.pools.counts.connections);
                 cluster.report(&host, Outcome::Connected, &proxy.rng);
                 return Ok((stream, Gauge::take(ActiveHost(host)), slot));
             }
             Err(error) => {
                 tracing::debug!(address = %host.address, %error, "cannot connect");
+                one_more(&cluster.pools.counts.connect_failures);
                 let status = if matches!(error, DialError::TimedOut) { 504 } else { 503 };
                 cluster.report(&host, Outcome::Local(status), &proxy.rng);
                 if record.attempts >= tcp.config.max_connect_attempts.max(1) {

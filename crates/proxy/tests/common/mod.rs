@@ -28,8 +28,12 @@ impl Running {
     pub async fn start_with(config: ProxyConfig, change: impl FnOnce(&mut ProxyOptions)) -> Self {
         let workers = Workers::start(1).unwrap();
         let (sender, records) = mpsc::channel(1024);
-        let identity =
-            ProxyIdentity { node_id: "sidecar~test".into(), workload: "test".into(), namespace: "default".into() };
+        let identity = ProxyIdentity {
+            node_id: "sidecar~test".into(),
+            workload: "test".into(),
+            namespace: "default".into(),
+            ..Default::default()
+        };
         let mut options = ProxyOptions::new(identity, tokio::runtime::Handle::current());
         options.records = Some(sender);
         change(&mut options);

@@ -70,7 +70,7 @@ impl Job<'_> {
             path: self.path.as_str(),
             route: &self.selection.route.name,
             cluster: &self.forwarding.cluster.name,
-            upstream: exchange.told.borrow().upstream.as_ref().map(|upstream| upstream.address),
+            upstream: exchange.host.borrow().as_ref().map(|host| host.address),
             status: Some(status.as_u16()),
         };
         for edits in self.selection.response_edits(Some(self.forwarding.cluster_index)) {

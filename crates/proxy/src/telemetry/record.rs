@@ -1,27 +1,11 @@
-//! One record for each request and TCP connection: what the log, the live lines and the metrics are made from.
-//!
-//! The request path fills records; each worker collects them and sends them on in batches, so that a request
-//! costs no channel operation.
+//! One record for each request and TCP connection, for who asked for them (the live lines of `up`).
 
+use super::ProxyIdentity;
 use crate::flags::Flags;
 use amime_model::config::{Direction, Endpoint, Origin, RouteConfig};
-use std::cell::{Cell, RefCell};
 use std::net::SocketAddr;
-use std::rc::Rc;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, SystemTime};
-use tokio::sync::mpsc;
-
-/// Who a proxy is, as its records name it.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct ProxyIdentity {
-    /// The xDS node id: `sidecar~127.1.0.1~reviews-v1-x.default~default.svc.cluster.local`.
-    pub node_id: String,
-    /// The workload (`reviews-v1`), not the pod.
-    pub workload: String,
-    pub namespace: String,
-}
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Protocol {
@@ -150,63 +134,6 @@ impl RequestRecord {
     /// The object and field that decided.
     pub fn origin(&self) -> Option<&Origin> {
         self.tcp_origin.as_deref().or_else(|| self.rule.as_ref()?.origin())
-    }
-}
-
-/// Where records go: batches, in the order in which requests of one worker ended.
-pub type RecordSender = mpsc::Sender<Vec<RequestRecord>>;
-
-/// Batches are sent when they have this many records, or after `FLUSH`.
-const BATCH: usize = 64;
-const FLUSH: Duration = Duration::from_millis(20);
-
-/// One worker's part of a proxy's telemetry.
-pub(crate) struct Recorder {
-    sender: Option<RecordSender>,
-    dropped: Arc<AtomicU64>,
-    buffer: RefCell<Vec<RequestRecord>>,
-    flushing: Cell<bool>,
-}
-
-impl Recorder {
-    pub(crate) fn new(sender: Option<RecordSender>, dropped: Arc<AtomicU64>) -> Rc<Self> {
-        Rc::new(Self { sender, dropped, buffer: RefCell::default(), flushing: Cell::new(false) })
-    }
-
-    /// Whether anybody reads records: where nobody does, none are made.
-    pub(crate) fn wanted(&self) -> bool {
-        self.sender.is_some()
-    }
-
-    pub(crate) fn push(self: &Rc<Self>, record: RequestRecord) {
-        if self.sender.is_none() {
-            return;
-        }
-        let mut buffer = self.buffer.borrow_mut();
-        buffer.push(record);
-        if buffer.len() >= BATCH {
-            drop(buffer);
-            self.flush();
-        } else if !self.flushing.replace(true) {
-            let this = Rc::clone(self);
-            tokio::task::spawn_local(async move {
-                tokio::time::sleep(FLUSH).await;
-                this.flushing.set(false);
-                this.flush();
-            });
-        }
-    }
-
-    /// A reader that does not keep up loses whole batches, and they are counted: telemetry never holds up traffic.
-    pub(crate) fn flush(&self) {
-        let batch = std::mem::take(&mut *self.buffer.borrow_mut());
-        if batch.is_empty() {
-            return;
-        }
-        let count = batch.len() as u64;
-        if self.sender.as_ref().is_some_and(|sender| sender.try_send(batch).is_err()) {
-            self.dropped.fetch_add(count, Ordering::Relaxed);
-        }
     }
 }
 

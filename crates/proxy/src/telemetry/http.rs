@@ -1,0 +1,67 @@
+//! How a request is counted when it has ended. `Exchange` calls it.
+
+use super::counters::{Key, Kind, NO_STATUS, Request};
+use super::labels::{Service, Workload};
+use crate::http::exchange::Exchange;
+use amime_model::config::Direction;
+
+/// Counts a request.
+pub(crate) fn count(exchange: &Exchange) {
+    let destination = exchange.conn.listener.config.direction == Direction::Inbound;
+    let key = Key {
+        peer: if destination { 0 } else { upstream(exchange) },
+        service: service(exchange, destination),
+        flags: exchange.flags.get(),
+        status: exchange.status.get(),
+        grpc_status: exchange
+            .grpc_status
+            .get()
+            .map_or(NO_STATUS, |status| u8::try_from(status).unwrap_or(NO_STATUS).min(NO_STATUS - 1)),
+        kind: Kind { destination, grpc: exchange.grpc.get() },
+    };
+    exchange.conn.proxy.counters.request(&Request {
+        key,
+        milliseconds: u64::try_from(exchange.started.elapsed().as_millis()).unwrap_or(u64::MAX),
+        request_bytes: u64::from(exchange.request_head.get()) + exchange.received.get(),
+        response_bytes: u64::from(exchange.response_head.get()) + exchange.sent.get(),
+        request_messages: exchange.request_messages.count(),
+        response_messages: exchange.response_messages.count(),
+    });
+}
+
+/// The workload that a request was sent to.
+fn upstream(exchange: &Exchange) -> u32 {
+    let host = exchange.host.borrow();
+    let Some((host, endpoint)) = host.as_ref().and_then(|host| Some((host, host.endpoint.as_ref()?))) else {
+        return 0;
+    };
+    exchange.conn.proxy.counters.peer(&host.number, || Workload::of_endpoint(&endpoint.workload))
+}
+
+/// The service: what the cluster says; else, on a sidecar's way out, the host that was asked for.
+fn service(exchange: &Exchange, destination: bool) -> u32 {
+    let counters = &exchange.conn.proxy.counters;
+    let cluster = exchange.cluster.borrow();
+    if let Some(cluster) = &*cluster
+        && let Some(service) = &cluster.config.service
+    {
+        return counters.service(&cluster.number, || Service::of_cluster(service));
+    }
+    let name = cluster.as_ref().map_or("", |cluster| nobodys(&cluster.shared.name));
+    let edge = destination || exchange.conn.hcm.config.use_remote_address;
+    let told = exchange.told.borrow();
+    let host = told.authority.as_ref().filter(|_| !edge).and_then(|authority| authority.to_str().ok()).unwrap_or("");
+    if host.is_empty() && name.is_empty() {
+        return 0;
+    }
+    let name = if name.is_empty() { host } else { name };
+    counters.service_named(Service { host: host.to_owned(), name: name.to_owned(), namespace: String::new() })
+}
+
+/// Clusters of nobody in particular are named as services are; others not.
+pub(super) fn nobodys(cluster: &str) -> &str {
+    match cluster {
+        "BlackHoleCluster" | "PassthroughCluster" | "InboundPassthroughCluster" => cluster,
+        _ => "",
+    }
+}
