@@ -1,69 +1,56 @@
-//! A real Envoy under our control plane: it takes all that it is sent, and a change of configuration loses no request.
-//! Skipped, with a line that says so, where there is no Envoy (scripts/envoy.sh).
+//! Real proxies, Envoy's and ours, under our control plane: a change of configuration loses no request, and none is
+//! answered by a version that was wrong at the time. Skipped, with a line that says so, where there is no Envoy
+//! (scripts/envoy.sh).
 
 mod judge;
 
-use amime_testkit::echo::Echo;
-use amime_testkit::load::{Lane, Load, Speaks};
-use judge::envoy::{Envoy, Who, Wire};
-use judge::oracle::{Oracle, allowed};
-use judge::plane::Plane;
-use judge::ports::Port;
-use judge::shop;
-use std::time::Duration;
+use judge::random;
+use judge::scenarios::Change::{AddSubset, RemoveSubset, RenameSubset};
+use judge::scenarios::Order::{AtOnce, DestinationRuleFirst, VirtualServiceFirst};
+use judge::scenarios::{self, Change, Order};
+use judge::stage::Effort;
 
-/// A subset is added, its VirtualService first.
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn first() {
-    let Some(binary) = amime_testkit::envoy::binary() else { return };
-    let echoes = [Echo::start("v1-0").await, Echo::start("v2-0").await];
-    let origins = || echoes.iter().map(|echo| echo.name.as_str());
-    let ports = [Port::take(), Port::take()];
-    let names = ["delta", "sotw"];
-    let gateways = shop::gateways(&[(names[0], &ports[0]), (names[1], &ports[1])]);
-    let plane = Plane::start(&[
-        ("gateways.yaml", &gateways),
-        ("service.yaml", &shop::service(shop::endpoints_of(&echoes))),
-        ("subsets.yaml", &shop::subsets(&[("v1", "v1")])),
-        ("routes.yaml", &shop::routes(&names, &[(None, &[("v1", 100)])])),
-    ])
-    .await;
-    let delta = Envoy::start(&binary, &Who::gateway("delta"), plane.address, Wire::Delta).await;
-    let sotw = Envoy::start(&binary, &Who::gateway("sotw"), plane.address, Wire::StateOfTheWorld).await;
-    delta.ready().await;
-    sotw.ready().await;
-    plane.settled(2).await;
-    let mut lanes = Vec::new();
-    for (port, name) in ports.iter().zip(names) {
-        for speaks in Speaks::ALL {
-            lanes.push(Lane {
-                name: format!("all {speaks:?} {name}"),
-                speaks,
-                target: port.address(),
-                preface: Default::default(),
-                host: shop::HOST.into(),
-                path: "/echo.Echo/Say".into(),
-                headers: Vec::new(),
-                every: Duration::from_millis(20),
-            });
-        }
+async fn subset(change: Change, order: Order) {
+    if let Some(report) = scenarios::subset(Effort::SHORT, change, order).await {
+        report.assert_lossless(&format!("{change:?} {order:?}"));
     }
-    let v1 = || allowed(&[("all", &["v1"])], origins());
-    let v2 = || allowed(&[("all", &["v2"])], origins());
-    let mut oracle = Oracle::new(v1());
-    let load = Load::start(lanes.clone());
-    load.more(10).await;
-    plane.save("routes.yaml", &shop::routes(&names, &[(None, &[("v2", 100)])]));
-    plane.settled(2).await;
-    load.more(10).await;
-    oracle.saving(&v2());
-    plane.save("subsets.yaml", &shop::subsets(&[("v1", "v1"), ("v2", "v2")]));
-    plane.settled(2).await;
-    oracle.settled(v2());
-    load.more(10).await;
-    let outcomes = load.stop().await;
-    let verdict = oracle.judge(&lanes, &outcomes);
-    println!("{verdict:#?}");
-    println!("{:?} {:?} {:?}", plane.refusals(), delta.faults().await, sotw.faults().await);
-    assert!(verdict.failed.is_empty() && verdict.wrong.is_empty());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_subset_comes() {
+    for order in [VirtualServiceFirst, DestinationRuleFirst, AtOnce] {
+        subset(AddSubset, order).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_subset_goes() {
+    for order in [VirtualServiceFirst, DestinationRuleFirst] {
+        subset(RemoveSubset, order).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_subset_is_renamed() {
+    for order in [VirtualServiceFirst, DestinationRuleFirst, AtOnce] {
+        subset(RenameSubset, order).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn endpoints_are_replaced_one_by_one() {
+    if let Some(report) = scenarios::roll(Effort::SHORT).await {
+        report.assert_lossless("ten endpoints replaced");
+    }
+}
+
+/// `AMIME_SEED` runs the changes of one seed again.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn changes_by_chance() {
+    let given = std::env::var("AMIME_SEED").ok().and_then(|seed| seed.parse().ok());
+    let now = || std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).expect("after 1970");
+    let seed = given.unwrap_or_else(|| now().as_secs());
+    if let Some(report) = random::changes(Effort::SHORT, seed, 50).await {
+        report.assert_lossless(&format!("50 changes of seed {seed}"));
+    }
 }

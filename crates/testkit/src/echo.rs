@@ -40,6 +40,8 @@ pub struct Echo {
     pub address: SocketAddr,
     seen: Arc<Mutex<VecDeque<Seen>>>,
     count: watch::Sender<u64>,
+    /// Requests that have no answer yet.
+    active: watch::Sender<u64>,
     _origin: Origin,
 }
 
@@ -51,18 +53,34 @@ impl Echo {
     pub async fn start(name: &str) -> Self {
         let seen: Arc<Mutex<VecDeque<Seen>>> = Arc::default();
         let count = watch::Sender::new(0);
-        let (kept, counted, own) = (seen.clone(), count.clone(), name.to_owned());
+        let active = watch::Sender::new(0);
+        let (kept, counted, under_way, own) = (seen.clone(), count.clone(), active.clone(), name.to_owned());
         let origin = Origin::tcp(move |stream| {
-            let (kept, counted, own) = (kept.clone(), counted.clone(), own.clone());
-            serve(stream, move |request, version| answer(request, version, own.clone(), kept.clone(), counted.clone()))
+            let (kept, counted, under_way, own) = (kept.clone(), counted.clone(), under_way.clone(), own.clone());
+            serve(stream, move |request, version| {
+                let answer = answer(request, version, own.clone(), kept.clone(), counted.clone());
+                let under_way = under_way.clone();
+                async move {
+                    under_way.send_modify(|count| *count += 1);
+                    let answer = answer.await;
+                    under_way.send_modify(|count| *count -= 1);
+                    answer
+                }
+            })
         })
         .await;
-        Self { name: name.to_owned(), address: origin.address, seen, count, _origin: origin }
+        Self { name: name.to_owned(), address: origin.address, seen, count, active, _origin: origin }
     }
 
     /// Takes what it remembers.
     pub fn take(&self) -> Vec<Seen> {
         self.seen.lock().expect("nobody panicked").drain(..).collect()
+    }
+
+    /// Waits until no request is without an answer.
+    pub async fn idle(&self) {
+        // The sender is here.
+        let _ = self.active.subscribe().wait_for(|count| *count == 0).await;
     }
 
     /// Requests that came so far.

@@ -1,13 +1,13 @@
 //! A real Envoy with a bootstrap like Istio's that points at our control plane.
 
-use super::{PATIENCE, eventually};
+use super::eventually;
+use super::output::{self, Output};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
-use std::io::{BufRead, BufReader};
 use std::net::SocketAddr;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
-use std::sync::{Arc, Condvar, Mutex};
+use std::sync::Arc;
 
 /// How it asks for its configuration.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -75,12 +75,6 @@ pub struct Envoy {
     _folder: tempfile::TempDir,
 }
 
-#[derive(Default)]
-struct Output {
-    text: Mutex<String>,
-    more: Condvar,
-}
-
 impl Envoy {
     /// Starts it; it need not be ready when this returns.
     pub async fn start(binary: &Path, who: &Who, control: SocketAddr, wire: Wire) -> Self {
@@ -95,13 +89,11 @@ impl Envoy {
         command.arg("-c").arg(&bootstrap).arg("--admin-address-path").arg(&admin);
         let mut child =
             command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("Envoy");
-        let output = Arc::new(Output::default());
-        follow(child.stdout.take().expect("piped"), output.clone());
-        follow(child.stderr.take().expect("piped"), output.clone());
+        let output = Output::of(&mut child);
         let admin = eventually("Envoy's admin address", || {
             let read = std::fs::read_to_string(&admin).ok().and_then(|text| text.trim().parse().ok());
             let ended = child.try_wait().expect("a child");
-            assert!(ended.is_none(), "Envoy ended: {}", output.text.lock().unwrap());
+            assert!(ended.is_none(), "Envoy ended: {}", output.text());
             std::future::ready(read)
         })
         .await;
@@ -147,29 +139,12 @@ impl Envoy {
         faults
     }
 
-    /// Response code, flags and details of a request that it logged (see `plane::MESH`).
-    pub fn logged(&self, request_id: &str) -> (u16, String, String) {
-        let start = std::time::Instant::now();
-        let mut text = self.output.text.lock().unwrap();
-        loop {
-            let mark = format!("judged {request_id} ");
-            if let Some(line) = text.lines().find_map(|line| line.strip_prefix(&mark)) {
-                let mut parts = line.splitn(3, ' ').map(str::to_owned);
-                let status = parts.next().and_then(|s| s.parse().ok()).unwrap_or_default();
-                return (status, parts.next().unwrap_or_default(), parts.next().unwrap_or_default());
-            }
-            assert!(start.elapsed() < PATIENCE, "{request_id} is not logged:\n{text}");
-            text = self.output.more.wait_timeout(text, std::time::Duration::from_millis(100)).unwrap().0;
-        }
-    }
-
-    pub fn output(&self) -> String {
-        self.output.text.lock().unwrap().clone()
+    pub fn output(&self) -> &Output {
+        &self.output
     }
 
     pub fn signal(&self, signal: rustix::process::Signal) {
-        let pid = rustix::process::Pid::from_child(&self.child);
-        rustix::process::kill_process(pid, signal).expect("a signal");
+        output::signal(&self.child, signal);
     }
 }
 
@@ -179,18 +154,6 @@ impl Drop for Envoy {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
-}
-
-fn follow(stream: impl std::io::Read + Send + 'static, output: Arc<Output>) {
-    std::thread::spawn(move || {
-        for line in BufReader::new(stream).lines() {
-            let Ok(line) = line else { break };
-            let mut text = output.text.lock().unwrap();
-            text.push_str(&line);
-            text.push('\n');
-            output.more.notify_all();
-        }
-    });
 }
 
 /// Every `error_state` of a dump, wherever it stands.

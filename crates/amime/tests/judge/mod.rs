@@ -4,15 +4,20 @@
 
 pub mod envoy;
 pub mod oracle;
+pub mod ours;
+pub mod output;
 pub mod plane;
 pub mod ports;
+pub mod random;
+pub mod scenarios;
 pub mod shop;
+pub mod stage;
 
 use std::future::Future;
 use std::time::Duration;
 
 /// Long enough for a loaded machine; nothing waits this long where all is well.
-pub const PATIENCE: Duration = Duration::from_secs(90);
+pub const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Asks again until there is something, for what cannot be waited for by an event: another process's state.
 pub async fn eventually<T, F: Future<Output = Option<T>>>(what: &str, mut ask: impl FnMut() -> F) -> T {

@@ -92,8 +92,34 @@ impl Plane {
             }
         };
         if tokio::time::timeout(PATIENCE, settled).await.is_err() {
-            panic!("not in step with generation {generation}: {:#?}", self.distributor.proxies());
+            let told = |proxy: &ProxyStatus| {
+                let of = |kind| {
+                    let status = &proxy.stream.types[kind];
+                    format!(
+                        "{kind:?} {} behind, {:?}, held up by {:?}",
+                        status.behind, status.rejected, status.held_up_by
+                    )
+                };
+                format!("{} at {}: {:?}", proxy.id, proxy.generation, ResourceType::ALL.map(of))
+            };
+            let told: Vec<String> = self.distributor.proxies().iter().map(told).collect();
+            panic!("of {proxies} not all are in step with generation {generation}: {told:#?}");
         }
+    }
+
+    /// Waits until nothing is left of what proxies are not to have any more.
+    pub async fn tidied(&self) {
+        let mut changes = self.distributor.changes();
+        let tidied = async {
+            let left = || {
+                let all = self.distributor.proxies();
+                all.iter().any(|proxy| proxy.stream.types[ResourceType::Cluster].behind > 0)
+            };
+            while left() {
+                changes.changed().await.expect("a server");
+            }
+        };
+        tokio::time::timeout(PATIENCE, tidied).await.expect("old clusters go in time");
     }
 
     fn on_disk(&self) -> BTreeMap<String, String> {

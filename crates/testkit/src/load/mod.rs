@@ -129,6 +129,8 @@ impl Task {
         let lane = &self.lanes[self.lane];
         let connections = Connections::new(lane);
         let mut times = tokio::time::interval(lane.every);
+        // What a starved machine could not begin in time is not made up for by a burst.
+        times.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         let mut requests = JoinSet::new();
         loop {
             tokio::select! {

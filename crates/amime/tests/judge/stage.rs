@@ -1,0 +1,192 @@
+//! A stage for the zero-loss scenarios: one control plane, a gateway of each kind under a constant load, and the oracle.
+
+use super::envoy::{Envoy, Who, Wire};
+use super::oracle::{Allowed, Oracle, Verdict};
+use super::ours::Ours;
+use super::plane::Plane;
+use super::ports::Port;
+use super::shop;
+use amime_testkit::load::{Lane, Load, Speaks};
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+/// The kinds of proxies, by their Gateways' names.
+pub const KINDS: [&str; 3] = ["envoy-delta", "envoy-sotw", "amime"];
+
+/// A class of requests: its name, and the user (`x-user`) that it is of.
+pub type Class<'a> = (&'a str, Option<&'a str>);
+
+/// How hard it is gone about.
+#[derive(Debug, Clone, Copy)]
+pub struct Effort {
+    /// Requests in a second, of all lanes together.
+    pub rate: u32,
+    /// Requests of each lane between two steps.
+    pub between: u64,
+}
+
+impl Effort {
+    /// For `make test`.
+    pub const SHORT: Self = Self { rate: 300, between: 4 };
+    /// For `make soak`.
+    pub const LONG: Self = Self { rate: 1_000, between: 50 };
+}
+
+enum Proxy {
+    Envoy(Envoy),
+    Ours(Ours),
+}
+
+pub struct Stage {
+    pub plane: Plane,
+    pub oracle: Oracle,
+    load: Option<Load>,
+    effort: Effort,
+    proxies: Vec<(&'static str, Proxy)>,
+    _ports: Vec<Port>,
+}
+
+/// What came of a scenario, for each kind of proxy, and what they or the control plane complained of.
+#[derive(Debug)]
+pub struct Report {
+    pub verdicts: BTreeMap<&'static str, Verdict>,
+    pub complaints: Vec<String>,
+}
+
+impl Stage {
+    /// Proxies of each kind that can be had run these manifests, and the load begins. None where there is no Envoy.
+    pub async fn start(
+        effort: Effort,
+        files: &[(&str, String)],
+        classes: &[Class<'_>],
+        allowed: Allowed,
+    ) -> Option<Self> {
+        let binary = amime_testkit::envoy::binary()?;
+        let ports: Vec<Port> = KINDS.iter().map(|_| Port::take()).collect();
+        let gateways: Vec<_> = KINDS.into_iter().zip(&ports).collect();
+        let gateways = shop::gateways(&gateways);
+        let mut all: Vec<(&str, &str)> = files.iter().map(|(name, text)| (*name, text.as_str())).collect();
+        all.push(("gateways.yaml", &gateways));
+        let plane = Plane::start(&all).await;
+        let mut proxies = Vec::new();
+        for kind in KINDS {
+            let who = Who::gateway(kind);
+            proxies.push((
+                kind,
+                match kind {
+                    "envoy-delta" => Proxy::Envoy(Envoy::start(&binary, &who, plane.address, Wire::Delta).await),
+                    "envoy-sotw" => {
+                        Proxy::Envoy(Envoy::start(&binary, &who, plane.address, Wire::StateOfTheWorld).await)
+                    }
+                    _ => Proxy::Ours(Ours::start(&who, &[plane.address])),
+                },
+            ));
+        }
+        plane.settled(KINDS.len()).await;
+        let lanes = u32::try_from(KINDS.len() * classes.len() * Speaks::ALL.len()).expect("few");
+        let lane = |kind: &str, port: &Port, class: &Class<'_>, speaks| Lane {
+            name: format!("{} {kind} {speaks:?}", class.0),
+            speaks,
+            target: port.address(),
+            preface: Default::default(),
+            host: shop::HOST.into(),
+            path: if speaks == Speaks::Grpc { "/echo.Echo/Say".into() } else { "/".into() },
+            headers: class.1.iter().map(|user| ("x-user".to_owned(), (*user).to_owned())).collect(),
+            every: Duration::from_secs(1) * lanes / effort.rate,
+        };
+        let mut lanes = Vec::new();
+        for (kind, port) in KINDS.iter().zip(&ports) {
+            for class in classes {
+                lanes.extend(Speaks::ALL.map(|speaks| lane(kind, port, class, speaks)));
+            }
+        }
+        let oracle = Oracle::new(allowed);
+        let load = Load::start(lanes);
+        load.more(effort.between).await;
+        Some(Self { plane, oracle, load: Some(load), effort, proxies, _ports: ports })
+    }
+
+    /// Saves these files at once (None removes one) and waits until all proxies run them; `next` may answer then.
+    pub async fn step(&mut self, files: &[(&str, Option<String>)], next: Allowed) {
+        self.oracle.saving(&next);
+        self.save(files);
+        self.settled(next).await;
+        self.more().await;
+    }
+
+    pub fn save(&self, files: &[(&str, Option<String>)]) {
+        for (name, text) in files {
+            match text {
+                Some(text) => self.plane.save(name, text),
+                None => self.plane.remove(name),
+            }
+        }
+    }
+
+    pub async fn settled(&mut self, next: Allowed) {
+        self.plane.settled(self.proxies.len()).await;
+        self.oracle.settled(next);
+    }
+
+    /// Some further requests of each lane.
+    pub async fn more(&self) {
+        self.load().more(self.effort.between).await;
+    }
+
+    pub fn load(&self) -> &Load {
+        self.load.as_ref().expect("until the end")
+    }
+
+    /// Old clusters go away, the load ends, and what came of it is told.
+    pub async fn finish(mut self) -> Report {
+        self.plane.tidied().await;
+        self.more().await;
+        let load = self.load.take().expect("until the end");
+        let lanes = load.lanes().to_vec();
+        let outcomes = load.stop().await;
+        let mut complaints = self.plane.refusals();
+        for (kind, proxy) in &self.proxies {
+            if let Proxy::Envoy(envoy) = proxy {
+                complaints.extend(envoy.faults().await.into_iter().map(|fault| format!("{kind}: {fault}")));
+            }
+        }
+        let of = |kind: &str| {
+            let own = |outcome: &&_| lane_kind(&lanes, outcome) == kind;
+            self.oracle.judge(&lanes, &outcomes.iter().filter(own).cloned().collect::<Vec<_>>())
+        };
+        Report { verdicts: KINDS.into_iter().map(|kind| (kind, of(kind))).collect(), complaints }
+    }
+}
+
+fn lane_kind<'a>(lanes: &'a [Lane], outcome: &amime_testkit::load::Outcome) -> &'a str {
+    lanes[outcome.lane].name.split(' ').nth(1).unwrap_or_default()
+}
+
+impl Report {
+    /// Nothing failed, nobody wrong answered, nothing was refused.
+    pub fn assert_lossless(&self, scenario: &str) {
+        for (kind, verdict) in &self.verdicts {
+            println!(
+                "{scenario}: {kind}: {} requests, {} failed, {} by a wrong version",
+                verdict.requests,
+                verdict.failed.len(),
+                verdict.wrong.len()
+            );
+            assert!(verdict.requests > 0);
+        }
+        let clean = |verdict: &Verdict| verdict.failed.is_empty() && verdict.wrong.is_empty();
+        let clean = self.verdicts.values().all(clean) && self.complaints.is_empty();
+        assert!(clean, "{scenario}:\n{}", self.told());
+    }
+
+    /// The first of each kind of what went wrong.
+    fn told(&self) -> String {
+        const FIRST: usize = 12;
+        let mut lines: Vec<String> = self.complaints.clone();
+        for verdict in self.verdicts.values() {
+            lines.extend(verdict.failed.iter().take(FIRST).map(|text| format!("failed: {text}")));
+            lines.extend(verdict.wrong.iter().take(FIRST).map(|text| format!("wrong: {text}")));
+        }
+        lines.join("\n")
+    }
+}
