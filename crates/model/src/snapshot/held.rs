@@ -64,11 +64,24 @@ impl Held {
     }
 }
 
+/// An object that refers to something that is not there.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Pending {
+    pub object: ResourceId,
+    /// The field that refers to it: `spec.http[0].route[1].destination.subset`.
+    pub field: String,
+    /// `subset v3 of host reviews.shop.svc.cluster.local`.
+    pub waits_for: String,
+    /// Its last good version goes on; else it is in force as it stands.
+    pub held: bool,
+}
+
 pub(super) struct Effective {
     /// What is in force.
     pub(super) resources: ResourceSet,
     pub(super) held: Held,
     pub(super) diagnostics: Vec<Diagnostic>,
+    pub(super) pending: Vec<Pending>,
     /// The references that were brought back.
     back: BTreeSet<Reference>,
 }
@@ -79,7 +92,8 @@ pub(super) fn effective(resources: &ResourceSet, held: &Held) -> Effective {
     let (fit, diagnostics) = next.replace_broken(resources);
     // What is there is judged by what is in force, not by what is broken.
     let index = Index::of(&fit);
-    let mut result = Effective { resources: fit.clone(), held: next, diagnostics, back: BTreeSet::new() };
+    let mut result =
+        Effective { resources: fit.clone(), held: next, diagnostics, pending: Vec::new(), back: BTreeSet::new() };
     let mut go_on: Vec<&Whole> = Vec::new();
     for object in KINDS_THAT_REFER.into_iter().flat_map(|kind| fit.of_kind(kind)) {
         if !result.held.sound.contains_key(&object.id) {
@@ -99,6 +113,12 @@ pub(super) fn effective(resources: &ResourceSet, held: &Held) -> Effective {
         }
         // What never was whole holds nothing back: the share of what is missing is refused, and no more.
         let whole = held.whole.get(&object.id);
+        result.pending.extend(missing.iter().map(|(field, reference)| Pending {
+            object: object.id.clone(),
+            field: field.clone(),
+            waits_for: reference.to_string(),
+            held: whole.is_some(),
+        }));
         // Of a delegate that is not there the merging tells.
         let is_told = |r: &Reference| whole.is_some() || !matches!(r, Reference::Delegate(_));
         let told = missing
@@ -115,6 +135,16 @@ pub(super) fn effective(resources: &ResourceSet, held: &Held) -> Effective {
 }
 
 impl Effective {
+    /// What is in force and was not written so.
+    pub(super) fn in_place(&self, written: &ResourceSet) -> BTreeMap<ResourceId, Arc<Object>> {
+        // Whatever is put in the place of something is told of.
+        if self.diagnostics.is_empty() {
+            return BTreeMap::new();
+        }
+        let is_written = |object: &Arc<Object>| written.get(&object.id).is_some_and(|w| Arc::ptr_eq(w, object));
+        self.resources.iter().filter(|o| !is_written(o)).map(|o| (o.id.clone(), o.clone())).collect()
+    }
+
     /// Puts a last good version into force, with what it refers to and is no longer there.
     fn keep(&mut self, whole: &Whole, fit: &Index<'_>) {
         self.resources.replace(whole.object.clone());

@@ -19,7 +19,7 @@ mod virtual_service;
 pub use delegate::Left;
 pub use destination_rule::{DestinationRules, MergedRule, for_client};
 pub use endpoints::{is_dns, target_in_pod};
-pub use held::Held;
+pub use held::{Held, Pending};
 pub use pod::{Pod, workload_name};
 pub use service::{
     Age, EndpointHost, EndpointsByPort, ExportTo, Labels, Registry, Resolution, Service, ServiceAddress,
@@ -63,6 +63,9 @@ pub struct Snapshot {
     sidecars: Vec<SidecarObject>,
     secrets: BTreeMap<(String, String), Arc<Secret>>,
     objects: ResourceSet,
+    /// What is in force and was not written so: last good versions, and what these refer to.
+    in_place: BTreeMap<ResourceId, Arc<Object>>,
+    pending: Vec<Pending>,
     /// The label keys that decide something for a sidecar (sourceLabels and workload selectors).
     label_keys: BTreeSet<String>,
     left: Vec<Left>,
@@ -87,7 +90,9 @@ impl Snapshot {
     pub fn build(resources: &ResourceSet, mesh: &MeshConfig, held: &Held) -> Built {
         let effective = held::effective(resources, held);
         let (mut snapshot, found) = Self::of(&effective.resources, mesh);
+        snapshot.in_place = effective.in_place(resources);
         snapshot.objects = resources.clone();
+        snapshot.pending = effective.pending;
         let mut diagnostics = effective.diagnostics;
         diagnostics.extend(found);
         Built { snapshot: Arc::new(snapshot), held: effective.held, diagnostics }
@@ -130,6 +135,8 @@ impl Snapshot {
             sidecars,
             secrets: secrets(resources),
             objects: ResourceSet::default(),
+            in_place: BTreeMap::new(),
+            pending: Vec::new(),
             label_keys,
             left,
         };
@@ -222,6 +229,24 @@ impl Snapshot {
     /// The object as written.
     pub fn object(&self, id: &ResourceId) -> Option<&Arc<Object>> {
         self.objects.get(id)
+    }
+
+    /// The objects in force, by kind, namespace and name: last good versions in the place of what is not fit.
+    pub fn in_force(&self) -> impl Iterator<Item = &Arc<Object>> {
+        let written = self.objects.iter().filter(|object| !self.in_place.contains_key(&object.id));
+        let mut all: Vec<_> = written.chain(self.in_place.values()).collect();
+        all.sort_by(|one, other| one.id.cmp(&other.id));
+        all.into_iter()
+    }
+
+    /// Whether an object in force is not the one that was written.
+    pub fn is_held(&self, id: &ResourceId) -> bool {
+        self.in_place.contains_key(id)
+    }
+
+    /// The references that lead nowhere, in the order of the objects.
+    pub fn pending(&self) -> &[Pending] {
+        &self.pending
     }
 
     /// File, line and column of what compiled into something.

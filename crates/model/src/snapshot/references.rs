@@ -7,6 +7,7 @@ use crate::host::{is_wildcard, resolve_short, service_host, subset_of};
 use crate::resource::virtual_service::Destination;
 use crate::resource::{DestinationRule, Gateway, Kind, Object, ResourceId, ResourceSet, Spec, VirtualService};
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
 use std::sync::Arc;
 
 /// One thing that an object refers to.
@@ -23,22 +24,27 @@ pub(super) enum Reference {
     Secret(String),
 }
 
+impl fmt::Display for Reference {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Host(host) => write!(f, "host {host}"),
+            Self::Subset { host, name } => write!(f, "subset {name} of host {host}"),
+            Self::Delegate(id) => write!(f, "{id}"),
+            Self::Secret(name) => write!(f, "Secret {name}"),
+        }
+    }
+}
+
 impl Reference {
     /// Says that it leads nowhere, and what follows.
     pub(super) fn missing(&self, object: &Object, field: &str, held: bool) -> Diagnostic {
-        let what = match self {
-            Self::Host(host) => format!("host {host}"),
-            Self::Subset { host, name } => format!("subset {name} of host {host}"),
-            Self::Delegate(id) => id.to_string(),
-            Self::Secret(name) => format!("Secret {name}"),
-        };
         let then = match (held, self) {
             (true, _) => "; the last good version goes on",
             (false, Self::Host(_) | Self::Subset { .. }) => "; its share of the requests gets 503",
             (false, Self::Delegate(_)) => "; the rule is left out",
             (false, Self::Secret(_)) => "; the server cannot be spoken TLS to",
         };
-        Diagnostic::warning(codes::NOT_FOUND, format!("there is no {what}{then}"))
+        Diagnostic::warning(codes::NOT_FOUND, format!("there is no {self}{then}"))
             .with_resource(&object.id)
             .with_field(field)
             .with_place(object.place(field))

@@ -262,6 +262,7 @@ impl Stream {
         }
         state.owes_answer = false;
         state.last_nonce.clone_from(&response.nonce);
+        state.pushes += 1;
         state.in_flight = Some(InFlight::new(response.nonce.clone(), now, items));
         response
     }

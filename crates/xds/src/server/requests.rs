@@ -91,6 +91,7 @@ impl Stream {
         match error {
             None => {
                 self.types[kind].last_ack = Some(now);
+                self.types[kind].acked = in_flight.nonce.parse().unwrap_or_default();
                 for (name, item) in in_flight.items {
                     self.types[kind].rejected.remove(&name);
                     self.took(kind, &name, item.map_or(Held::Nothing, Held::Known));

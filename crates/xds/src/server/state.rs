@@ -86,6 +86,10 @@ pub(super) struct TypeState {
     /// Of the last response that was sent.
     pub last_nonce: String,
     pub last_ack: Option<Instant>,
+    /// The number of the response that was acknowledged last.
+    pub acked: u64,
+    /// How many responses were sent.
+    pub pushes: u64,
     pub nacks: u64,
 }
 

@@ -21,6 +21,12 @@ pub struct TypeStatus {
     /// Since when a response has had no answer.
     pub unanswered_since: Option<Instant>,
     pub last_ack: Option<Instant>,
+    /// The number of the last response that was sent, counted over the whole stream; 0 before the first.
+    pub sent: u64,
+    /// The number of the last response that was acknowledged; 0 before the first.
+    pub acked: u64,
+    /// How many responses were sent.
+    pub pushes: u64,
     pub nacks: u64,
     /// What the client refused and goes on refusing.
     pub rejected: Vec<Rejection>,
@@ -38,6 +44,9 @@ impl Stream {
                 behind: state.behind.len(),
                 unanswered_since: state.in_flight.as_ref().map(|f| f.sent),
                 last_ack: state.last_ack,
+                sent: state.last_nonce.parse().unwrap_or_default(),
+                acked: state.acked,
+                pushes: state.pushes,
                 nacks: state.nacks,
                 rejected: state.rejected.values().cloned().collect(),
                 held_up_by: if kind == ResourceType::Cluster { self.held_up_by() } else { Vec::new() },
