@@ -59,12 +59,12 @@ fn shared() -> ProxyConfig {
             (1..=5).map(|pod| SocketAddr::from(([10, (index / 250) as u8, (index % 250) as u8, pod], 80))).collect();
         config.clusters.insert(name.as_str().into(), Arc::new(Cluster::new(&name, Discovery::Eds(String::new()))));
         config.endpoints.insert(name.as_str().into(), Arc::new(endpoints(&name, &addresses)));
-        hosts.push(VirtualHost {
+        hosts.push(Arc::new(VirtualHost {
             name: format!("service-{index}.default.svc.cluster.local:80"),
             domains: vec![format!("service-{index}"), format!("service-{index}.default.svc.cluster.local")],
             routes: vec![forward(to(&name))],
             ..Default::default()
-        });
+        }));
     }
     config
         .routes

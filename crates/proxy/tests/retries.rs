@@ -55,7 +55,7 @@ async fn an_answer_is_tried_again_with_its_body() {
     let origin = scripted(&[503, 503]).await;
     let mut config = http_config(vec![forward(retrying(&["5xx"], 3))], [cluster("a", &[origin.address])]);
     let mut table = (*config.routes["80"]).clone();
-    table.virtual_hosts[0].include_request_attempt_count = true;
+    Arc::make_mut(&mut table.virtual_hosts[0]).include_request_attempt_count = true;
     config.routes.insert("80".into(), Arc::new(table));
     let mut running = Running::start(config).await;
     let mut client = Raw::connect(running.address).await;

@@ -65,7 +65,7 @@ impl Mesh {
             opaque_filters: Vec::new(),
         };
         let host = VirtualHost { routes: vec![route], ..Default::default() };
-        let routes = RouteConfig { name: name.into(), virtual_hosts: vec![host], ..Default::default() };
+        let routes = RouteConfig { name: name.into(), virtual_hosts: vec![host.into()], ..Default::default() };
         self.config.routes.insert(name.into(), Arc::new(routes));
         self
     }

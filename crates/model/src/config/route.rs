@@ -1,13 +1,15 @@
 //! Route configurations: virtual hosts, routes, and what a route does.
 
 use super::{Opaque, Origin, PerMillion, StringMatch};
+use std::sync::Arc;
 use std::time::Duration;
 
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct RouteConfig {
     /// `80`, `reviews.default.svc.cluster.local:9080`, `http.8080`, `inbound|9080||`.
     pub name: String,
-    pub virtual_hosts: Vec<VirtualHost>,
+    /// Shared by the configurations of many ports and proxies, as far as they are the same.
+    pub virtual_hosts: Vec<Arc<VirtualHost>>,
     /// A route that names an unknown cluster makes the whole be refused.
     pub validate_clusters: bool,
     pub ignore_port_in_host: bool,

@@ -159,21 +159,23 @@ fn route_config() -> impl Strategy<Value = RouteConfig> {
         prop::collection::vec(prop::collection::vec(route_match(), 0..6), 3),
     )
         .prop_map(|(domains, owners, routes)| {
-            let virtual_hosts = routes.into_iter().enumerate().map(|(index, matches)| VirtualHost {
-                name: index.to_string(),
-                domains: domains
-                    .iter()
-                    .zip(&owners)
-                    .filter(|(_, owner)| **owner == index)
-                    .map(|(domain, _)| (*domain).to_owned())
-                    .collect(),
-                // The status tells which route answered.
-                routes: matches
-                    .into_iter()
-                    .enumerate()
-                    .map(|(i, m)| respond(m, (200 + 10 * index + i) as u16))
-                    .collect(),
-                ..VirtualHost::default()
+            let virtual_hosts = routes.into_iter().enumerate().map(|(index, matches)| {
+                Arc::new(VirtualHost {
+                    name: index.to_string(),
+                    domains: domains
+                        .iter()
+                        .zip(&owners)
+                        .filter(|(_, owner)| **owner == index)
+                        .map(|(domain, _)| (*domain).to_owned())
+                        .collect(),
+                    // The status tells which route answered.
+                    routes: matches
+                        .into_iter()
+                        .enumerate()
+                        .map(|(i, m)| respond(m, (200 + 10 * index + i) as u16))
+                        .collect(),
+                    ..VirtualHost::default()
+                })
             });
             RouteConfig { virtual_hosts: virtual_hosts.collect(), ..RouteConfig::default() }
         })
@@ -220,7 +222,7 @@ proptest! {
         route.action = RouteAction::Forward(Box::new(forward));
         let host = VirtualHost { domains: vec!["*".into()], routes: vec![route], ..VirtualHost::default() };
         let table =
-            RouteTable::compile(Arc::new(RouteConfig { virtual_hosts: vec![host], ..RouteConfig::default() })).unwrap();
+            RouteTable::compile(Arc::new(RouteConfig { virtual_hosts: vec![host.into()], ..RouteConfig::default() })).unwrap();
         let headers = HeaderMap::new();
         let request = RequestView { method: "GET", scheme: "http", authority: "h", path: "/", headers: &headers };
         let mut hits = vec![0; weights.len()];

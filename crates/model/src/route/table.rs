@@ -127,7 +127,7 @@ impl RouteTable {
 
     /// The virtual host that answers for an authority.
     pub fn virtual_host(&self, authority: &str) -> Option<&VirtualHost> {
-        self.host_index(authority).map(|index| &self.config.virtual_hosts[index])
+        self.host_index(authority).map(|index| &*self.config.virtual_hosts[index])
     }
 
     fn host_index(&self, authority: &str) -> Option<usize> {

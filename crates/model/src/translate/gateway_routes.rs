@@ -75,9 +75,9 @@ pub(super) fn build(view: &View<'_>, name: &str, servers: &[MergedServer]) -> Ro
             domains: vec!["*".to_string()],
             ..VirtualHost::default()
         };
-        return configuration(name, vec![nothing]);
+        return configuration(name, vec![Arc::new(nothing)]);
     }
-    configuration(name, virtual_hosts(hosts, &lists))
+    configuration(name, virtual_hosts(hosts, &lists).into_iter().map(Arc::new).collect())
 }
 
 fn routes_for(view: &View<'_>, server: &MergedServer, vs: &ResolvedVirtualService) -> Vec<Route> {

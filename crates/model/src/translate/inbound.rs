@@ -259,12 +259,12 @@ fn http_chain(view: &View<'_>, port: &Port, name: &str, opened: Option<u16>, det
     }
     let routes = RouteConfig {
         name: cluster,
-        virtual_hosts: vec![VirtualHost {
+        virtual_hosts: vec![Arc::new(VirtualHost {
             name: format!("inbound|http|{}", port.service_port),
             domains: vec!["*".to_string()],
             routes: vec![plain_route("default", action, format!("{}:{}/*", port.service, port.service_port))],
             ..VirtualHost::default()
-        }],
+        })],
         ..RouteConfig::default()
     };
     let stat_prefix = format!("inbound_{name};");

@@ -22,7 +22,7 @@ pub(super) const MAX_DIRECT_RESPONSE: u32 = 1024 * 1024;
 
 /// The virtual hosts of one port, before they are taken apart by service.
 pub(super) struct PortRoutes {
-    hosts: Vec<VirtualHost>,
+    hosts: Vec<Arc<VirtualHost>>,
 }
 
 /// Routes for services and hosts, to become virtual hosts on a port.
@@ -76,7 +76,7 @@ impl PortRoutes {
         hosts.sort_by(|a, b| a.name.cmp(&b.name));
         // A VirtualService for `*` leaves nothing to catch.
         if !hosts.iter().any(|h| h.domains.iter().any(|d| d == "*")) {
-            hosts.push(catch_all(&view.outbound));
+            hosts.push(Arc::new(catch_all(&view.outbound)));
         }
         configuration(name, hosts)
     }
@@ -84,17 +84,17 @@ impl PortRoutes {
     /// Of one service whose port is detected: all that comes to its address is meant for it.
     pub(super) fn of_one(&self, host: &str, port: u32) -> RouteConfig {
         let name = names::virtual_host(host, port);
-        let mut hosts: Vec<VirtualHost> =
+        let mut hosts: Vec<Arc<VirtualHost>> =
             self.hosts.iter().filter(|h| h.domains.iter().any(|d| d == host || *d == name)).cloned().collect();
         if let [only] = hosts.as_mut_slice() {
-            only.domains = vec!["*".to_string()];
+            Arc::make_mut(only).domains = vec!["*".to_string()];
         }
         hosts.sort_by(|a, b| a.name.cmp(&b.name));
         configuration(&name, hosts)
     }
 }
 
-pub(super) fn configuration(name: &str, virtual_hosts: Vec<VirtualHost>) -> RouteConfig {
+pub(super) fn configuration(name: &str, virtual_hosts: Vec<Arc<VirtualHost>>) -> RouteConfig {
     RouteConfig {
         name: name.to_string(),
         virtual_hosts,
@@ -219,8 +219,8 @@ fn virtual_hosts(
     view: &View<'_>,
     bundles: Vec<Bundle>,
     exclusions: &mut Vec<Exclusion>,
-) -> BTreeMap<u32, Vec<VirtualHost>> {
-    let mut by_port: BTreeMap<u32, Vec<VirtualHost>> = BTreeMap::new();
+) -> BTreeMap<u32, Vec<Arc<VirtualHost>>> {
+    let mut by_port: BTreeMap<u32, Vec<Arc<VirtualHost>>> = BTreeMap::new();
     let mut names_taken = BTreeSet::new();
     let mut domains_taken = BTreeSet::new();
     let mut known = BTreeSet::new();
@@ -253,26 +253,26 @@ fn virtual_hosts(
             if kept.is_empty() {
                 continue;
             }
-            by_port.entry(port).or_default().push(VirtualHost {
+            by_port.entry(port).or_default().push(Arc::new(VirtualHost {
                 name,
                 domains: kept,
                 routes: routes.clone(),
                 include_request_attempt_count: true,
                 origin: origin.clone(),
                 ..VirtualHost::default()
-            });
+            }));
         }
     }
     by_port
 }
 
 /// For a listener of all ports: a name without a port means 80.
-fn all_ports(by_port: BTreeMap<u32, Vec<VirtualHost>>) -> Vec<VirtualHost> {
+fn all_ports(by_port: BTreeMap<u32, Vec<Arc<VirtualHost>>>) -> Vec<Arc<VirtualHost>> {
     let mut all = Vec::new();
     for (port, hosts) in by_port {
         for mut host in hosts {
             if port != 80 {
-                host.domains.retain(|d| d.contains(':'));
+                Arc::make_mut(&mut host).domains.retain(|d| d.contains(':'));
             }
             if !host.domains.is_empty() {
                 all.push(host);

@@ -18,7 +18,7 @@ pub(crate) fn run(address: &str, origin: &str) -> std::io::Result<()> {
         ],
         ..VirtualHost::default()
     };
-    let table = RouteConfig { name: "http.80".into(), virtual_hosts: vec![host], ..RouteConfig::default() };
+    let table = RouteConfig { name: "http.80".into(), virtual_hosts: vec![host.into()], ..RouteConfig::default() };
     let endpoint = Endpoint::at(origin.parse().map_err(std::io::Error::other)?);
     let endpoints = ClusterEndpoints {
         cluster: "items".into(),

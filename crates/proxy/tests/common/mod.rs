@@ -171,12 +171,12 @@ pub fn at(path: &str, route: Route) -> Route {
 pub fn routes(name: &str, routes: Vec<Route>) -> RouteConfig {
     RouteConfig {
         name: name.into(),
-        virtual_hosts: vec![VirtualHost {
+        virtual_hosts: vec![Arc::new(VirtualHost {
             name: "all".into(),
             domains: vec!["*".into()],
             routes,
             ..Default::default()
-        }],
+        })],
         ..Default::default()
     }
 }

@@ -18,12 +18,13 @@ use pb::header_matcher::HeaderMatchSpecifier;
 use pb::query_parameter_matcher::QueryParameterMatchSpecifier;
 use pb::route_match::PathSpecifier;
 use std::collections::HashMap;
+use std::sync::Arc;
 
 pub(crate) fn to_pb(routes: &RouteConfig) -> pb::RouteConfiguration {
     let (request, response) = (&routes.request_headers, &routes.response_headers);
     pb::RouteConfiguration {
         name: routes.name.clone(),
-        virtual_hosts: routes.virtual_hosts.iter().map(host_to_pb).collect(),
+        virtual_hosts: routes.virtual_hosts.iter().map(|host| host_to_pb(host)).collect(),
         validate_clusters: bool_value(Some(routes.validate_clusters)),
         ignore_port_in_host_matching: routes.ignore_port_in_host,
         max_direct_response_body_size_bytes: u32_value(routes.max_direct_response_body_bytes),
@@ -166,7 +167,7 @@ pub(crate) fn from_pb(routes: pb::RouteConfiguration) -> Result<RouteConfig, Dec
     let hosts = routes.virtual_hosts.into_iter();
     Ok(RouteConfig {
         name: routes.name,
-        virtual_hosts: hosts.map(|h| host_from_pb(h, &filters)).collect::<Result<_, _>>()?,
+        virtual_hosts: hosts.map(|h| host_from_pb(h, &filters).map(Arc::new)).collect::<Result<_, _>>()?,
         validate_clusters: is_true(routes.validate_clusters),
         ignore_port_in_host: routes.ignore_port_in_host_matching,
         max_direct_response_body_bytes: routes.max_direct_response_body_size_bytes.map(|m| m.value),

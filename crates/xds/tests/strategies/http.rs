@@ -299,7 +299,7 @@ pub(crate) fn routes() -> BoxedStrategy<RouteConfig> {
     (word(), vec(host, 0..3), flags, edits(), edits())
         .prop_map(|(name, virtual_hosts, (validate, ignore_port, max), request, response)| RouteConfig {
             name,
-            virtual_hosts,
+            virtual_hosts: virtual_hosts.into_iter().map(Into::into).collect(),
             validate_clusters: validate,
             ignore_port_in_host: ignore_port,
             max_direct_response_body_bytes: max,
