@@ -56,6 +56,19 @@ impl ClusterShared {
         host
     }
 
+    /// What is known of an address that somebody has now.
+    pub(crate) fn known_host(&self, address: SocketAddr) -> Option<Arc<HostShared>> {
+        self.hosts.lock().unwrap_or_else(PoisonError::into_inner).get(&address).and_then(Weak::upgrade)
+    }
+
+    /// The addresses that somebody has now, in order.
+    pub(crate) fn known_addresses(&self) -> Vec<SocketAddr> {
+        let hosts = self.hosts.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut known: Vec<_> = hosts.iter().filter(|(_, host)| host.strong_count() > 0).map(|(a, _)| *a).collect();
+        known.sort_unstable();
+        known
+    }
+
     pub(crate) fn resolved(&self) -> Option<Arc<ClusterEndpoints>> {
         self.resolved.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
@@ -142,6 +155,10 @@ impl ClusterLocal {
         if let Discovery::OriginalDst { port, .. } = self.config.discovery {
             let mut address = original?;
             address.set_port(port.unwrap_or(address.port()));
+            if self.pools.settings.connect.outside.own.has(address) {
+                tracing::debug!(%address, "what is passed through does not go to the proxy itself");
+                return None;
+            }
             // Addresses come and go; now and then those without connections are forgotten.
             if self.pools.len() >= 64 && rng.below(64) == 0 {
                 self.pools.forget_unused();

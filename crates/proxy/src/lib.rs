@@ -23,9 +23,11 @@ mod workers;
 
 pub use ads::AdsOptions;
 pub use capture_ports::CapturePorts;
-pub use connect::dial::Reach;
+pub use connect::dial::{OwnPorts, Reach};
 pub use flags::Flags;
-pub use proxy::{ApplyError, Placement, Proxy, ProxyOptions};
+pub use proxy::{
+    Accepted, ApplyError, ClusterStatus, EndpointStatus, Placement, Proxy, ProxyOptions, Side, UsageStatus,
+};
 pub use runtime::ConfigError;
 pub use telemetry::{MetricsFormat, Protocol, ProxyIdentity, RecordSender, RequestRecord, RequestText, Rule, Upstream};
 pub use workers::{Workers, WorkersGone};

@@ -1,8 +1,14 @@
 //! A proxy: started on some workers, given configurations, drained. What the binary and `ads` hold.
 
+mod drain;
+mod status;
+
+pub use drain::Side;
+pub use status::{ClusterStatus, EndpointStatus, UsageStatus};
+
 use crate::capture_ports::{CapturePorts, Moved};
 use crate::cluster::ClusterShared;
-use crate::connect::dial::{Outside, Reach};
+use crate::connect::dial::{Outside, OwnPorts, Reach};
 use crate::connect::dns;
 use crate::listen::socket;
 use crate::proxy_worker::{Draining, ProxyShared, ProxyWorker, Settings};
@@ -15,7 +21,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, SocketAddr};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, Weak};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 use tokio::runtime::Handle;
 use tokio::sync::{Mutex, watch};
 use tokio::task::JoinHandle;
@@ -44,6 +50,8 @@ pub struct ProxyOptions {
     pub body_timeout: Duration,
     /// Where addresses are really reached, where that is not what they say.
     pub reach: Option<Reach>,
+    /// What is passed through never goes to these: the proxy's own pages, which trust who is on their machine.
+    pub own: OwnPorts,
     /// Other ports than the configuration's for the listeners that take redirected connections.
     pub capture_ports: CapturePorts,
     /// The runtime of what is no data path: DNS, xDS.
@@ -73,6 +81,7 @@ impl ProxyOptions {
             loopback_source: None,
             body_timeout: Duration::from_secs(300),
             reach: None,
+            own: OwnPorts::default(),
             capture_ports: CapturePorts::default(),
             background,
         }
@@ -88,6 +97,13 @@ pub enum ApplyError {
     Workers(#[from] WorkersGone),
 }
 
+/// A configuration that every worker runs.
+#[derive(Debug, Clone)]
+pub struct Accepted {
+    pub config: Arc<ProxyConfig>,
+    pub at: SystemTime,
+}
+
 /// A running proxy. It ends when the last clone is dropped and its workers have closed its sockets.
 #[derive(Clone)]
 pub struct Proxy(Arc<Inner>);
@@ -100,6 +116,7 @@ struct Inner {
     background: Handle,
     capture_ports: CapturePorts,
     ready: watch::Sender<bool>,
+    accepted: watch::Sender<Option<Accepted>>,
     state: Mutex<State>,
     /// The ADS stream's task.
     following: std::sync::Mutex<Option<JoinHandle<()>>>,
@@ -135,7 +152,11 @@ impl Proxy {
             max_connections: options.max_connections,
             drain: options.drain,
             body_timeout: options.body_timeout,
-            outside: Outside { loopback_source: options.loopback_source, reach: options.reach },
+            outside: Outside {
+                loopback_source: options.loopback_source,
+                reach: options.reach,
+                own: Arc::new(options.own),
+            },
         };
         let on = match options.placement {
             Placement::One => vec![workers.next()],
@@ -149,6 +170,7 @@ impl Proxy {
             background: options.background,
             capture_ports: options.capture_ports,
             ready: watch::Sender::new(false),
+            accepted: watch::Sender::new(None),
             state: Mutex::default(),
             following: std::sync::Mutex::default(),
         }))
@@ -157,6 +179,11 @@ impl Proxy {
     /// True from the moment that a first configuration was accepted and all its ports are open.
     pub fn ready(&self) -> watch::Receiver<bool> {
         self.0.ready.subscribe()
+    }
+
+    /// What the proxy runs, as it changes; None before the first.
+    pub fn accepted(&self) -> watch::Receiver<Option<Accepted>> {
+        self.0.accepted.subscribe()
     }
 
     /// Where the socket of a configured address is bound, which differs for port 0.
@@ -173,7 +200,7 @@ impl Proxy {
     }
 
     pub(crate) fn set_ready(&self) {
-        if self.0.shared.draining() == Draining::No {
+        if !self.0.shared.is_draining() {
             self.0.ready.send_replace(true);
         }
     }
@@ -228,22 +255,19 @@ impl Proxy {
         }
         state.sockets.retain(|address, _| wanted.contains(address));
         inner.shared.forget_clusters(&runtime);
+        inner.accepted.send_replace(Some(Accepted { config: Arc::clone(&runtime.config), at: SystemTime::now() }));
         state.config = Some(runtime);
         Ok(())
-    }
-
-    /// Is not ready any more, stops taking connections at inbound listeners, and lets those that are there end
-    /// (`Connection: close`, GOAWAY). Outbound goes on: the application may need it for what it still does.
-    pub async fn drain_inbound(&self) {
-        // An error: the workers are gone, and all connections with them.
-        let _ = self.0.stop(Draining::Inbound).await;
     }
 
     /// Stops taking connections and lets those that are there end, for at most so long; then ends the rest. True
     /// where all ended by themselves.
     pub async fn drain(&self, at_most: Duration) -> bool {
         let inner = &self.0;
-        if inner.stop(Draining::All).await.is_err() {
+        inner.shared.drain(Draining::All, None);
+        inner.shared.stop(Draining::All);
+        inner.ready.send_replace(false);
+        if inner.on_workers(|proxy| proxy.stop(Draining::All)).await.is_err() {
             return false;
         }
         let until = Instant::now() + at_most;
@@ -309,20 +333,17 @@ impl Proxy {
 }
 
 impl Inner {
-    /// Takes no further connections on that side, from here on.
-    async fn stop(&self, which: Draining) -> Result<(), WorkersGone> {
-        self.shared.drain(which);
-        self.ready.send_replace(false);
-        // Of an update that is under way, the sockets are stopped too.
-        let _state = self.state.lock().await;
+    /// Does something on each worker, with what the proxy has there.
+    async fn on_workers(&self, what: impl Fn(&ProxyWorker) + Clone + Send + 'static) -> Result<(), WorkersGone> {
         let id = self.id;
         for worker in &self.on {
-            let stop = move |here: &crate::workers::WorkerState| {
+            let what = what.clone();
+            let call = move |here: &crate::workers::WorkerState| {
                 if let Some(proxy) = here.proxies.borrow().get(&id) {
-                    proxy.stop(which);
+                    what(proxy);
                 }
             };
-            self.workers.call(*worker, stop).await?;
+            self.workers.call(*worker, call).await?;
         }
         Ok(())
     }
@@ -340,7 +361,7 @@ impl Inner {
     ) -> Result<Vec<(SocketAddr, Vec<std::net::TcpListener>)>, ConfigError> {
         let mut opened = Vec::new();
         for (address, listener) in config.listeners.sockets() {
-            if have.contains_key(&address) || self.shared.draining().includes(&listener.config) {
+            if have.contains_key(&address) || self.shared.stopped().includes(&listener.config) {
                 continue;
             }
             let sockets = socket::open(address, self.on.len()).map_err(|error| {

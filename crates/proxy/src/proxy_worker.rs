@@ -30,14 +30,20 @@ pub(crate) struct ProxyShared {
     pub(crate) settings: Settings,
     pub(crate) records: Option<RecordSender>,
     pub(crate) records_dropped: Arc<AtomicU64>,
-    /// A `Draining`.
+    /// A `Draining`: whose connections are told to end.
     draining: AtomicU8,
+    /// A `Draining`: which sockets take no connections any more.
+    stopped: AtomicU8,
+    /// How long a connection that drains may stay idle, in milliseconds; 0: as `Settings::drain` says.
+    drain_idle: AtomicU64,
+    /// Connections that came though their side drains.
+    pub(crate) late: AtomicU64,
     /// Open client connections, over all workers.
     pub(crate) connections: AtomicU32,
     clusters: Mutex<HashMap<Arc<str>, Arc<ClusterShared>>>,
 }
 
-/// Which side of a proxy takes no connections any more. Later ones include earlier ones.
+/// Which side of a proxy ends. Later ones include earlier ones.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Draining {
     No,
@@ -46,6 +52,14 @@ pub(crate) enum Draining {
 }
 
 impl Draining {
+    fn of(number: u8) -> Self {
+        match number {
+            0 => Self::No,
+            1 => Self::Inbound,
+            _ => Self::All,
+        }
+    }
+
     pub(crate) fn includes(self, listener: &Listener) -> bool {
         match self {
             Self::No => false,
@@ -82,6 +96,9 @@ impl ProxyShared {
             records,
             records_dropped: Arc::default(),
             draining: AtomicU8::new(Draining::No as u8),
+            stopped: AtomicU8::new(Draining::No as u8),
+            drain_idle: AtomicU64::new(0),
+            late: AtomicU64::new(0),
             connections: AtomicU32::new(0),
             clusters: Mutex::default(),
         })
@@ -99,17 +116,42 @@ impl ProxyShared {
         clusters.retain(|name, shared| Arc::strong_count(shared) > 1 || config.config.clusters.contains_key(name));
     }
 
+    /// A cluster that somebody has used.
+    pub(crate) fn known_cluster(&self, name: &str) -> Option<Arc<ClusterShared>> {
+        self.clusters.lock().unwrap_or_else(PoisonError::into_inner).get(name).cloned()
+    }
+
     pub(crate) fn draining(&self) -> Draining {
-        match self.draining.load(Ordering::Relaxed) {
-            0 => Draining::No,
-            1 => Draining::Inbound,
-            _ => Draining::All,
+        Draining::of(self.draining.load(Ordering::Relaxed))
+    }
+
+    pub(crate) fn is_draining(&self) -> bool {
+        self.draining() != Draining::No
+    }
+
+    /// What drains goes on draining. `idle`: how long its connections may stay idle, where that is not as usual.
+    pub(crate) fn drain(&self, which: Draining, idle: Option<Duration>) {
+        if let Some(idle) = idle {
+            let idle = u64::try_from(idle.as_millis()).unwrap_or(u64::MAX).max(1);
+            self.drain_idle.store(idle, Ordering::Relaxed);
+        }
+        self.draining.fetch_max(which as u8, Ordering::Relaxed);
+    }
+
+    /// How long a connection that is to end may stay idle.
+    pub(crate) fn drain_idle(&self) -> Duration {
+        match self.drain_idle.load(Ordering::Relaxed) {
+            0 => self.settings.drain,
+            idle => Duration::from_millis(idle),
         }
     }
 
-    /// What drains goes on draining.
-    pub(crate) fn drain(&self, which: Draining) {
-        self.draining.fetch_max(which as u8, Ordering::Relaxed);
+    pub(crate) fn stopped(&self) -> Draining {
+        Draining::of(self.stopped.load(Ordering::Relaxed))
+    }
+
+    pub(crate) fn stop(&self, which: Draining) {
+        self.stopped.fetch_max(which as u8, Ordering::Relaxed);
     }
 }
 
@@ -274,20 +316,39 @@ impl ProxyWorker {
         let connections: Vec<Rc<ConnState>> = self.connections.borrow().values().filter_map(Weak::upgrade).collect();
         for connection in connections {
             if which(&connection) {
-                connection.drain(self.shared.settings.drain);
+                connection.drain(self.shared.drain_idle());
             }
         }
     }
 
-    /// Stops accepting on that side; its connections are drained.
-    pub(crate) fn stop(&self, which: Draining) {
+    /// Takes no connection any more at the sockets of that side.
+    pub(crate) fn stop_accepting(&self, which: Draining) {
         let current = self.config();
         self.sockets.borrow_mut().retain(|address, _| {
             let listener = current.listeners.listening_at(*address);
             listener.is_some_and(|listener| !which.includes(&listener.config))
         });
+    }
+
+    /// Lets the connections of that side end.
+    pub(crate) fn drain_side(&self, which: Draining) {
         self.drain_connections(|connection| which.includes(&connection.listener.config));
         self.recorder.flush();
+    }
+
+    /// Stops accepting on that side; its connections are drained.
+    pub(crate) fn stop(&self, which: Draining) {
+        self.stop_accepting(which);
+        self.drain_side(which);
+    }
+
+    /// HTTP connections to outbound listeners on which no request is under way.
+    pub(crate) fn idle_outbound(&self) -> u32 {
+        let connections = self.connections.borrow();
+        let idle = connections.values().filter_map(Weak::upgrade).filter(|connection| {
+            connection.active.get() == 0 && connection.listener.config.direction == Direction::Outbound
+        });
+        u32::try_from(idle.count()).unwrap_or(u32::MAX)
     }
 
     /// Ends what is left, for good.
@@ -332,7 +393,7 @@ impl Drop for Registered {
 }
 
 /// The endpoints of a cluster as they are now; none where they have not come.
-fn endpoints(config: &RuntimeConfig, name: &Arc<str>, shared: &ClusterShared) -> Arc<ClusterEndpoints> {
+pub(crate) fn endpoints(config: &RuntimeConfig, name: &Arc<str>, shared: &ClusterShared) -> Arc<ClusterEndpoints> {
     let Some(cluster) = config.config.clusters.get(name) else { return Arc::default() };
     match &cluster.discovery {
         Discovery::Eds(resource) => {

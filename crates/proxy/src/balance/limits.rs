@@ -90,6 +90,14 @@ impl Usage {
     pub(crate) fn pending_requests(&self) -> u32 {
         self.pending.get()
     }
+
+    pub(crate) fn active_connections(&self) -> u32 {
+        self.connections.get()
+    }
+
+    pub(crate) fn active_retries(&self) -> u32 {
+        self.retries.get()
+    }
 }
 
 #[cfg(test)]

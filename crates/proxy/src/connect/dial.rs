@@ -37,6 +37,25 @@ pub(crate) struct Outside {
     /// network reaches no other.
     pub(crate) loopback_source: Option<IpAddr>,
     pub(crate) reach: Option<Reach>,
+    pub(crate) own: Arc<OwnPorts>,
+}
+
+/// Ports that a proxy opens for itself, and where.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct OwnPorts {
+    pub ports: Vec<u16>,
+    /// The pod's own, and others that the ports are opened at.
+    pub addresses: Vec<IpAddr>,
+    /// They are opened at every address of the loopback network.
+    pub loopback: bool,
+}
+
+impl OwnPorts {
+    pub(crate) fn has(&self, address: SocketAddr) -> bool {
+        let ip = address.ip().to_canonical();
+        self.ports.contains(&address.port())
+            && (self.addresses.contains(&ip) || ip.is_unspecified() || (self.loopback && ip.is_loopback()))
+    }
 }
 
 /// What of a cluster a connection depends on. Where it changes, pooled connections are not used again.

@@ -54,7 +54,7 @@ pub(crate) async fn serve(
         state.keep_routes(config);
     }
     if left.is_some() || proxy.shared.draining().includes(&state.listener.config) {
-        state.drain(proxy.shared.settings.drain);
+        state.drain(proxy.shared.drain_idle());
     }
     let http2 = match state.hcm.config.codec {
         CodecType::Http1 => false,

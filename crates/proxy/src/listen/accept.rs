@@ -66,6 +66,9 @@ fn admit(
     let Some(listener) = config.listeners.listening_at(address).map(Arc::clone) else { return };
     listener.counts.opened();
     counted.1 = Some(Arc::clone(&listener.counts));
+    if shared.draining().includes(&listener.config) {
+        shared.late.fetch_add(1, Ordering::Relaxed);
+    }
     tokio::task::spawn_local(async move {
         let proxy = Rc::clone(&counted.0);
         serve(proxy, config, listener, stream, remote).await;
