@@ -178,7 +178,7 @@ pub(crate) fn run(args: Args) -> anyhow::Result<ExitCode> {
         Command::Sidecar(args) => (Kind::Sidecar, args),
         Command::Gateway(args) => (Kind::Gateway, args),
     };
-    proxy::run(args.into_options(kind), &Environment::of_process())
+    proxy::run(&args.into_options(kind), &Environment::of_process())
 }
 
 impl Proxy {

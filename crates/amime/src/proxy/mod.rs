@@ -1,7 +1,9 @@
 //! `amime proxy`: one sidecar or gateway as a process of its own, as it runs in production. `cmd::proxy` calls `run`.
 
+mod ending;
 mod environment;
 mod identity;
+mod pages;
 mod proxy_config;
 mod run;
 mod settings;

@@ -1,30 +1,35 @@
-//! The life of `amime proxy`: find out who it is, follow the control plane, serve, end when told to.
+//! The life of `amime proxy`: find out who it is, open its pages, follow the control plane, serve, end when told to.
 //!
 //! Threads: the workers, and this one, where xDS, DNS and the pages run.
 
 use super::environment::Environment;
 use super::identity::{self, Identity, PodInfo};
+use super::pages::{AppMetrics, Asked, Opened, Probers, Shared};
 use super::settings::{self, Lifecycle, Pages};
-use super::{Kind, Options};
+use super::{ControlPlane, Kind, Options, ending};
 use crate::logging::LogLevel;
-use crate::up::raise_file_limit;
-use amime_proxy::{AdsOptions, Placement, Proxy, ProxyOptions, Workers};
+use crate::serve::Server;
+use crate::signals::Signals;
+use crate::up::machine::raise_file_limit;
+use amime_model::translate::Interception;
+use amime_proxy::{AdsOptions, CapturePorts, Placement, Proxy, ProxyOptions, Workers};
+use amime_xds::transport::{ClientTls, ConnectionState, Dialer};
 use anyhow::{Context, bail};
 use std::process::ExitCode;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
-use tokio::signal::unix::{Signal, SignalKind, signal};
+use std::time::{Duration, SystemTime};
+use tokio::runtime::Builder;
+use tokio::sync::watch;
 
-/// How often it is asked whether connections are still open.
-const LOOK: Duration = Duration::from_millis(20);
-/// How long what a sidecar's last connections carry may take once it ends: their time is over.
-const LAST: Duration = Duration::from_millis(200);
+/// How long the last answers of the pages may take.
+const LAST_PAGES: Duration = Duration::from_secs(1);
 /// Ended by a second signal, as a shell says it.
 const INTERRUPTED: u8 = 130;
 /// The command line or the environment is wrong.
 const USAGE: u8 = 2;
 
 /// How it ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum End {
     Drained,
     /// A second signal came while it drained.
@@ -37,22 +42,30 @@ struct Plan {
     identity: Identity,
     lifecycle: Lifecycle,
     workers: usize,
-    control: Vec<String>,
+    dialer: Dialer,
+    pages: Pages,
+    capture: CapturePorts,
+    app_metrics: AppMetrics,
+    probers: Probers,
 }
 
 /// Runs until SIGTERM, Ctrl-C or quitquitquit.
-pub(crate) fn run(options: Options, environment: &Environment) -> anyhow::Result<ExitCode> {
-    let prepared = LogLevel::install(options.log_level.as_deref()).and_then(|_log| Plan::of(&options, environment));
-    let plan = match prepared {
-        Ok(plan) => plan,
+pub(crate) fn run(options: &Options, environment: &Environment) -> anyhow::Result<ExitCode> {
+    let log = LogLevel::install(options.log_level.as_deref());
+    let prepared = log.and_then(|log| Ok((log, Plan::of(options, environment)?)));
+    let (log, plan) = match prepared {
+        Ok(prepared) => prepared,
         Err(error) => {
             crate::cmd::report(&error);
             return Ok(ExitCode::from(USAGE));
         }
     };
     raise_file_limit();
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().context("starting")?;
-    match runtime.block_on(serve(plan, &options))? {
+    let runtime = Builder::new_current_thread().enable_all().build().context("starting")?;
+    let end = runtime.block_on(serve(plan, log));
+    // A look-up that hangs holds nobody up.
+    runtime.shutdown_background();
+    match end? {
         End::Drained => Ok(ExitCode::SUCCESS),
         End::AtOnce => Ok(ExitCode::from(INTERRUPTED)),
     }
@@ -63,114 +76,150 @@ impl Plan {
         let pod = PodInfo::read(&options.identity.pod_info)?;
         let config = identity::proxy_config(environment, &pod)?;
         let lifecycle = Lifecycle::of(environment, &config)?;
-        let identity = Identity::of(options.kind, &options.identity, environment, &pod, &config, &lifecycle)?;
+        let kind = options.kind;
+        let identity = Identity::of(kind, &options.identity, environment, &pod, &config, &lifecycle)?;
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
-        let workers = settings::workers(options.kind, options.concurrency, environment, &config, cores)?;
-        let _pages = Pages::of(&options.ports, identity.address, environment, &config)?;
-        let control = match (options.control.addresses.as_slice(), &config.discovery_address) {
-            ([], Some(address)) => vec![address.clone()],
-            ([], None) => {
-                bail!("no control plane is named: pass --control HOST:PORT, or discoveryAddress in PROXY_CONFIG")
-            }
-            (addresses, _) => addresses.to_vec(),
-        };
-        if options.control.ca.is_some() {
-            bail!("--control-tls: TLS to the control plane is not built yet; leave it out for plaintext (15010)");
-        }
-        for address in &control {
-            let port =
-                address.rsplit_once(':').filter(|(host, _)| !host.is_empty()).map(|(_, port)| port.parse::<u16>());
-            if !matches!(port, Some(Ok(1..))) {
-                bail!("--control {address}: write HOST:PORT, as 127.0.0.1:15010 or [::1]:15010");
-            }
-        }
-        Ok(Self { kind: options.kind, identity, lifecycle, workers, control })
+        let pages = Pages::of(&options.ports, identity.address, environment, &config)?;
+        let redirected = kind == Kind::Sidecar && identity.interception == Interception::Redirect;
+        Ok(Self {
+            kind,
+            lifecycle,
+            workers: settings::workers(kind, options.concurrency, environment, &config, cores)?,
+            dialer: dialer(&options.control, config.discovery_address.as_deref())?,
+            capture: options.ports.capture,
+            app_metrics: AppMetrics::of(kind, environment, &pages.ports())?,
+            probers: Probers::of(environment, identity.address, redirected)?,
+            pages,
+            identity,
+        })
     }
 
-    fn proxy_options(&self, options: &Options) -> ProxyOptions {
+    fn proxy_options(&self, opened: &Opened) -> ProxyOptions {
         let mut proxy = ProxyOptions::new(self.identity.proxy.clone(), tokio::runtime::Handle::current());
         proxy.placement = Placement::All;
         proxy.drain = self.lifecycle.idle_drain;
         proxy.loopback_source = self.identity.loopback_source();
-        proxy.capture_ports = options.ports.capture;
+        proxy.capture_ports = self.capture;
+        proxy.own = opened.own_ports(self.identity.address);
         proxy
     }
 }
 
-/// SIGTERM and Ctrl-C.
-struct Signals {
-    interrupt: Signal,
-    terminate: Signal,
-}
-
-impl Signals {
-    fn start() -> anyhow::Result<Self> {
-        let interrupt = signal(SignalKind::interrupt()).context("listening for Ctrl-C")?;
-        let terminate = signal(SignalKind::terminate()).context("listening for SIGTERM")?;
-        Ok(Self { interrupt, terminate })
-    }
-
-    async fn next(&mut self) {
-        tokio::select! {
-            _ = self.interrupt.recv() => {}
-            _ = self.terminate.recv() => {}
+/// To the control planes, which are dialled when the proxy follows.
+fn dialer(options: &ControlPlane, of_config: Option<&str>) -> anyhow::Result<Dialer> {
+    let addresses = match (options.addresses.as_slice(), of_config) {
+        ([], Some(address)) => vec![address.to_owned()],
+        ([], None) => bail!("no control plane is named: pass --control HOST:PORT, or discoveryAddress in PROXY_CONFIG"),
+        (addresses, _) => addresses.to_vec(),
+    };
+    for address in &addresses {
+        let port = address.rsplit_once(':').filter(|(host, _)| !host.is_empty()).map(|(_, port)| port.parse::<u16>());
+        if !matches!(port, Some(Ok(1..))) {
+            bail!("--control {address}: write HOST:PORT, as 127.0.0.1:15010 or [::1]:15010");
         }
     }
+    let tls = match &options.ca {
+        Some(path) => {
+            let ca_pem = std::fs::read(path).with_context(|| format!("--control-ca {}", path.display()))?;
+            Some(ClientTls { ca_pem, server_name: options.server_name.clone() })
+        }
+        None => None,
+    };
+    Dialer::new(addresses, tls).context("--control-ca, --control-name")
 }
 
-async fn serve(plan: Plan, options: &Options) -> anyhow::Result<End> {
+async fn serve(plan: Plan, log: LogLevel) -> anyhow::Result<End> {
+    let opened = Opened::open(&plan.pages).await?;
+    opened.tell();
     let mut signals = Signals::start()?;
     let workers = Workers::start(plan.workers).context("starting")?;
-    let proxy = Proxy::start(plan.proxy_options(options), &workers);
-    let node = plan.identity.node.clone();
-    proxy.follow(AdsOptions::new(channel(&plan.control)?, node, Arc::default()));
-
-    let mut ready = proxy.ready();
-    let told = tokio::spawn(async move {
-        if ready.wait_for(|ready| *ready).await.is_ok() {
-            anstream::println!("ready");
-        }
-    });
-    signals.next().await;
-    told.abort();
-    let end = tokio::select! {
-        () = drain(&plan, &proxy) => End::Drained,
-        () = signals.next() => End::AtOnce,
-    };
-    if matches!(end, End::Drained) {
+    let proxy = Proxy::start(plan.proxy_options(&opened), &workers);
+    let (asked, wishes) = watch::channel(Asked::Nothing);
+    let (kind, lifecycle) = (plan.kind, plan.lifecycle);
+    let control = plan.dialer.state();
+    proxy.follow(AdsOptions::new(plan.dialer, plan.identity.node.clone(), Arc::default()));
+    tokio::spawn(tell(proxy.clone(), control.clone()));
+    let servers = opened.serve(&Arc::new(Shared {
+        proxy: proxy.clone(),
+        kind,
+        identity: plan.identity,
+        lifecycle,
+        workers: plan.workers,
+        control,
+        started: SystemTime::now(),
+        log,
+        app_metrics: plan.app_metrics,
+        probers: plan.probers,
+        asked,
+    }));
+    let end = live(&proxy, kind, lifecycle, &mut signals, wishes).await;
+    if end == End::Drained {
+        let finish = futures_util::future::join_all(servers.into_iter().map(Server::finish));
+        // Who keeps a connection open to the pages holds nobody up.
+        let _ = tokio::time::timeout(LAST_PAGES, finish).await;
         workers.shutdown();
     }
     Ok(end)
 }
 
-/// Lets the proxy end as its kind and its lifecycle say.
-async fn drain(plan: &Plan, proxy: &Proxy) {
-    let lifecycle = plan.lifecycle;
-    let begun = Instant::now();
-    proxy.drain_inbound().await;
-    match (lifecycle.exit_on_zero, plan.kind) {
-        (true, _) => {
-            tokio::time::sleep(lifecycle.minimum_drain).await;
-            while proxy.connections() > 0 {
-                tokio::time::sleep(LOOK).await;
-            }
-            proxy.drain(LAST).await;
-        }
-        // The application may still call others, though no connection is open at the moment.
-        (false, Kind::Sidecar) => {
-            tokio::time::sleep(lifecycle.termination_drain).await;
-            proxy.drain(LAST).await;
-        }
-        (false, Kind::Gateway) => {
-            proxy.drain(lifecycle.termination_drain.saturating_sub(begun.elapsed())).await;
+/// Tells the proxy's metrics whether a control plane is there.
+async fn tell(proxy: Proxy, mut control: watch::Receiver<ConnectionState>) {
+    loop {
+        let connected = matches!(*control.borrow_and_update(), ConnectionState::Connected { .. });
+        proxy.tell_control_plane(connected);
+        if control.changed().await.is_err() {
+            return;
         }
     }
 }
 
-/// To the control plane, opened when it is first needed, and again where it breaks.
-fn channel(control: &[String]) -> anyhow::Result<tonic::transport::Channel> {
-    let address = control.first().context("no control plane is named: pass --control HOST:PORT")?;
-    let endpoint = tonic::transport::Endpoint::from_shared(format!("http://{address}"))
-        .with_context(|| format!("--control {address}: write HOST:PORT"))?;
-    Ok(endpoint.connect_lazy())
+/// From the first configuration to the end.
+async fn live(
+    proxy: &Proxy,
+    kind: Kind,
+    lifecycle: Lifecycle,
+    signals: &mut Signals,
+    mut wishes: watch::Receiver<Asked>,
+) -> End {
+    let mut ready = proxy.ready();
+    let mut told = false;
+    let mut drained = false;
+    loop {
+        tokio::select! {
+            Ok(_) = ready.wait_for(|ready| *ready), if !told => {
+                told = true;
+                anstream::println!("ready");
+            }
+            () = signals.next() => break,
+            Ok(()) = wishes.changed() => {
+                let wish = *wishes.borrow_and_update();
+                match wish {
+                    Asked::Nothing => {}
+                    Asked::Drain(draining) => {
+                        drained = true;
+                        let proxy = proxy.clone();
+                        tokio::spawn(async move { ending::stop_accepting(&proxy, draining, kind, lifecycle).await });
+                    }
+                    Asked::Quit => {
+                        ending::quit(proxy).await;
+                        return End::Drained;
+                    }
+                }
+            }
+        }
+    }
+    let quit = async {
+        // An error: the pages are gone, and nobody asks any more.
+        if wishes.wait_for(|wish| *wish == Asked::Quit).await.is_err() {
+            std::future::pending::<()>().await;
+        }
+    };
+    tokio::select! {
+        () = ending::drain(proxy, kind, lifecycle, drained) => End::Drained,
+        () = signals.next() => End::AtOnce,
+        () = quit => {
+            ending::quit(proxy).await;
+            End::Drained
+        }
+    }
 }

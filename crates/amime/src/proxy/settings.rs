@@ -116,6 +116,11 @@ impl Pages {
         }
         Ok(pages)
     }
+
+    /// All of them; what is 0 is known only when it is opened.
+    pub(super) fn ports(&self) -> [u16; 4] {
+        [self.admin, self.agent, self.health, self.stats]
+    }
 }
 
 #[cfg(test)]

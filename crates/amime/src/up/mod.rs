@@ -22,7 +22,6 @@ mod standin;
 mod table;
 mod told;
 
-pub(crate) use machine::raise_file_limit;
 pub(crate) use replace::ReplaceArg;
 pub(crate) use run::{missing_file, run};
 

@@ -91,10 +91,6 @@ impl Usage {
         self.pending.get()
     }
 
-    pub(crate) fn active_connections(&self) -> u32 {
-        self.connections.get()
-    }
-
     pub(crate) fn active_retries(&self) -> u32 {
         self.retries.get()
     }

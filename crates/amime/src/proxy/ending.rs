@@ -1,0 +1,129 @@
+//! How a proxy ends, step by step: nothing that was sent to it is lost, and a sidecar's application keeps its way out
+//! for as long as it may need it. `run` calls it when the proxy is told to end.
+
+use super::Kind;
+use super::pages::Draining;
+use super::settings::Lifecycle;
+use amime_proxy::{Proxy, Side};
+use std::time::{Duration, Instant};
+
+/// For so long at most new connections are taken while those who send them learn that the proxy ends.
+const ACCEPT: Duration = Duration::from_secs(5);
+/// Who still connects has not learnt it: this long without is taken as a sign.
+const QUIET: Duration = Duration::from_millis(500);
+/// So long must nothing go on before a sidecar ends early: its application may be between two calls.
+const IDLE: Duration = Duration::from_secs(1);
+/// How often it is asked what goes on.
+const LOOK: Duration = Duration::from_millis(20);
+/// How long the last answers may take to be written once the time is over.
+const LAST: Duration = Duration::from_millis(200);
+
+/// When each step is over, from the moment that the proxy is told to end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Steps {
+    /// New connections are taken.
+    accept: Duration,
+    /// And, while some still come, until then.
+    accept_at_most: Duration,
+    /// It goes on whatever there is.
+    at_least: Duration,
+    /// None: for as long as something goes on.
+    at_most: Option<Duration>,
+}
+
+impl Steps {
+    fn of(kind: Kind, lifecycle: Lifecycle) -> Self {
+        let at_most = (!lifecycle.exit_on_zero).then_some(lifecycle.termination_drain);
+        let whole = at_most.unwrap_or(lifecycle.minimum_drain);
+        let accept = ACCEPT.min(whole / 2);
+        let at_least = match kind {
+            // Nobody's way out: it may end once it takes nothing any more.
+            Kind::Gateway if !lifecycle.exit_on_zero => accept,
+            Kind::Gateway | Kind::Sidecar => {
+                at_most.map_or(lifecycle.minimum_drain, |most| most.min(lifecycle.minimum_drain))
+            }
+        };
+        Self { accept, accept_at_most: whole.mul_f64(0.8).max(accept), at_least, at_most }
+    }
+}
+
+/// Drains and goes on running, because a page was asked for it.
+pub(super) async fn stop_accepting(proxy: &Proxy, draining: Draining, kind: Kind, lifecycle: Lifecycle) {
+    let steps = Steps::of(kind, lifecycle);
+    proxy.begin_drain(draining.side(), steps.accept).await;
+    if draining.graceful {
+        tokio::time::sleep(steps.accept).await;
+    }
+    proxy.stop_accepting(draining.side()).await;
+}
+
+/// Lets the proxy end as its kind and its lifecycle say. `drained`: it does not accept any more already, and what it
+/// had has had its time.
+pub(super) async fn drain(proxy: &Proxy, kind: Kind, lifecycle: Lifecycle, drained: bool) {
+    let begun = Instant::now();
+    let mut steps = Steps::of(kind, lifecycle);
+    if drained {
+        steps = Steps { accept: Duration::ZERO, accept_at_most: Duration::ZERO, at_least: Duration::ZERO, ..steps };
+    }
+    let side = if kind == Kind::Sidecar { Side::Inbound } else { Side::All };
+    proxy.begin_drain(side, steps.accept).await;
+    let (mut seen, mut last) = (proxy.late_connections(), begun);
+    while begun.elapsed() < steps.accept || (last.elapsed() < QUIET && begun.elapsed() < steps.accept_at_most) {
+        tokio::time::sleep(LOOK).await;
+        let now = proxy.late_connections();
+        if now != seen {
+            (seen, last) = (now, Instant::now());
+        }
+    }
+    proxy.stop_accepting(side).await;
+    let idle_for = if kind == Kind::Sidecar { IDLE } else { Duration::ZERO };
+    let mut busy = Instant::now();
+    while steps.at_most.is_none_or(|most| begun.elapsed() < most) {
+        let connections = if kind == Kind::Sidecar { proxy.busy_connections().await } else { proxy.connections() };
+        if connections > 0 {
+            busy = Instant::now();
+        } else if begun.elapsed() >= steps.at_least && busy.elapsed() >= idle_for {
+            break;
+        }
+        let left = steps.at_most.map(|most| most.saturating_sub(begun.elapsed()));
+        tokio::time::sleep(left.map_or(LOOK, |left| left.min(LOOK))).await;
+    }
+    proxy.drain(LAST).await;
+}
+
+/// Lets the proxy end now, for who asks for it (quitquitquit) needs it no more.
+pub(super) async fn quit(proxy: &Proxy) {
+    proxy.drain(LAST).await;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn lifecycle(termination: u64, minimum: u64, exit_on_zero: bool) -> Lifecycle {
+        Lifecycle {
+            termination_drain: Duration::from_secs(termination),
+            minimum_drain: Duration::from_secs(minimum),
+            exit_on_zero,
+            idle_drain: Duration::from_secs(45),
+        }
+    }
+
+    #[test]
+    fn steps_by_kind_and_lifecycle() {
+        let millis = |steps: Steps| {
+            let Steps { accept, accept_at_most, at_least, at_most } = steps;
+            (accept.as_millis(), accept_at_most.as_millis(), at_least.as_millis(), at_most.map(|most| most.as_millis()))
+        };
+        for (kind, lifecycle, expected) in [
+            (Kind::Sidecar, lifecycle(5, 5, false), (2500, 4000, 5000, Some(5000))),
+            (Kind::Sidecar, lifecycle(60, 5, false), (5000, 48_000, 5000, Some(60_000))),
+            (Kind::Gateway, lifecycle(60, 5, false), (5000, 48_000, 5000, Some(60_000))),
+            (Kind::Gateway, lifecycle(5, 5, false), (2500, 4000, 2500, Some(5000))),
+            (Kind::Gateway, lifecycle(5, 20, true), (5000, 16_000, 20_000, None)),
+            (Kind::Sidecar, lifecycle(0, 5, false), (0, 0, 0, Some(0))),
+        ] {
+            assert_eq!(millis(Steps::of(kind, lifecycle)), expected, "{kind:?} {lifecycle:?}");
+        }
+    }
+}
