@@ -62,6 +62,12 @@ impl Control {
         line[start.len()..].split(' ').next().expect("a word").parse().expect("an address")
     }
 
+    /// Ends it without a word to anybody.
+    pub fn kill(mut self) {
+        self.process.signal("KILL");
+        self.process.wait_exit();
+    }
+
     /// GET from the monitoring port.
     pub fn page(&self, path: &str) -> Answer {
         super::get(self.address("monitoring").port(), "x", path, &[])

@@ -8,6 +8,7 @@
 
 pub mod control;
 pub mod process;
+pub mod proxy;
 
 use process::Process;
 use std::collections::BTreeMap;
