@@ -17,10 +17,22 @@ Examples:
   amime control --config k8s/ --grpc-port 0 --http-port 0 --monitoring-port 0
       any free ports; they are printed, a line each
 
+  amime control --config examples/shop --stand-ins --gateway-port-offset 8000
+      and stand-ins for all pods of the manifests: somewhere for proxies to send
+      to. For each gateway a line says which command starts it
+
+  amime control --config examples/shop --stand-ins --sidecar shop/web-v1
+      the same, and web-v1 has a sidecar, started by the command that is
+      printed, or an Envoy with INTERCEPTION_MODE: PROXY_PROTOCOL
+
+Without --stand-ins endpoints are those of EndpointSlices, Endpoints, Pods with
+a podIP, WorkloadEntries and ServiceEntries.
+
 Files are watched: a save takes effect within a second, and a broken file keeps
 its last good version.
 
-  http://127.0.0.1:8080/ready answers 200 once proxies are served.
+  http://127.0.0.1:8080/ready answers 200 once proxies are served and the
+  stand-ins listen.
 
 Exit codes: 0 ended by Ctrl-C or SIGTERM, 1 a failure (such as a port in use),
 2 wrong arguments.";
@@ -36,6 +48,19 @@ pub(crate) struct Args {
     /// MeshConfig: a file of its fields, or a ConfigMap `istio` that holds them
     #[arg(long, value_name = "FILE")]
     mesh_config: Option<PathBuf>,
+
+    /// Run a stand-in for the application of each pod that the manifests would have, as `up` does, at the pod's
+    /// address, without proxies
+    #[arg(long)]
+    stand_ins: bool,
+
+    /// A workload whose sidecar is started elsewhere: its stand-ins answer and call through it; may be repeated
+    #[arg(long = "sidecar", value_name = "[NAMESPACE/]WORKLOAD", requires = "stand_ins")]
+    sidecars: Vec<control::WorkloadArg>,
+
+    /// Open every gateway port N higher than it is written
+    #[arg(long, value_name = "N", requires = "stand_ins")]
+    gateway_port_offset: Option<u16>,
 
     /// The address at which everything listens
     #[arg(long, value_name = "ADDRESS", default_value_t = IpAddr::V4(Ipv4Addr::LOCALHOST))]
@@ -58,6 +83,9 @@ pub(crate) fn run(args: Args) -> anyhow::Result<ExitCode> {
     control::run(control::Options {
         config: args.config,
         mesh_config: args.mesh_config,
+        stand_ins: args.stand_ins,
+        sidecars: args.sidecars,
+        gateway_port_offset: args.gateway_port_offset,
         bind: args.bind,
         grpc_port: args.grpc_port,
         http_port: args.http_port,

@@ -1,11 +1,15 @@
 //! `amime control`: the control plane as a process of its own. `cmd::control` calls `run`.
 
+mod commands;
 mod monitor;
 mod ports;
 mod ready;
 mod run;
+mod stand_ins;
+mod workload;
 
 pub(crate) use run::run;
+pub(crate) use workload::WorkloadArg;
 
 use std::net::IpAddr;
 use std::path::PathBuf;
@@ -15,6 +19,12 @@ use std::path::PathBuf;
 pub(crate) struct Options {
     pub(crate) config: Vec<PathBuf>,
     pub(crate) mesh_config: Option<PathBuf>,
+    /// Run stand-ins for the pods that the manifests would have.
+    pub(crate) stand_ins: bool,
+    /// Workloads whose sidecars are started elsewhere.
+    pub(crate) sidecars: Vec<WorkloadArg>,
+    /// None: gateway ports are as written.
+    pub(crate) gateway_port_offset: Option<u16>,
     pub(crate) bind: IpAddr,
     pub(crate) grpc_port: u16,
     pub(crate) http_port: u16,

@@ -5,7 +5,7 @@ use crate::serve;
 use amime_control::listen::Port;
 use anyhow::Context;
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use tokio::net::TcpListener;
 
 /// Open, and nobody is answered yet.
@@ -37,6 +37,16 @@ impl Ports {
             format!("monitoring {}", self.monitoring.local_addr()?),
         ])
     }
+}
+
+/// How a program of this machine reaches what listens there.
+pub(super) fn reached(address: SocketAddr) -> SocketAddr {
+    let ip = match address.ip() {
+        IpAddr::V4(ip) if ip.is_unspecified() => IpAddr::V4(Ipv4Addr::LOCALHOST),
+        IpAddr::V6(ip) if ip.is_unspecified() => IpAddr::V6(Ipv6Addr::LOCALHOST),
+        ip => ip,
+    };
+    SocketAddr::new(ip, address.port())
 }
 
 fn named(address: SocketAddr) -> impl Fn(io::Error) -> io::Error {

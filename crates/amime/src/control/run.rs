@@ -1,13 +1,15 @@
 //! The life of `amime control`: open the ports, read the files, serve, follow every change, end.
 
 use super::Options;
-use super::ports::Ports;
+use super::ports::{self, Ports};
+use super::stand_ins::{Ground, StandIns};
 use super::{monitor, ready};
 use crate::serve;
 use crate::signals::Signals;
 use crate::up::findings::Findings;
+use crate::up::fleet::Event;
 use crate::up::log::{Log, Printer};
-use crate::up::{machine, missing_file, progress};
+use crate::up::{announce, machine, missing_file, prepare, progress};
 use amime_control::Distributor;
 use amime_control::engine::{self, EngineOptions};
 use amime_control::source::Input;
@@ -22,18 +24,34 @@ use tokio::sync::watch;
 /// How long proxies may take to end their connections when they are told to.
 const LAST_STREAMS: Duration = Duration::from_secs(5);
 
+/// Ended by a second signal, as a shell says it.
+const INTERRUPTED: i32 = 130;
+
+/// How it ended.
+enum End {
+    Well,
+    /// A second signal came while it ended.
+    AtOnce,
+    /// The command line asks for something that is not there; it has been said.
+    Usage,
+}
+
 /// Runs until Ctrl-C or SIGTERM.
 pub(crate) fn run(options: Options) -> anyhow::Result<ExitCode> {
     if let Some(code) = missing_file(options.config.iter().chain(&options.mesh_config)) {
         return Ok(code);
     }
     let offset = UtcOffset::current_local_offset().unwrap_or(UtcOffset::UTC);
-    machine::raise_file_limit();
+    let files = machine::raise_file_limit();
     let runtime = runtime().context("starting")?;
     let log = Log::start(offset).context("starting")?;
-    let ended = runtime.block_on(control(options, &log.printer()));
+    let end = runtime.block_on(control(options, files, &log.printer()));
     log.finish();
-    ended.map(|()| ExitCode::SUCCESS)
+    match end? {
+        End::Well => Ok(ExitCode::SUCCESS),
+        End::Usage => Ok(ExitCode::from(2)),
+        End::AtOnce => std::process::exit(INTERRUPTED),
+    }
 }
 
 /// A thread for each core; where there is one core, none beside this.
@@ -44,7 +62,7 @@ fn runtime() -> std::io::Result<Runtime> {
     }
 }
 
-async fn control(options: Options, printer: &Printer) -> anyhow::Result<()> {
+async fn control(options: Options, files: u64, printer: &Printer) -> anyhow::Result<End> {
     let ports = Ports::open(&options).await?;
     for line in ports.lines().context("starting")? {
         printer.print(line);
@@ -59,37 +77,80 @@ async fn control(options: Options, printer: &Printer) -> anyhow::Result<()> {
         async move { answer }
     });
 
-    let mut generations = {
-        let mut engine = EngineOptions::new(options.config.iter().map(|path| Input::from_argument(path)).collect());
-        engine.mesh_config = options.mesh_config;
-        engine::start(engine)?
-    };
+    let mut engine = EngineOptions::new(options.config.iter().map(|path| Input::from_argument(path)).collect());
+    engine.mesh_config.clone_from(&options.mesh_config);
+    let again = engine.again.clone();
+    let mut ground = None;
+    if options.stand_ins {
+        let (taken, mut prepare) = Ground::take(&options)?;
+        engine.prepare = Box::new(move |resources| prepare.run(resources));
+        ground = Some(taken);
+    }
+    let mut generations = engine::start(engine)?;
     // From here on; before, a signal ends the process, also while it reads standard input.
     let mut signals = Signals::start()?;
     let mut findings = Findings::new(printer.clone());
-    findings.tell(&generations.borrow_and_update());
+    let first = generations.borrow_and_update().clone();
+    findings.tell(&first);
+    if first.diagnostics.iter().any(|finding| finding.code == prepare::SIDECAR) {
+        return Ok(End::Usage);
+    }
     let distributor = Distributor::start(generations.clone(), StreamOptions::default()).context("starting")?;
-    let _everybody_runs = progress::follow(distributor.clone(), printer.clone());
+    let everybody_runs = progress::follow(distributor.clone(), printer.clone());
+    let address = ports.grpc.address().context("starting")?;
     let grpc = ports.grpc.serve(distributor.clone());
-    is_ready.send_replace(true);
-    printer.print("ready");
+    let mut stand_ins = match ground {
+        Some(ground) => {
+            if let Some(text) = announce::too_few_files(&first.snapshot, files) {
+                printer.print(text);
+            }
+            Some(StandIns::start(ground, &generations, everybody_runs, printer, ports::reached(address))?)
+        }
+        None => None,
+    };
 
     loop {
+        if !*is_ready.borrow() && stand_ins.as_ref().is_none_or(StandIns::is_complete) {
+            is_ready.send_replace(true);
+            printer.print("ready");
+        }
         tokio::select! {
             changed = generations.changed() => {
                 changed.context("the engine has ended")?;
-                findings.tell(&generations.borrow_and_update());
+                let generation = generations.borrow_and_update().clone();
+                findings.tell(&generation);
+                if let Some(stand_ins) = &mut stand_ins {
+                    stand_ins.follow(&generation);
+                }
             }
+            Some((stand_ins, event)) = next(&mut stand_ins) => match stand_ins.handle(event) {
+                Ok(true) => again.notify_one(),
+                Ok(false) => {}
+                Err(error) if !*is_ready.borrow() => return Err(error),
+                Err(error) => printer.print(announce::error(&error)),
+            },
             () = signals.next() => break,
         }
     }
 
     is_ready.send_replace(false);
     distributor.end();
-    tokio::select! {
+    let ending = async {
         // Who is slow to go is cut off with the process.
-        _ = tokio::time::timeout(LAST_STREAMS, grpc.finish()) => {}
-        () = signals.next() => {}
+        let _ = tokio::time::timeout(LAST_STREAMS, grpc.finish()).await;
+        if let Some(stand_ins) = stand_ins {
+            stand_ins.stop().await;
+        }
+    };
+    tokio::select! {
+        () = ending => Ok(End::Well),
+        () = signals.next() => Ok(End::AtOnce),
     }
-    Ok(())
+}
+
+/// The next thing that happens to a stand-in, where there are any.
+async fn next(stand_ins: &mut Option<StandIns>) -> Option<(&mut StandIns, Event)> {
+    let stand_ins = stand_ins.as_mut()?;
+    let event = stand_ins.next().await?;
+    Some((stand_ins, event))
 }

@@ -56,7 +56,7 @@ fn replaced(workload: &str, process: &[(u16, SocketAddr)], proxy: SocketAddr) ->
 }
 
 /// Where the limit of open files will not do: listening sockets of sidecars and stand-ins, and room for connections.
-pub(super) fn too_few_files(snapshot: &Snapshot, limit: u64) -> Option<String> {
+pub(crate) fn too_few_files(snapshot: &Snapshot, limit: u64) -> Option<String> {
     const ROOM: u64 = 256;
     let sockets =
         |pod: &std::sync::Arc<Pod>| pod.placement().map_or(0, |placement| 2 + 2 * placement.ports.len() as u64);
@@ -70,6 +70,6 @@ pub(super) fn too_few_files(snapshot: &Snapshot, limit: u64) -> Option<String> {
 }
 
 /// A failure of one part, while the rest goes on.
-pub(super) fn error(error: &anyhow::Error) -> String {
+pub(crate) fn error(error: &anyhow::Error) -> String {
     format!("{ERROR}error{ERROR:#}: {error:#}")
 }

@@ -4,7 +4,7 @@
 use super::capture::Origin;
 use super::name_proxy::NameProxy;
 use super::names::Names;
-use super::standin::{Identity, Mesh, Pod, StandIn, Talk};
+use super::standin::{Calls, Identity, Mesh, Pod, StandIn, Talk};
 use amime_model::protocol::Protocol;
 use amime_model::snapshot::{self, Snapshot, selects, target_in_pod};
 use amime_model::workload::AddressPlan;
@@ -24,8 +24,8 @@ pub(super) struct Plan {
 }
 
 impl Plan {
-    /// Of a pod that has a placement; of any other the plan is empty.
-    pub(super) fn of(snapshot: &Snapshot, pod: &snapshot::Pod) -> Self {
+    /// Of a pod that has a placement; of any other the plan is empty. A pod without a sidecar is its own front.
+    pub(super) fn of(snapshot: &Snapshot, pod: &snapshot::Pod, calls: Calls) -> Self {
         let unspecified = std::net::IpAddr::V4(std::net::Ipv4Addr::UNSPECIFIED);
         let (pod_ip, app_ip) = pod.placement().map_or((unspecified, unspecified), |p| (p.pod_ip, p.app_ip));
         let mut plan = Self {
@@ -36,6 +36,7 @@ impl Plan {
                     workload: pod.workload.workload.clone(),
                     version: pod.labels.get("version").cloned(),
                     origin: Origin { pod_ip, app_ip },
+                    calls,
                 },
                 ports: BTreeMap::new(),
             },
@@ -48,7 +49,11 @@ impl Plan {
             return plan;
         }
         let answered = placement.ports.keys().filter(|port| !placement.replaced.contains_key(port));
-        plan.identity.ports = answered.map(|port| (placement.application(*port), talk(snapshot, pod, *port))).collect();
+        let place = |port: u16| match calls {
+            Calls::ThroughSidecar => placement.application(port),
+            Calls::Directly => SocketAddr::new(pod_ip, placement.bound(port)),
+        };
+        plan.identity.ports = answered.map(|port| (place(*port), talk(snapshot, pod, *port))).collect();
         if !placement.replaced.is_empty() {
             plan.name_proxy = Some(SocketAddr::new(app_ip, AddressPlan::NAME_PROXY_PORT));
         }
@@ -82,7 +87,7 @@ fn talk(snapshot: &Snapshot, pod: &snapshot::Pod, port: u16) -> Talk {
 }
 
 /// What runs. Dropping it ends it at once.
-pub(super) struct Application {
+pub(crate) struct Application {
     stand_in: StandIn,
     name_proxy: Option<(SocketAddr, NameProxy)>,
 }

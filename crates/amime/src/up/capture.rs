@@ -34,6 +34,18 @@ impl Origin {
         stream.write_all(&proxy_header(source, destination)).await?;
         Ok(stream)
     }
+
+    /// Connects to an endpoint as an application without a sidecar would: from the pod's own address, where that
+    /// leads there.
+    pub(crate) async fn connect_directly(self, endpoint: SocketAddr) -> io::Result<TcpStream> {
+        let socket = if endpoint.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
+        if endpoint.ip().is_loopback() && endpoint.is_ipv4() == self.pod_ip.is_ipv4() {
+            socket.bind(SocketAddr::new(self.pod_ip, 0))?;
+        }
+        let stream = socket.connect(endpoint).await?;
+        stream.set_nodelay(true)?;
+        Ok(stream)
+    }
 }
 
 /// The PROXY protocol's version 2 header. Where the families differ both are written as IPv6.

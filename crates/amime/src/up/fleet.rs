@@ -1,57 +1,45 @@
-//! Everything of the mesh that runs: a proxy for each pod, and behind it a stand-in or the user's own process.
-//! Pods of a new snapshot are started, departed ones drained. `run` hands it each snapshot.
+//! Everything of the mesh that runs: a proxy for each pod, where they run here, and behind it a stand-in or the user's
+//! own process. Pods of a new snapshot are started, departed ones drained. `run` (and `control`, whose proxies run
+//! elsewhere) hands it each snapshot.
 
 use super::application::{Application, Plan};
 use super::log::Printer;
 use super::names::Names;
 use super::phases::{Phase, Phases};
 use super::progress::EverybodyRuns;
+use super::proxies::Proxies;
 use super::standin;
 use amime_control::engine::Generation;
 use amime_model::snapshot::{Pod, Snapshot};
-use amime_model::translate::{Interception, Node, NodeKind};
 use amime_model::workload::PodKey;
-use amime_proxy::{AdsOptions, Placement, Proxy, ProxyIdentity, ProxyOptions, Reach, RecordSender, Workers};
-use amime_xds::intern::Interner;
+use amime_proxy::Proxy;
 use anyhow::Context;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::runtime::Handle;
 use tokio::task::JoinSet;
-use tonic::transport::Channel;
 
 /// How long what is in flight may take when a pod, or the whole mesh, goes.
 const DRAIN: Duration = Duration::from_secs(15);
-/// How long a connection that is to end may stay idle: a client's next request may be on its way.
-const IDLE: Duration = Duration::from_secs(1);
 /// How long requests that chose a pod before its endpoints were withdrawn may take to reach it.
 const GRACE: Duration = Duration::from_millis(500);
 
 /// What all pods of a mesh share.
-pub(super) struct Shared {
-    pub(super) workers: Workers,
-    /// Where xDS and DNS run.
-    pub(super) background: Handle,
+pub(crate) struct Shared {
     /// Where stand-ins and printed proxies run.
-    pub(super) applications: Handle,
-    pub(super) mesh: Arc<standin::Mesh>,
-    pub(super) names: Names,
-    pub(super) phases: Phases,
-    pub(super) records: Option<RecordSender>,
-    pub(super) printer: Printer,
-    /// Where the cluster's addresses are on this machine.
-    pub(super) reach: Reach,
-    /// To the control plane.
-    pub(super) channel: Channel,
-    /// Resources that several proxies have are kept once.
-    pub(super) interner: Arc<Interner>,
+    pub(crate) applications: Handle,
+    pub(crate) mesh: Arc<standin::Mesh>,
+    pub(crate) names: Names,
+    pub(crate) phases: Phases,
+    pub(crate) printer: Printer,
     /// How far all proxies have come.
-    pub(super) everybody_runs: EverybodyRuns,
+    pub(crate) everybody_runs: EverybodyRuns,
+    pub(crate) proxies: Proxies,
 }
 
 /// The running pods.
-pub(super) struct Fleet {
+pub(crate) struct Fleet {
     shared: Arc<Shared>,
     running: BTreeMap<PodKey, Running>,
     tasks: JoinSet<Event>,
@@ -60,7 +48,8 @@ pub(super) struct Fleet {
 }
 
 struct Running {
-    proxy: Proxy,
+    /// None: it runs elsewhere, if at all.
+    proxy: Option<Proxy>,
     gateway: bool,
     /// What its application is, or is becoming.
     plan: Plan,
@@ -79,7 +68,7 @@ enum Why {
 }
 
 /// A task of a pod has ended.
-pub(super) enum Event {
+pub(crate) enum Event {
     /// It started, became another, or stays after all; where that failed, so far as it came.
     Changed(PodKey, Option<Application>, anyhow::Result<()>),
     /// It has drained.
@@ -87,13 +76,13 @@ pub(super) enum Event {
 }
 
 impl Fleet {
-    pub(super) fn new(shared: Arc<Shared>, generation: &Generation) -> Self {
+    pub(crate) fn new(shared: Arc<Shared>, generation: &Generation) -> Self {
         let (generation, snapshot) = (generation.number, generation.snapshot.clone());
         Self { shared, running: BTreeMap::new(), tasks: JoinSet::new(), generation, snapshot }
     }
 
     /// Starts, changes and drains pods until what runs is what the snapshot has.
-    pub(super) fn follow(&mut self, generation: &Generation) {
+    pub(crate) fn follow(&mut self, generation: &Generation) {
         self.generation = generation.number;
         let snapshot = generation.snapshot.clone();
         self.snapshot = snapshot.clone();
@@ -108,7 +97,7 @@ impl Fleet {
     }
 
     /// The next task that ends; None while there is none.
-    pub(super) async fn next(&mut self) -> Option<Event> {
+    pub(crate) async fn next(&mut self) -> Option<Event> {
         loop {
             match self.tasks.join_next().await? {
                 Ok(event) => return Some(event),
@@ -119,7 +108,7 @@ impl Fleet {
     }
 
     /// Takes in what a task did. True where a phase has changed, so that a new snapshot is due.
-    pub(super) fn handle(&mut self, event: Event) -> anyhow::Result<bool> {
+    pub(crate) fn handle(&mut self, event: Event) -> anyhow::Result<bool> {
         let (key, application, outcome) = match event {
             Event::Changed(key, application, outcome) => (key, application, outcome),
             Event::Gone(key) => {
@@ -141,27 +130,30 @@ impl Fleet {
     }
 
     /// Whether all that the snapshot has is there.
-    pub(super) fn is_complete(&self) -> bool {
+    pub(crate) fn is_complete(&self) -> bool {
         self.running.values().all(|running| running.application.is_some() || running.draining)
     }
 
-    pub(super) fn len(&self) -> usize {
+    pub(crate) fn len(&self) -> usize {
         self.running.len()
     }
 
     /// Stops everything: gateways first, so that what they have taken is still answered behind them.
-    pub(super) async fn stop(mut self) {
+    pub(crate) async fn stop(mut self) {
         // What is still starting is not waited for.
         self.tasks.abort_all();
         let (gateways, pods): (Vec<_>, Vec<_>) = self.running.into_values().partition(|running| running.gateway);
-        futures_util::future::join_all(gateways.iter().map(|running| running.proxy.drain(DRAIN))).await;
-        futures_util::future::join_all(pods.iter().map(|running| running.proxy.drain(DRAIN))).await;
-        // Applications end with their owner: nobody is connected to them any more.
+        let proxies = |of: &[Running]| of.iter().filter_map(|running| running.proxy.clone()).collect::<Vec<_>>();
+        futures_util::future::join_all(proxies(&gateways).iter().map(|proxy| proxy.drain(DRAIN))).await;
+        futures_util::future::join_all(proxies(&pods).iter().map(|proxy| proxy.drain(DRAIN))).await;
+        // Behind proxies of this process nobody is connected to applications any more.
+        let open = pods.into_iter().filter(|running| running.proxy.is_none()).filter_map(|running| running.application);
+        futures_util::future::join_all(open.map(|application| application.drain(DRAIN))).await;
     }
 
     /// How many client connections are open.
-    pub(super) fn connections(&self) -> u32 {
-        self.running.values().map(|running| running.proxy.connections()).sum()
+    pub(crate) fn connections(&self) -> u32 {
+        self.running.values().filter_map(|running| running.proxy.as_ref()).map(Proxy::connections).sum()
     }
 
     fn again(&mut self, key: &PodKey) {
@@ -185,7 +177,7 @@ impl Fleet {
             // A Gateway has chosen the pod, or chooses it no more: another kind of proxy.
             Some(running) if running.gateway != is_gateway(pod) => self.drain(&key, Why::BecomesOther),
             Some(running) => {
-                let plan = Plan::of(&self.snapshot, pod);
+                let plan = Plan::of(&self.snapshot, pod, self.shared.proxies.calls(pod));
                 // A task that has the application comes back, and then this is asked again.
                 if plan != running.plan
                     && let Some(application) = running.application.take()
@@ -199,35 +191,17 @@ impl Fleet {
 
     fn start(&mut self, key: PodKey, pod: &Pod) {
         let gateway = is_gateway(pod);
-        let kind = if gateway { NodeKind::Gateway } else { NodeKind::Sidecar };
-        let plan = Plan::of(&self.snapshot, pod);
-        // The proxy binds by itself, so that the clusters of all pods are the same ones.
-        let node = Node { binds_upstream: true, ..Node::of_pod(pod, kind, Interception::ProxyProtocol, true) };
-        let (node_id, metadata) = node.to_id();
-        let identity = ProxyIdentity {
-            node_id: node_id.clone(),
-            workload: pod.workload.workload.clone(),
-            namespace: pod.namespace.clone(),
-            pod: pod.name.clone(),
-            labels: (*pod.labels).clone(),
-            ..ProxyIdentity::default()
+        let plan = Plan::of(&self.snapshot, pod, self.shared.proxies.calls(pod));
+        let proxy = match &self.shared.proxies {
+            Proxies::Here(shared) => Some(shared.start(pod, gateway, !gateway && plan.has_stand_in())),
+            Proxies::Elsewhere(_) => None,
         };
-        let mut options = ProxyOptions::new(identity, self.shared.background.clone());
-        options.placement = if gateway { Placement::All } else { Placement::One };
-        options.records.clone_from(&self.shared.records);
-        options.drain = IDLE;
-        options.reach = Some(self.shared.reach.clone());
-        options.loopback_source = pod.placement().map(|placement| placement.pod_ip);
-        options.flag_header = !gateway && plan.has_stand_in();
-        let proxy = Proxy::start(options, &self.shared.workers);
-        let node = amime_xds::Node { id: node_id, metadata, ..amime_xds::Node::default() };
-        proxy.follow(AdsOptions::new(self.shared.channel.clone(), node, self.shared.interner.clone()));
         let running = Running { proxy: proxy.clone(), gateway, plan: plan.clone(), application: None, draining: false };
         self.running.insert(key.clone(), running);
         let shared = self.shared.clone();
         self.tasks.spawn_on(
             async move {
-                match start(&shared, &proxy, plan).await {
+                match start(&shared, proxy.as_ref(), plan).await {
                     Ok(application) => Event::Changed(key, Some(application), Ok(())),
                     Err(error) => Event::Changed(key, None, Err(error)),
                 }
@@ -265,8 +239,10 @@ impl Fleet {
                     // It is wanted again, and still listens.
                     return Event::Changed(key, Some(application), Ok(()));
                 }
-                proxy.drain(DRAIN).await;
-                // The sidecar's connections were the application's only ones.
+                if let Some(proxy) = proxy {
+                    // The sidecar's connections were the application's only ones.
+                    proxy.drain(DRAIN).await;
+                }
                 application.drain(DRAIN).await;
                 Event::Gone(key)
             },
@@ -280,10 +256,11 @@ fn is_gateway(pod: &Pod) -> bool {
     pod.placement().is_some_and(|placement| !placement.bind.is_empty())
 }
 
-/// Waits for the sidecar's first configuration while the application starts behind it.
-async fn start(shared: &Shared, proxy: &Proxy, plan: Plan) -> anyhow::Result<Application> {
+/// Waits for the first configuration of a sidecar of this process while the application starts behind it.
+async fn start(shared: &Shared, proxy: Option<&Proxy>, plan: Plan) -> anyhow::Result<Application> {
     let application = Application::start(plan, &shared.mesh, &shared.names).await?;
-    let mut ready = proxy.ready();
-    ready.wait_for(|ready| *ready).await.context("its proxy has ended")?;
+    if let Some(proxy) = proxy {
+        proxy.ready().wait_for(|ready| *ready).await.context("its proxy has ended")?;
+    }
     Ok(application)
 }

@@ -1,24 +1,26 @@
 //! `amime up`: the mesh that the user's manifests describe, on this machine. `cmd::up` calls `run`.
 
-mod announce;
+pub(crate) mod announce;
 mod application;
+pub(crate) mod applications;
 mod capture;
 pub(crate) mod findings;
-mod fleet;
+pub(crate) mod fleet;
 mod health;
 mod live;
 pub(crate) mod log;
 pub(crate) mod machine;
 mod name_proxy;
-mod names;
-mod phases;
+pub(crate) mod names;
+pub(crate) mod phases;
 mod prefixed;
-mod prepare;
+pub(crate) mod prepare;
 pub(crate) mod progress;
-mod reach;
+pub(crate) mod proxies;
+pub(crate) mod reach;
 mod replace;
 mod run;
-mod standin;
+pub(crate) mod standin;
 mod table;
 mod told;
 

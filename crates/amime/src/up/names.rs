@@ -1,6 +1,7 @@
 //! Names as a pod's resolver would answer them, for stand-ins and the printed proxy: the mesh's own first, then the
 //! machine's, as a cluster's DNS goes on to the outside.
 
+use amime_control::Generation;
 use amime_model::host::CLUSTER_DOMAIN;
 use amime_model::snapshot::Snapshot;
 use std::io;
@@ -8,6 +9,7 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
+use tokio::sync::watch;
 
 /// How long the machine's own resolver may take. Without a network it may take very long to say no.
 const OUTSIDE: Duration = Duration::from_millis(1500);
@@ -61,6 +63,15 @@ impl Names {
             }
         }
     }
+}
+
+/// The mesh's names, always of the newest snapshot.
+pub(crate) fn follow(generations: &watch::Receiver<Generation>) -> Names {
+    let generations = generations.clone();
+    Names::new(Arc::new(move |name: &str, namespace: &str| {
+        let snapshot = generations.borrow().snapshot.clone();
+        answer(&snapshot, name, namespace)
+    }))
 }
 
 /// An address for a name of the outside that this machine cannot resolve, so that the sidecar still decides: rules

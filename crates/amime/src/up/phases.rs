@@ -26,7 +26,7 @@ struct Life {
 
 /// Shared by the two sides.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Phases(Arc<Mutex<BTreeMap<PodKey, Life>>>);
+pub(crate) struct Phases(Arc<Mutex<BTreeMap<PodKey, Life>>>);
 
 impl Phases {
     /// Takes in which pods are wanted, each with its object, and returns those that are to be in the snapshot.

@@ -3,6 +3,7 @@
 
 use super::machine::{self, Network};
 use super::phases::{Phase, Phases};
+use super::proxies::WorkloadName;
 use amime_model::diagnostic::Diagnostic;
 use amime_model::resource::{Kind, Object, ResourceId, ResourceSet, Spec};
 use amime_model::workload::{AddressPlan, Expanded, OpenedPort, PodKey, expand, workload_of};
@@ -16,12 +17,14 @@ pub(super) const PORT_IN_USE: &str = "AM-U1";
 const PORT_MOVED: &str = "AM-U4";
 /// `--replace` does not say which port, or names a workload that is not there.
 pub(super) const REPLACEMENT: &str = "AM-U2";
+/// `--sidecar` names a workload that is not there.
+pub(crate) const SIDECAR: &str = "AM-U5";
 /// More pods than there are addresses.
 const NO_ADDRESS: &str = "AM-U3";
 
 /// What it knows from one run to the next.
 #[derive(Debug)]
-pub(super) struct Prepare {
+pub(crate) struct Prepare {
     network: Arc<Network>,
     plan: AddressPlan,
     phases: Phases,
@@ -30,20 +33,29 @@ pub(super) struct Prepare {
     /// Ports that the mesh's own gateways have: binding them again would fail and mean nothing.
     ours: BTreeSet<u16>,
     first: bool,
+    /// Proxies are started elsewhere.
+    elsewhere: Option<BTreeSet<WorkloadName>>,
 }
 
 impl Prepare {
-    pub(super) fn new(network: Arc<Network>, mut plan: AddressPlan, phases: Phases) -> Self {
+    pub(crate) fn new(network: Arc<Network>, mut plan: AddressPlan, phases: Phases) -> Self {
         // A process of the user's that listens on all addresses could not, while pods listen at its port.
         let replaced: Vec<u16> = plan.replacements().iter().map(|replacement| replacement.address.port()).collect();
         for port in replaced {
             plan.mark_unbindable(port);
         }
-        Self { network, plan, phases, tried: BTreeSet::new(), ours: BTreeSet::new(), first: true }
+        Self { network, plan, phases, tried: BTreeSet::new(), ours: BTreeSet::new(), first: true, elsewhere: None }
+    }
+
+    /// Proxies are started elsewhere: sidecars for these workloads, and gateways, whose ports are not this process's
+    /// to try.
+    pub(crate) fn with_proxies_elsewhere(mut self, sidecars: BTreeSet<WorkloadName>) -> Self {
+        self.elsewhere = Some(sidecars);
+        self
     }
 
     /// What the engine goes on with, and what is wrong with it on this machine.
-    pub(super) fn run(&mut self, resources: &ResourceSet) -> (ResourceSet, Vec<Diagnostic>) {
+    pub(crate) fn run(&mut self, resources: &ResourceSet) -> (ResourceSet, Vec<Diagnostic>) {
         let mut expanded = expand(resources, &mut self.plan);
         // Each round learns at least one port that cannot be bound, so this ends.
         while self.learn_pod_ports(&expanded) | self.learn_gateway_ports(&expanded) {
@@ -52,6 +64,7 @@ impl Prepare {
         let mut diagnostics = self.ports_in_use(&expanded, resources);
         diagnostics.extend(moved(&expanded));
         diagnostics.extend(self.replacements(&expanded));
+        diagnostics.extend(self.sidecars(&expanded));
         diagnostics.extend(expanded.unplaced.iter().map(|pod| {
             let message = format!("there is no address left for pod {}/{}", pod.namespace, pod.name);
             Diagnostic::error(NO_ADDRESS, message).with_expected(format!("at most {} pods", AddressPlan::PODS))
@@ -80,6 +93,9 @@ impl Prepare {
     /// Tries the ports to which losers were moved. True where one is not free after all.
     fn learn_gateway_ports(&mut self, expanded: &Expanded) -> bool {
         let mut learnt = false;
+        if self.elsewhere.is_some() {
+            return learnt;
+        }
         for (_, _, place) in opened(expanded) {
             if place.opened != place.wished && !self.ours.contains(&place.opened) && !self.is_free(place.opened) {
                 learnt |= self.plan.mark_busy(place.opened);
@@ -95,6 +111,9 @@ impl Prepare {
     /// Gateways whose port another program has.
     fn ports_in_use(&self, expanded: &Expanded, resources: &ResourceSet) -> Vec<Diagnostic> {
         let mut found = Vec::new();
+        if self.elsewhere.is_some() {
+            return found;
+        }
         for (_, port, place) in opened(expanded).filter(|(_, _, place)| !self.ours.contains(&place.opened)) {
             let failed =
                 |ip: &IpAddr| machine::try_listen(SocketAddr::new(*ip, place.opened)).err().map(|error| (*ip, error));
@@ -118,25 +137,34 @@ impl Prepare {
         found
     }
 
+    /// Sidecars of workloads that are not there.
+    fn sidecars(&self, expanded: &Expanded) -> Vec<Diagnostic> {
+        let Some(sidecars) = self.elsewhere.as_ref().filter(|sidecars| !sidecars.is_empty()) else { return Vec::new() };
+        let known = workloads(expanded);
+        let unknown = sidecars.iter().filter(|(namespace, name)| !known.contains_key(&(namespace, name.clone())));
+        let expected = || format!("one of {}", list(known.keys()));
+        unknown
+            .map(|(namespace, name)| {
+                let message = format!("--sidecar {namespace}/{name}: there is no such workload");
+                Diagnostic::error(SIDECAR, message).with_expected(expected())
+            })
+            .collect()
+    }
+
     /// Replacements that replace nothing.
     fn replacements(&self, expanded: &Expanded) -> Vec<Diagnostic> {
-        let mut ports: BTreeMap<(&str, String), BTreeSet<u16>> = BTreeMap::new();
-        for object in expanded.resources.of_kind(Kind::Pod) {
-            if let Spec::Pod(pod) = &object.spec
-                && let Some(placement) = pod.placement.as_ref().filter(|placement| placement.bind.is_empty())
-            {
-                let workload = (&*object.id.namespace, workload_of(object));
-                ports.entry(workload).or_default().extend(placement.ports.keys());
-            }
+        if self.plan.replacements().is_empty() {
+            return Vec::new();
         }
+        let ports = workloads(expanded);
         let mut found = Vec::new();
         for replacement in self.plan.replacements() {
             let (namespace, workload) = (replacement.namespace.as_str(), replacement.workload.as_str());
             let what = format!("--replace {namespace}/{workload}={}", replacement.address);
             let Some(known) = ports.get(&(namespace, workload.to_owned())) else {
-                let all: Vec<String> = ports.keys().map(|(ns, name)| format!("{ns}/{name}")).collect();
                 let message = format!("{what}: there is no such workload");
-                found.push(Diagnostic::error(REPLACEMENT, message).with_expected(format!("one of {}", all.join(", "))));
+                let expected = format!("one of {}", list(ports.keys()));
+                found.push(Diagnostic::error(REPLACEMENT, message).with_expected(expected));
                 continue;
             };
             let list = known.iter().map(u16::to_string).collect::<Vec<_>>().join(", ");
@@ -166,6 +194,24 @@ impl Prepare {
         }
         resources
     }
+}
+
+/// The ports of each workload that is no gateway, by namespace and name.
+fn workloads(expanded: &Expanded) -> BTreeMap<(&str, String), BTreeSet<u16>> {
+    let mut ports: BTreeMap<(&str, String), BTreeSet<u16>> = BTreeMap::new();
+    for object in expanded.resources.of_kind(Kind::Pod) {
+        if let Spec::Pod(pod) = &object.spec
+            && let Some(placement) = pod.placement.as_ref().filter(|placement| placement.bind.is_empty())
+        {
+            let workload = (&*object.id.namespace, workload_of(object));
+            ports.entry(workload).or_default().extend(placement.ports.keys());
+        }
+    }
+    ports
+}
+
+fn list<'a>(workloads: impl Iterator<Item = &'a (&'a str, String)>) -> String {
+    workloads.map(|(namespace, name)| format!("{namespace}/{name}")).collect::<Vec<_>>().join(", ")
 }
 
 fn key_of(object: &Object) -> PodKey {

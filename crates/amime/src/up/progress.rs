@@ -21,7 +21,8 @@ pub(crate) fn follow(distributor: Distributor, printer: Printer) -> EverybodyRun
         let mut told = HashSet::new();
         loop {
             let proxies = distributor.proxies();
-            let lowest = proxies.iter().map(runs).min().unwrap_or_default();
+            // Where nobody is connected, there is nobody to wait for.
+            let lowest = proxies.iter().map(runs).min().unwrap_or(u64::MAX);
             sender.send_if_modified(|before| std::mem::replace(before, lowest) != lowest);
             for text in proxies.iter().flat_map(refusals) {
                 if told.insert(text.clone()) {

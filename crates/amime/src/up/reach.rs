@@ -1,5 +1,6 @@
 //! Where the addresses of a cluster are reached on this machine, for what sidecars pass through as it was dialled: no
-//! kernel here sends a service's virtual address on to a pod. `run` gives it to the proxies, of the newest snapshot.
+//! kernel here sends a service's virtual address on to a pod. `run` gives it to the proxies, of the newest snapshot,
+//! and `control` to the stand-ins that call without a sidecar.
 //!
 //! What is made up and stands for nothing is reached nowhere: it must not leave the machine, where somebody else
 //! may have that address.
@@ -74,12 +75,21 @@ fn is_made_up(ip: IpAddr) -> bool {
     in_services || matches!(ip.octets(), [240, 240, ..]) || names::is_stand_in(ip)
 }
 
-/// Of the newest generation, and worked out once for each.
+/// Where an address of the mesh is really reached; None: nobody is there.
+pub(crate) type Places = Arc<dyn Fn(SocketAddr) -> Option<SocketAddr> + Send + Sync>;
+
+/// For proxies.
 pub(super) fn follow(generations: &watch::Receiver<Generation>) -> Reach {
+    let places = places(generations);
+    Reach::new(move |address| places(address))
+}
+
+/// Of the newest generation, and worked out once for each.
+pub(crate) fn places(generations: &watch::Receiver<Generation>) -> Places {
     let generations = generations.clone();
     let worked_out: Mutex<(u64, Arc<Table>)> = Mutex::new((0, Arc::default()));
     let turn = AtomicUsize::new(0);
-    Reach::new(move |address| {
+    Arc::new(move |address| {
         let table = {
             // A whole value is put in its place at once.
             let mut known = worked_out.lock().unwrap_or_else(PoisonError::into_inner);

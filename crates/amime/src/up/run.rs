@@ -5,20 +5,22 @@
 
 use super::Options;
 use super::announce;
+use super::applications::Applications;
 use super::fleet::{Fleet, Shared};
 use super::health;
 use super::log::{Log, Printer};
 use super::machine::{self, Network};
-use super::names::{self, Names};
+use super::names;
 use super::phases::Phases;
 use super::prepare::{self, Prepare};
 use super::progress;
+use super::proxies::{Proxies, ProxiesHere};
 use super::reach;
 use super::standin;
 use super::told::Told;
 use crate::signals::Signals;
 use amime_control::Distributor;
-use amime_control::engine::{self, EngineOptions, Generation};
+use amime_control::engine::{self, EngineOptions};
 use amime_control::source::Input;
 use amime_model::workload::AddressPlan;
 use amime_proxy::Workers;
@@ -112,22 +114,25 @@ async fn up(options: Options, files: u64, printer: &Printer) -> anyhow::Result<E
     let ads = tokio::spawn(async move { serving.serve_in_process(server).await });
     let (records, received) = mpsc::channel(RECORDS);
     let following = tokio::spawn(Log::follow(printer.clone(), received));
-    let names = names(&generations);
+    let names = names::follow(&generations);
     let applications = Applications::start().context("starting")?;
     let workers = Workers::start(std::thread::available_parallelism().map_or(1, usize::from)).context("starting")?;
-    let shared = Shared {
+    let proxies = ProxiesHere {
         workers: workers.clone(),
         background: tokio::runtime::Handle::current(),
+        records: (!options.quiet).then_some(records),
+        reach: reach::follow(&generations),
+        channel: channel_over(client),
+        interner: Arc::default(),
+    };
+    let shared = Shared {
         applications: applications.handle.clone(),
         mesh: standin::Mesh::new(names.clone()),
         names,
         phases,
-        records: (!options.quiet).then_some(records),
         printer: printer.clone(),
-        reach: reach::follow(&generations),
-        channel: channel_over(client),
-        interner: Arc::default(),
         everybody_runs: progress::follow(distributor, printer.clone()),
+        proxies: Proxies::Here(Box::new(proxies)),
     };
     let mut fleet = Fleet::new(Arc::new(shared), &first);
     fleet.follow(&first);
@@ -184,37 +189,4 @@ pub(crate) fn missing_file<'a>(paths: impl Iterator<Item = &'a PathBuf>) -> Opti
         }
     }
     None
-}
-
-/// The mesh's names, always of the newest snapshot.
-fn names(generations: &watch::Receiver<Generation>) -> Names {
-    let generations = generations.clone();
-    Names::new(Arc::new(move |name: &str, namespace: &str| {
-        let snapshot = generations.borrow().snapshot.clone();
-        names::answer(&snapshot, name, namespace)
-    }))
-}
-
-/// The thread on which stand-ins and printed proxies run.
-struct Applications {
-    handle: tokio::runtime::Handle,
-    stop: Arc<Notify>,
-    thread: std::thread::JoinHandle<()>,
-}
-
-impl Applications {
-    fn start() -> std::io::Result<Self> {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-        let (handle, stop) = (runtime.handle().clone(), Arc::new(Notify::new()));
-        let stopped = stop.clone();
-        let run = move || runtime.block_on(stopped.notified());
-        let thread = std::thread::Builder::new().name("applications".into()).spawn(run)?;
-        Ok(Self { handle, stop, thread })
-    }
-
-    fn stop(self) {
-        self.stop.notify_one();
-        // It panics on nothing; and there would be nothing to be done.
-        let _ = self.thread.join();
-    }
 }

@@ -118,3 +118,11 @@ pub async fn until(
     let found = tokio::time::timeout(PATIENCE, configs.wait_for(|config| ok(config))).await;
     found.expect("in time").expect("a client").clone()
 }
+
+/// A command that was printed, as a process: a proxy that runs until the end of the test.
+pub fn run_printed(line: &str) -> Process {
+    let (_, command) = line.split_once(": amime ").expect("NAME ADDRESS: amime …");
+    let mut process = Command::new(env!("CARGO_BIN_EXE_amime"));
+    process.args(command.split(' ')).stdin(Stdio::null());
+    Process::spawn(process)
+}

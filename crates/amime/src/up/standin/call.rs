@@ -1,4 +1,5 @@
-//! The call that `x-amime-call` asks for: through the pod's own sidecar, as the application of a mesh makes it.
+//! The call that `x-amime-call` asks for: through the pod's own sidecar, as the application of a mesh makes it; directly
+//! where the pod has none.
 //! `http` calls it, and puts what it returns under `called`.
 
 use super::PodPort;
@@ -109,10 +110,8 @@ impl Target {
 }
 
 async fn connect(target: &Target, port: &PodPort) -> io::Result<TcpStream> {
-    let pod = &port.identity().pod;
     let number = target.authority.port_u16().unwrap_or(80);
-    let destination = port.mesh.names.resolve(target.authority.host(), &pod.namespace, number).await?;
-    pod.origin.connect(destination).await
+    port.mesh.connect(&port.identity().pod, target.authority.host(), number).await
 }
 
 /// The incoming headers but for Host, lengths and what belongs to one connection; the chain is one shorter.

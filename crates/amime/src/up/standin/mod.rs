@@ -15,24 +15,54 @@ mod websocket;
 
 use super::capture::Origin;
 use super::names::Names;
+use super::reach::Places;
 use std::collections::BTreeMap;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 /// What all stand-ins of a mesh share.
-#[derive(Debug)]
 pub(crate) struct Mesh {
     names: Names,
+    /// For pods without a sidecar, which dials endpoints for the others.
+    places: Option<Places>,
     fail_first: shape::FailFirst,
 }
 
 impl Mesh {
+    /// Every pod has a sidecar.
     pub(crate) fn new(names: Names) -> Arc<Self> {
-        Arc::new(Self { names, fail_first: shape::FailFirst::default() })
+        Arc::new(Self { names, places: None, fail_first: shape::FailFirst::default() })
+    }
+
+    /// Pods without a sidecar find by `places` who answers for an address.
+    pub(crate) fn with_places(names: Names, places: Places) -> Arc<Self> {
+        Arc::new(Self { names, places: Some(places), fail_first: shape::FailFirst::default() })
+    }
+
+    /// Connects as that pod's application does.
+    async fn connect(&self, pod: &Pod, host: &str, port: u16) -> io::Result<TcpStream> {
+        let destination = self.names.resolve(host, &pod.namespace, port).await?;
+        match (pod.calls, &self.places) {
+            (Calls::ThroughSidecar, _) => pod.origin.connect(destination).await,
+            (Calls::Directly, None) => pod.origin.connect_directly(destination).await,
+            (Calls::Directly, Some(places)) => {
+                let nobody = || {
+                    let message = format!("{destination}: no endpoint is ready");
+                    io::Error::new(io::ErrorKind::ConnectionRefused, message)
+                };
+                pod.origin.connect_directly(places(destination).ok_or_else(nobody)?).await
+            }
+        }
+    }
+}
+
+impl std::fmt::Debug for Mesh {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Mesh")
     }
 }
 
@@ -46,6 +76,15 @@ pub(crate) struct Pod {
     /// Label `version`.
     pub(crate) version: Option<String>,
     pub(crate) origin: Origin,
+    pub(crate) calls: Calls,
+}
+
+/// How a pod's application reaches what it calls.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Calls {
+    ThroughSidecar,
+    /// It has none: to a ready endpoint of what it names.
+    Directly,
 }
 
 /// How a port answers.
