@@ -36,6 +36,7 @@ async fn reviews() -> Running {
         namespace: "default".into(),
         name: "reviews-v1-abc".into(),
         workload: "reviews-v1".into(),
+        calls: super::Calls::ThroughSidecar,
         version: Some("v1".into()),
         origin,
     };
