@@ -56,6 +56,8 @@ pub struct Generation {
     pub diagnostics: Arc<Vec<Diagnostic>>,
     /// The texts that diagnostics show lines of.
     pub texts: Arc<Texts>,
+    /// When the change was seen that this comes of.
+    pub changed: Instant,
     /// True where the user's files changed, false where only `prepare` had something new.
     pub edited: bool,
 }
@@ -71,7 +73,7 @@ pub fn start(options: EngineOptions) -> Result<watch::Receiver<Generation>, Sour
         let source = std::fs::File::open(path).err().unwrap_or(std::io::ErrorKind::InvalidData.into());
         return Err(SourceError::Read { path: path.display().to_string(), source });
     }
-    let (publish, follow) = watch::channel(engine.build(true, watch.failure.as_deref()));
+    let (publish, follow) = watch::channel(engine.build(true, Instant::now(), watch.failure.as_deref()));
     tokio::spawn(engine.run(watch, publish));
     Ok(follow)
 }
@@ -113,23 +115,27 @@ impl Engine {
         loop {
             let poll = watch.failure.is_some().then(|| Instant::now() + POLL);
             let wake = [again, poll].into_iter().flatten().min();
-            let mut rebuild = false;
+            let (mut rebuild, mut settles) = (false, false);
             tokio::select! {
-                () = watch.changed() => settle(&watch, self.options.quiet, self.options.at_most).await,
+                () = watch.changed() => settles = true,
                 () = self.options.again.notified() => rebuild = true,
                 () = sleep_until(wake) => {}
                 () = publish.closed() => return,
+            }
+            let seen = Instant::now();
+            if settles {
+                settle(&watch, self.options.quiet, self.options.at_most).await;
             }
             let refreshed = self.refresh(&mut watch);
             again = refreshed.again;
             let edited = refreshed.changed;
             if edited || rebuild {
-                publish.send_replace(self.build(edited, watch.failure.as_deref()));
+                publish.send_replace(self.build(edited, seen, watch.failure.as_deref()));
             }
         }
     }
 
-    fn build(&mut self, edited: bool, unwatched: Option<&str>) -> Generation {
+    fn build(&mut self, edited: bool, changed: Instant, unwatched: Option<&str>) -> Generation {
         self.number += 1;
         let mut texts = Texts::default();
         let mut diagnostics: Vec<Diagnostic> = self.files.problems().cloned().collect();
@@ -165,6 +171,7 @@ impl Engine {
             snapshot: built.snapshot,
             diagnostics: Arc::new(diagnostics),
             texts: Arc::new(texts),
+            changed,
             edited,
         }
     }

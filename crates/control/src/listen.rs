@@ -83,7 +83,7 @@ async fn stopped(stop: &mut watch::Receiver<bool>) {
 async fn serve(stream: TcpStream, peer: SocketAddr, distributor: Distributor) {
     // Small messages go out at once; a socket that refuses the option still works.
     let _ = stream.set_nodelay(true);
-    if let Err(error) = distributor.serve(stream).await {
+    if let Err(error) = distributor.serve(stream, peer).await {
         tracing::debug!(%peer, %error, "a proxy's connection ended");
     }
 }

@@ -47,10 +47,10 @@ impl Plane {
         let server = distributor.clone();
         serving.spawn(async move {
             let mut streams = JoinSet::new();
-            while let Ok((stream, _)) = listener.accept().await {
+            while let Ok((stream, peer)) = listener.accept().await {
                 let server = server.clone();
                 // How a connection ends is its proxy's matter.
-                streams.spawn(async move { drop(server.serve(stream).await) });
+                streams.spawn(async move { drop(server.serve(stream, peer).await) });
             }
         });
         Self { folder, engine, distributor, address, _serving: serving }

@@ -19,10 +19,10 @@ pub(crate) fn serve(folder: PathBuf) {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
         println!("{}", listener.local_addr().expect("an address"));
         loop {
-            let (connection, _) = listener.accept().await.expect("a connection");
+            let (connection, peer) = listener.accept().await.expect("a connection");
             let _ = connection.set_nodelay(true);
             let distributor = distributor.clone();
-            tokio::spawn(async move { distributor.serve(connection).await });
+            tokio::spawn(async move { distributor.serve(connection, peer).await });
         }
     });
 }

@@ -3,14 +3,20 @@
 //! One thread translates ([`push`]): once for each scope, once for what scopes share, and encodes each resource
 //! once. Each stream has a task of its own ([`stream`]), so that a slow proxy delays nobody.
 
+mod connection;
+mod counts;
 mod push;
 mod stream;
+
+pub use connection::Connection;
+pub use counts::{CONVERGENCE_BOUNDS, Counts};
 
 use crate::engine::Generation;
 use amime_model::translate::Node;
 use amime_xds::server::{Status, StreamOptions};
 use amime_xds::transport::{Link, serve_connection};
 use std::collections::BTreeMap;
+use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::watch;
@@ -21,6 +27,7 @@ pub struct ProxyStatus {
     /// As the proxy wrote it: `sidecar~10.1.1.1~productpage-v1.default~default.svc.cluster.local`.
     pub id: Arc<str>,
     pub node: Arc<Node>,
+    pub connection: Arc<Connection>,
     /// The generation of the snapshot that the proxy is being given.
     pub generation: u64,
     pub stream: Status,
@@ -41,6 +48,7 @@ pub struct Distributor(Arc<Shared>);
 struct Shared {
     push: push::Push,
     options: StreamOptions,
+    counters: counts::Counters,
     proxies: Mutex<BTreeMap<u64, ProxyStatus>>,
     /// Counts the changes of `proxies`.
     changes: watch::Sender<u64>,
@@ -58,6 +66,7 @@ impl Distributor {
         Ok(Self(Arc::new(Shared {
             push,
             options,
+            counters: counts::Counters::default(),
             proxies: Mutex::default(),
             changes: watch::Sender::new(0),
             ending: watch::Sender::new(false),
@@ -68,11 +77,11 @@ impl Distributor {
     ///
     /// # Errors
     /// What broke the connection.
-    pub async fn serve<IO>(&self, io: IO) -> Result<(), Broken>
+    pub async fn serve<IO>(&self, io: IO, peer: SocketAddr) -> Result<(), Broken>
     where
         IO: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
-        self.serve_over(io, Link::Network).await
+        self.serve_over(io, Link::Network, Some(peer)).await
     }
 
     /// Serves one connection within this process until it ends.
@@ -83,16 +92,16 @@ impl Distributor {
     where
         IO: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
-        self.serve_over(io, Link::InProcess).await
+        self.serve_over(io, Link::InProcess, None).await
     }
 
-    async fn serve_over<IO>(&self, io: IO, link: Link) -> Result<(), Broken>
+    async fn serve_over<IO>(&self, io: IO, link: Link, peer: Option<SocketAddr>) -> Result<(), Broken>
     where
         IO: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
         let (shared, mut ending) = (self.0.clone(), self.0.ending.subscribe());
         let accept = move |opened| {
-            tokio::spawn(stream::run(shared.clone(), opened));
+            tokio::spawn(stream::run(shared.clone(), opened, peer));
         };
         let end = async move { ended(&mut ending).await };
         serve_connection(io, link, accept, end).await.map_err(|error| Broken(error.to_string()))
@@ -106,6 +115,11 @@ impl Distributor {
     /// Every connected proxy, the longest connected first.
     pub fn proxies(&self) -> Vec<ProxyStatus> {
         self.0.proxies().values().cloned().collect()
+    }
+
+    /// What was counted since the start.
+    pub fn counts(&self) -> Counts {
+        self.0.counters.read()
     }
 
     /// Changes whenever the status of some proxy does.

@@ -7,6 +7,7 @@ use amime_xds::server::{Encoder, Resources};
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, mpsc};
+use std::time::Instant;
 use tokio::sync::watch;
 
 /// What a stream is to have.
@@ -14,6 +15,8 @@ use tokio::sync::watch;
 pub(super) struct Target {
     /// Zero before the first.
     pub generation: u64,
+    /// When the change was seen that this comes of.
+    pub changed: Option<Instant>,
     pub resources: Arc<Resources>,
 }
 
@@ -122,8 +125,13 @@ impl Pusher {
         let Some(member) = self.members.get(&stream) else { return };
         let scope = Scope::of(&self.published.snapshot, &member.node);
         let resources = self.resources(scope);
+        let published = &self.published;
         if let Some(member) = self.members.get(&stream) {
-            member.target.send_replace(Target { generation: self.published.number, resources });
+            member.target.send_replace(Target {
+                generation: published.number,
+                changed: Some(published.changed),
+                resources,
+            });
         }
     }
 

@@ -1,16 +1,17 @@
 //! The task of one stream: the state machine of `xds::server` between what a proxy says and what it is to have.
 
 use super::push::Target;
-use super::{ProxyStatus, Shared};
+use super::{Connection, ProxyStatus, Shared};
 use amime_model::translate::Node;
 use amime_xds::server::{Diff, Protocol, Stream};
 use amime_xds::transport::{AdsStream, Incoming, Requests, Responses};
+use std::net::SocketAddr;
 use std::sync::Arc;
 use tokio::sync::watch;
 use tokio::time::Instant;
 use tonic::Status;
 
-pub(super) async fn run(shared: Arc<Shared>, mut opened: AdsStream) {
+pub(super) async fn run(shared: Arc<Shared>, mut opened: AdsStream, peer: Option<SocketAddr>) {
     let first = match opened.requests.next().await {
         Ok(Some(first)) => first,
         Ok(None) | Err(_) => return,
@@ -27,19 +28,23 @@ pub(super) async fn run(shared: Arc<Shared>, mut opened: AdsStream) {
         Err(error) => return opened.responses.fail(Status::invalid_argument(error.to_string())).await,
     };
     let id: Arc<str> = introduced.id.as_str().into();
+    let joined = Instant::now();
     let (number, targets) = shared.push.join(node.clone());
+    shared.counters.opened();
     let protocol = match opened.requests {
         Incoming::Delta(_) => Protocol::Delta,
         Incoming::Sotw(_) => Protocol::Sotw,
     };
+    let connection = Arc::new(Connection::new(number, introduced, &node, peer, protocol));
     let task = Task {
         stream: Stream::new(protocol, shared.options.clone()),
         generation: 0,
         shared: &shared,
-        number,
+        connection,
         id,
         node,
         responses: opened.responses,
+        converging: Some(joined),
         told: None,
     };
     task.run(first, opened.requests, targets).await;
@@ -51,10 +56,12 @@ struct Task<'a> {
     stream: Stream,
     generation: u64,
     shared: &'a Shared,
-    number: u64,
+    connection: Arc<Connection>,
     id: Arc<str>,
     node: Arc<Node>,
     responses: Responses,
+    /// When the oldest change was seen that the proxy does not have yet; its coming is one, too.
+    converging: Option<Instant>,
     /// The status as it was last written down.
     told: Option<(u64, amime_xds::server::Status)>,
 }
@@ -120,6 +127,9 @@ impl Task<'_> {
         self.generation = target.generation;
         let diff = Diff::between(self.stream.target(), &target.resources);
         self.stream.set_target(target.resources, &diff);
+        if !diff.is_empty() {
+            self.converging = self.converging.or(target.changed.map(Instant::from_std));
+        }
     }
 
     fn tell(&mut self) {
@@ -127,10 +137,17 @@ impl Task<'_> {
         if self.told.as_ref() == Some(&status) {
             return;
         }
+        let counters = &self.shared.counters;
+        counters.told(self.told.as_ref().map(|(_, before)| before), &status.1);
+        if status.1.in_step
+            && let Some(since) = self.converging.take()
+        {
+            counters.converged(since.elapsed());
+        }
         let (generation, stream) = status.clone();
         self.told = Some(status);
-        let (id, node) = (self.id.clone(), self.node.clone());
-        self.shared.set_status(self.number, ProxyStatus { id, node, generation, stream });
+        let (id, node, connection) = (self.id.clone(), self.node.clone(), self.connection.clone());
+        self.shared.set_status(connection.number, ProxyStatus { id, node, connection, generation, stream });
     }
 }
 
