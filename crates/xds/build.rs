@@ -14,7 +14,7 @@ use std::{env, fs};
 const PACKAGE: &str = "envoy-types";
 
 /// The folders of `proto` that imports are looked for in.
-const INCLUDES: [&str; 8] = [
+const INCLUDES: [&str; 7] = [
     "data-plane-api",
     "xds",
     "googleapis",
@@ -22,11 +22,17 @@ const INCLUDES: [&str; 8] = [
     "cel-spec/proto",
     "client_model",
     "opentelemetry-proto",
-    "ratelimit",
 ];
 
 /// What is compiled, with all that it imports: the resource types, and whatever an `Any` in one may hold.
-const ROOTS: [&str; 4] = ["envoy/admin/v3", "envoy/config", "envoy/extensions", "envoy/type"];
+/// Each below the folder of its include.
+const ROOTS: [(&str, &str); 5] = [
+    ("data-plane-api", "envoy/admin/v3"),
+    ("data-plane-api", "envoy/config"),
+    ("data-plane-api", "envoy/extensions"),
+    ("data-plane-api", "envoy/type"),
+    ("xds", "xds/type/matcher"),
+];
 
 fn main() {
     if let Err(error) = run() {
@@ -45,10 +51,10 @@ fn run() -> Result<(), Box<dyn Error>> {
     }
 
     let own = manifest.join("proto");
-    let envoy = proto.join(INCLUDES[0]);
+    let envoy = proto.join("data-plane-api");
     let mut files = Vec::new();
-    for root in ROOTS {
-        collect(&envoy, root, &mut files)?;
+    for (include, root) in ROOTS {
+        collect(&proto.join(include), root, &mut files)?;
     }
     files.sort();
     files.extend(["typed_struct.proto".into(), "typed_struct_udpa.proto".into()]);

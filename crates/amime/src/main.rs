@@ -3,6 +3,7 @@
 
 mod cmd;
 mod control;
+mod inspect;
 mod logging;
 mod proxy;
 mod serve;
@@ -19,6 +20,8 @@ Examples:
   amime up k8s/                     run the mesh that the manifests in k8s/ describe
   kustomize build . | amime up -    the same, from standard input
   amime control --config k8s/       serve the configuration to proxies, over xDS
+  amime status                      which proxies have what they were sent
+  amime config routes reviews-v1    what a proxy was told
   amime completions bash > ~/.local/share/bash-completion/completions/amime
 
 Exit codes: 0 all is well, 1 findings or a failure, 2 the command line is wrong.
@@ -36,6 +39,8 @@ enum Command {
     Up(cmd::up::Args),
     Control(cmd::control::Args),
     Proxy(cmd::proxy::Args),
+    Status(cmd::status::Args),
+    Config(cmd::config::Args),
     Explain(cmd::explain::Args),
     Completions(cmd::completions::Args),
 }
@@ -45,6 +50,8 @@ fn main() -> ExitCode {
         Command::Up(args) => cmd::up::run(args),
         Command::Control(args) => cmd::control::run(args),
         Command::Proxy(args) => cmd::proxy::run(args),
+        Command::Status(args) => cmd::status::run(&args),
+        Command::Config(args) => cmd::config::run(&args),
         Command::Explain(args) => cmd::explain::run(&args),
         Command::Completions(args) => cmd::completions::run(&args),
     };

@@ -1,9 +1,11 @@
 //! The subcommands: each file parses its arguments, calls the library and prints. `main` calls them.
 
 pub(crate) mod completions;
+pub(crate) mod config;
 pub(crate) mod control;
 pub(crate) mod explain;
 pub(crate) mod proxy;
+pub(crate) mod status;
 pub(crate) mod up;
 
 use anstyle::{AnsiColor, Color, Style};

@@ -5,11 +5,12 @@
 use super::dump::inline_routes;
 use super::{Unreadable, any, from_json, unread};
 use crate::decode::DecodeError;
+use crate::intern::Decoded;
 use crate::{ResourceType, decode, encode};
 use amime_model::config::{Discovery, ProxyConfig};
 use bytes::Bytes;
 use serde_json::Value;
-use std::collections::{BTreeMap, HashSet};
+use std::collections::HashSet;
 use std::fmt;
 use std::sync::Arc;
 
@@ -256,48 +257,89 @@ fn parts_of_others(config: &ProxyConfig) -> (HashSet<String>, HashSet<String>) {
 }
 
 fn take(config: &mut ProxyConfig, dumped: &Dumped<'_>, unknown: &mut Vec<Unknown>) {
-    let resource = format!("{} {}", dumped.kind.short(), dumped.name);
     match dumped.state {
         Active => {}
-        Warming => return unknown.push(whole(&resource, "is warming and not in use yet")),
-        Draining => return unknown.push(whole(&resource, "is draining")),
+        Warming => return unknown.push(dumped.unknown("is warming and not in use yet")),
+        Draining => return unknown.push(dumped.unknown("is draining")),
     }
-    if let Some(url) = dumped.value.get(any::TYPE).and_then(Value::as_str)
-        && url != dumped.kind.type_url()
-    {
-        return unknown.push(whole(&resource, &format!("{url} is not {}", dumped.kind.type_url())));
-    }
-    let (body, problems) = match from_json(dumped.kind.type_url(), dumped.value) {
-        Ok(read) => read,
-        Err(error) => return unknown.push(whole(&resource, &error.to_string())),
-    };
-    let named = |Unreadable { path, problem }| Unknown { resource: resource.clone(), path, problem };
-    unknown.extend(problems.into_iter().map(named));
+    let (decoded, problems) = dumped.decode();
+    unknown.extend(problems);
     let name: Arc<str> = dumped.name.into();
-    let taken = match dumped.kind {
-        ResourceType::Cluster => insert(&mut config.clusters, name, decode::cluster(&body), encode::cluster),
-        ResourceType::Endpoints => insert(&mut config.endpoints, name, decode::endpoints(&body), encode::endpoints),
-        ResourceType::Listener => insert(&mut config.listeners, name, decode::listener(&body), encode::listener),
-        ResourceType::Route => insert(&mut config.routes, name, decode::route(&body), encode::route),
-        ResourceType::Secret => insert(&mut config.secrets, name, decode::secret(&body), encode::secret),
+    let twice = match decoded {
+        None => false,
+        Some(Decoded::Cluster(cluster)) => config.clusters.insert(name, cluster).is_some(),
+        Some(Decoded::Endpoints(endpoints)) => config.endpoints.insert(name, endpoints).is_some(),
+        Some(Decoded::Listener(listener)) => config.listeners.insert(name, listener).is_some(),
+        Some(Decoded::Route(routes)) => config.routes.insert(name, routes).is_some(),
+        Some(Decoded::Secret(secret)) => config.secrets.insert(name, secret).is_some(),
     };
-    match taken {
-        Ok(again) => unknown.extend(unread::fields(dumped.kind, &body, &again).into_iter().map(named)),
-        Err(problem) => unknown.push(whole(&resource, &problem)),
+    if twice {
+        unknown.push(dumped.unknown("is there twice; the last one counts"));
     }
 }
 
-/// The resource as it is encoded again, or why it was not taken.
-fn insert<T>(
-    into: &mut BTreeMap<Arc<str>, Arc<T>>,
-    name: Arc<str>,
-    read: Result<T, DecodeError>,
-    encode: impl FnOnce(&T) -> Bytes,
-) -> Result<Bytes, String> {
-    let value = read.map_err(|e| e.to_string())?;
-    let bytes = encode(&value);
-    match into.insert(name, Arc::new(value)) {
-        None => Ok(bytes),
-        Some(_) => Err("is there twice; the last one counts".to_owned()),
+impl Dumped<'_> {
+    fn resource(&self) -> String {
+        format!("{} {}", self.kind.short(), self.name)
     }
+
+    fn unknown(&self, problem: &str) -> Unknown {
+        whole(&self.resource(), problem)
+    }
+
+    /// The resource itself, where it can be read, and what of it was not understood.
+    pub fn decode(&self) -> (Option<Decoded>, Vec<Unknown>) {
+        if let Some(url) = self.value.get(any::TYPE).and_then(Value::as_str)
+            && url != self.kind.type_url()
+        {
+            return (None, vec![self.unknown(&format!("{url} is not {}", self.kind.type_url()))]);
+        }
+        let (body, problems) = match from_json(self.kind.type_url(), self.value) {
+            Ok(read) => read,
+            Err(error) => return (None, vec![self.unknown(&error.to_string())]),
+        };
+        let named = |Unreadable { path, problem }| Unknown { resource: self.resource(), path, problem };
+        let mut unknown: Vec<_> = problems.into_iter().map(named).collect();
+        match decode(self.kind, &body) {
+            Ok((decoded, again)) => {
+                unknown.extend(unread::fields(self.kind, &body, &again).into_iter().map(named));
+                (Some(decoded), unknown)
+            }
+            Err(error) => {
+                unknown.push(self.unknown(&error.to_string()));
+                (None, unknown)
+            }
+        }
+    }
+}
+
+/// A resource, and how it is encoded again.
+fn decode(kind: ResourceType, body: &[u8]) -> Result<(Decoded, Bytes), DecodeError> {
+    Ok(match kind {
+        ResourceType::Cluster => {
+            let cluster = decode::cluster(body)?;
+            let again = encode::cluster(&cluster);
+            (Decoded::Cluster(Arc::new(cluster)), again)
+        }
+        ResourceType::Endpoints => {
+            let endpoints = decode::endpoints(body)?;
+            let again = encode::endpoints(&endpoints);
+            (Decoded::Endpoints(Arc::new(endpoints)), again)
+        }
+        ResourceType::Listener => {
+            let listener = decode::listener(body)?;
+            let again = encode::listener(&listener);
+            (Decoded::Listener(Arc::new(listener)), again)
+        }
+        ResourceType::Route => {
+            let routes = decode::route(body)?;
+            let again = encode::route(&routes);
+            (Decoded::Route(Arc::new(routes)), again)
+        }
+        ResourceType::Secret => {
+            let secret = decode::secret(body)?;
+            let again = encode::secret(&secret);
+            (Decoded::Secret(Arc::new(secret)), again)
+        }
+    })
 }

@@ -26,7 +26,8 @@ fn compare(path: &mut String, before: &Value, after: &Value, gone: &mut Vec<Unre
                 path.push_str(key);
                 match after.get(key) {
                     Some(other) => compare(path, value, other, gone),
-                    None if says_nothing(value) => {}
+                    None if says_nothing(value) || is_default(key, value) => {}
+                    None if key == "inline_string" && after.contains_key("inline_bytes") => {}
                     None => gone.push(Unreadable { path: path.clone(), problem: "not looked at".into() }),
                 }
                 path.truncate(length);
@@ -55,5 +56,15 @@ fn says_nothing(value: &Value) -> bool {
         Value::Array(values) => values.iter().all(says_nothing),
         Value::Object(fields) => fields.values().all(says_nothing),
         Value::Bool(true) => false,
+    }
+}
+
+/// What is written out though Envoy has it so by default.
+fn is_default(key: &str, value: &Value) -> bool {
+    match key {
+        "load_balancing_weight" => *value == 1,
+        "case_sensitive" => *value == true,
+        "overprovisioning_factor" => *value == 140,
+        _ => false,
     }
 }
