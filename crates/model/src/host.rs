@@ -120,6 +120,10 @@ impl<V> HostIndex<V> {
     pub fn values(&self) -> impl Iterator<Item = &V> {
         self.exact.values().chain(self.wildcards.values())
     }
+
+    pub fn values_mut(&mut self) -> impl Iterator<Item = &mut V> {
+        self.exact.values_mut().chain(self.wildcards.values_mut())
+    }
 }
 
 /// A name without a dot is a service of the object's own namespace; all others stand as written.

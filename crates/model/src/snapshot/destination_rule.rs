@@ -127,6 +127,22 @@ impl DestinationRules {
         Vec::new()
     }
 
+    /// Takes over the rules of an earlier build that are the same.
+    pub(super) fn keep(&mut self, last: &Self) {
+        let mut known: BTreeMap<(&str, &str), Vec<&Arc<MergedRule>>> = BTreeMap::new();
+        for rule in last.all() {
+            known.entry((&rule.namespace, &rule.rule.host)).or_default().push(rule);
+        }
+        let maps =
+            self.local.values_mut().chain(self.exported.values_mut()).chain(std::iter::once(&mut self.root_local));
+        for rule in maps.flat_map(HostIndex::values_mut).flatten() {
+            let earlier = known.get(&(rule.namespace.as_str(), rule.rule.host.as_str()));
+            if let Some(same) = earlier.into_iter().flatten().find(|earlier| ***earlier == *rule) {
+                *rule = (*same).clone();
+            }
+        }
+    }
+
     /// Every rule once, for looking at what is named in them.
     pub fn all(&self) -> impl Iterator<Item = &Arc<MergedRule>> {
         let maps = self.local.values().chain(self.exported.values()).chain(std::iter::once(&self.root_local));

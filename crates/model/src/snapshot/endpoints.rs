@@ -17,7 +17,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 /// The label of an EndpointSlice that names its service.
-const SERVICE_NAME: &str = "kubernetes.io/service-name";
+pub(super) const SERVICE_NAME: &str = "kubernetes.io/service-name";
 
 /// What endpoints are found among.
 pub(super) struct Sources<'a> {
@@ -57,7 +57,7 @@ impl<'a> Sources<'a> {
     }
 
     /// The endpoints of all services. Services of one host and namespace share theirs.
-    pub(super) fn all(&self, services: &[Arc<Service>]) -> BTreeMap<ServiceKey, EndpointsByPort> {
+    pub(super) fn all(&self, services: &[Arc<Service>]) -> super::Endpoints {
         let mut all: BTreeMap<ServiceKey, EndpointsByPort> = BTreeMap::new();
         let mut seen = std::collections::BTreeSet::new();
         for service in services {
@@ -70,10 +70,10 @@ impl<'a> Sources<'a> {
                 found.entry(port).or_default().extend(endpoints);
             }
         }
-        all
+        all.into_iter().map(|(key, endpoints)| (key, Arc::new(endpoints))).collect()
     }
 
-    fn of_service(&self, service: &Service) -> EndpointsByPort {
+    pub(super) fn of_service(&self, service: &Service) -> EndpointsByPort {
         match service.registry {
             Registry::Kubernetes => self.of_kubernetes(service),
             Registry::ServiceEntry => match self.resources.get(&service.id) {

@@ -36,6 +36,19 @@ struct Whole {
 }
 
 impl Held {
+    /// What is in force of an object: its last sound version, where it is broken and there is one.
+    pub(super) fn in_force<'a>(&'a self, object: &'a Arc<Object>) -> &'a Arc<Object> {
+        if is_broken(object) { self.sound.get(&object.id).unwrap_or(object) } else { object }
+    }
+
+    /// As before, but for one object, which is sound, or gone.
+    pub(super) fn note(&mut self, id: &ResourceId, object: Option<&Arc<Object>>) {
+        match object {
+            Some(object) => self.sound.insert(id.clone(), object.clone()),
+            None => self.sound.remove(id),
+        };
+    }
+
     /// The resources with the last sound versions in the place of broken ones, and what to say of these. What is
     /// sound is remembered. `Snapshot::build` does this first; whoever changes objects before it (makes up pods)
     /// does so before that.

@@ -2,6 +2,7 @@
 //!
 //! Only `Snapshot::build` makes one. `translate` and the tools read it.
 
+mod again;
 mod broken;
 mod delegate;
 mod destination_rule;
@@ -44,13 +45,23 @@ pub struct Built {
     pub diagnostics: Vec<Diagnostic>,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Snapshot {
+    parts: Arc<Parts>,
+    endpoints: Endpoints,
+    objects: ResourceSet,
+}
+
+/// The endpoints of all services; of those that a change does not concern, the same ones as before it.
+type Endpoints = BTreeMap<ServiceKey, Arc<EndpointsByPort>>;
+
+/// All of a snapshot but for endpoints, which change far more often; see [`Snapshot::endpoints_changed_since`].
+#[derive(Debug)]
+pub struct Parts {
     pub mesh: MeshConfig,
     /// The oldest first.
     services: Vec<Arc<Service>>,
     by_host: BTreeMap<String, BTreeMap<String, Arc<Service>>>,
-    endpoints: BTreeMap<ServiceKey, EndpointsByPort>,
     pods: BTreeMap<(String, String), Arc<Pod>>,
     /// Roots with their delegates merged in, the oldest first.
     virtual_services: Vec<Arc<ResolvedVirtualService>>,
@@ -62,7 +73,6 @@ pub struct Snapshot {
     /// Those for some workloads first, then the oldest first.
     sidecars: Vec<SidecarObject>,
     secrets: BTreeMap<(String, String), Arc<Secret>>,
-    objects: ResourceSet,
     /// What is in force and was not written so: last good versions, and what these refer to.
     in_place: BTreeMap<ResourceId, Arc<Object>>,
     pending: Vec<Pending>,
@@ -85,24 +95,43 @@ pub struct SidecarObject {
     pub spec: Arc<Sidecar>,
 }
 
+impl std::ops::Deref for Snapshot {
+    type Target = Parts;
+
+    fn deref(&self) -> &Parts {
+        &self.parts
+    }
+}
+
 impl Snapshot {
     /// The one way to a snapshot. `held` is what the build before gave; empty for tools that read files once.
     pub fn build(resources: &ResourceSet, mesh: &MeshConfig, held: &Held) -> Built {
+        Self::build_after(resources, mesh, held, None)
+    }
+
+    /// As `build`, with what the build before gave, whose parts it takes over where they are the same: what comes
+    /// out is equal, but whoever made something of those parts can tell that it still holds.
+    pub fn build_after(resources: &ResourceSet, mesh: &MeshConfig, held: &Held, last: Option<&Built>) -> Built {
+        if let Some(built) = last.and_then(|last| again::endpoints_alone(resources, mesh, held, last)) {
+            return built;
+        }
         let effective = held::effective(resources, held);
-        let (mut snapshot, found) = Self::of(&effective.resources, mesh);
-        snapshot.in_place = effective.in_place(resources);
-        snapshot.objects = resources.clone();
-        snapshot.pending = effective.pending;
+        let (mut parts, endpoints, found) = Parts::of(&effective.resources, mesh, last.map(|last| &*last.snapshot));
+        parts.in_place = effective.in_place(resources);
+        parts.pending = effective.pending;
+        let snapshot = Self { parts: Arc::new(parts), endpoints, objects: resources.clone() };
         let mut diagnostics = effective.diagnostics;
         diagnostics.extend(found);
         Built { snapshot: Arc::new(snapshot), held: effective.held, diagnostics }
     }
+}
 
-    fn of(resources: &ResourceSet, mesh: &MeshConfig) -> (Self, Vec<Diagnostic>) {
-        let services = registry::services(resources, mesh);
+impl Parts {
+    fn of(resources: &ResourceSet, mesh: &MeshConfig, last: Option<&Snapshot>) -> (Self, Endpoints, Vec<Diagnostic>) {
+        let mut services = registry::services(resources, mesh);
         let pods = pod::pods(resources);
         let entries = pod::workload_entries(resources);
-        let endpoints = endpoints::Sources::new(resources, &pods, &entries).all(&services);
+        let mut endpoints = endpoints::Sources::new(resources, &pods, &entries).all(&services);
         let (virtual_services, left, mut diagnostics) = resolve_virtual_services(resources, mesh);
         diagnostics.extend(left.iter().map(|l| l.diagnostic(resources)));
         let mut by_gateway: BTreeMap<String, Vec<usize>> = BTreeMap::new();
@@ -118,15 +147,19 @@ impl Snapshot {
                 _ => None,
             })
             .collect();
-        let destination_rules =
+        let mut destination_rules =
             DestinationRules::build(&rules, &mesh.default_destination_rule_export_to, &mesh.root_namespace);
+        if let Some(last) = last {
+            again::keep_services(&mut services, last);
+            again::keep_endpoints(&mut endpoints, last);
+            destination_rules.keep(&last.destination_rules);
+        }
         let sidecars = sidecars(resources);
         let label_keys = label_keys(&virtual_services, &destination_rules, &sidecars);
-        let snapshot = Self {
+        let parts = Self {
             mesh: mesh.clone(),
             by_host: by_host(&services),
             services,
-            endpoints,
             pods,
             virtual_services,
             by_gateway,
@@ -134,15 +167,16 @@ impl Snapshot {
             gateways: gateways(resources),
             sidecars,
             secrets: secrets(resources),
-            objects: ResourceSet::default(),
             in_place: BTreeMap::new(),
             pending: Vec::new(),
             label_keys,
             left,
         };
-        (snapshot, diagnostics)
+        (parts, endpoints, diagnostics)
     }
+}
 
+impl Snapshot {
     /// All services, the oldest first.
     pub fn services(&self) -> &[Arc<Service>] {
         &self.services
@@ -160,6 +194,23 @@ impl Snapshot {
     /// The services of one host name, by namespace.
     pub fn services_of_host(&self, host: &str) -> Option<&BTreeMap<String, Arc<Service>>> {
         self.by_host.get(host)
+    }
+
+    /// The services whose endpoints are others than in an earlier snapshot, where nothing but endpoints of services
+    /// with virtual addresses is; else None, as always where a look at everything is due.
+    pub fn endpoints_changed_since(&self, earlier: &Self) -> Option<Vec<ServiceKey>> {
+        if !Arc::ptr_eq(&self.parts, &earlier.parts) {
+            return None;
+        }
+        let differs = |(key, now): &(&ServiceKey, &Arc<EndpointsByPort>)| {
+            earlier.endpoints.get(*key).is_none_or(|before| !Arc::ptr_eq(before, now))
+        };
+        Some(self.endpoints.iter().filter(differs).map(|(key, _)| key.clone()).collect())
+    }
+
+    /// All endpoints of a service: the same ones as in the snapshot before, where they have not changed.
+    pub(crate) fn all_endpoints(&self, service: &Service) -> Option<&Arc<EndpointsByPort>> {
+        self.endpoints.get(&service.key())
     }
 
     /// The endpoints of a service port.

@@ -14,9 +14,11 @@ mod gateway_routes;
 mod hcm;
 mod inbound;
 mod l4;
+mod memo;
 pub mod names;
 mod node;
 mod outbound;
+mod own;
 mod policy;
 mod route;
 mod server_tls;
@@ -24,12 +26,12 @@ mod sidecar_routes;
 mod view;
 mod virtual_outbound;
 
+pub use memo::Memo;
 pub use node::{Interception, LocalPlace, LocalScope, Node, NodeError, NodeKind, Scope, SharedScope, Target};
+pub use own::{Outline, Own, translate_own};
 
-use crate::config::{
-    Cluster, ClusterEndpoints, Discovery, EndpointAddress, Listener, Origin, ProxyConfig, RouteConfig,
-};
-use crate::snapshot::Snapshot;
+use crate::config::{Cluster, ClusterEndpoints, Listener, Origin, ProxyConfig, RouteConfig};
+use crate::snapshot::{ServiceKey, Snapshot};
 use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
@@ -83,18 +85,23 @@ pub fn translate(snapshot: &Snapshot, scope: &Scope) -> Translation {
 
 /// What proxies of equal `SharedScope` have in common: outbound listeners, routes, clusters and endpoints.
 pub fn translate_shared(snapshot: &Snapshot, scope: &SharedScope) -> Translation {
+    translate_shared_with(snapshot, scope, &mut Memo::default())
+}
+
+/// As `translate_shared`, without making again what `memo` knows: of other scopes, and of the snapshot before.
+pub fn translate_shared_with(snapshot: &Snapshot, scope: &SharedScope, memo: &mut Memo) -> Translation {
     let view = View::of(snapshot, scope);
     let mut result = Translation::default();
     for service in &view.services {
-        for built in cluster::of_service(&view, service) {
-            result.add_cluster(built.cluster, built.endpoints);
+        for (name, cluster, endpoints) in memo.clusters(&view, service).iter() {
+            result.add_cluster(name, cluster, endpoints.as_ref());
         }
     }
-    result.add_cluster(cluster::black_hole(&view), None);
+    result.add_one_cluster(cluster::black_hole(&view));
     if scope.kind == NodeKind::Gateway {
         return result;
     }
-    result.add_cluster(cluster::passthrough(&view, names::PASSTHROUGH_CLUSTER), None);
+    result.add_one_cluster(cluster::passthrough(&view, names::PASSTHROUGH_CLUSTER));
     let outbound = outbound::build(&view, &mut result.exclusions);
     for listener in outbound.listeners {
         result.add_listener(listener);
@@ -102,7 +109,7 @@ pub fn translate_shared(snapshot: &Snapshot, scope: &SharedScope) -> Translation
     let mut by_port = BTreeMap::new();
     for (name, (egress, port)) in outbound.routes {
         let routes = by_port.entry((egress, port)).or_insert_with(|| {
-            sidecar_routes::PortRoutes::build(&view, &view.egress[egress], port, &mut result.exclusions)
+            sidecar_routes::PortRoutes::build(&view, &view.egress[egress], port, memo, &mut result.exclusions)
         });
         let config = match name.strip_suffix(&format!(":{port}")) {
             Some(host) => routes.of_one(host, port),
@@ -113,56 +120,26 @@ pub fn translate_shared(snapshot: &Snapshot, scope: &SharedScope) -> Translation
     result
 }
 
-/// Completes what is shared by what is the pod's own: where its proxy listens, and what is behind it. What is
-/// shared stays shared, but for clusters that are bound to the pod's address.
-pub fn translate_local(snapshot: &Snapshot, scope: &Scope, shared: &Translation) -> Translation {
-    let mut result = shared.clone();
-    if let Some(source) = scope.local.bind_source() {
-        for (name, cluster) in &mut result.config.clusters {
-            if is_on_this_machine(cluster, result.config.endpoints.get(name).map(|e| &**e)) {
-                Arc::make_mut(cluster).bind_source = Some(source);
-            }
-        }
+/// The endpoints of the clusters that these services have for a scope. For what
+/// [`Snapshot::endpoints_changed_since`] names: of an earlier translation that has clusters of these names, the rest
+/// still holds.
+pub fn translate_endpoints(
+    snapshot: &Snapshot,
+    scope: &SharedScope,
+    services: &[ServiceKey],
+    memo: &mut Memo,
+) -> Vec<Arc<ClusterEndpoints>> {
+    let view = View::own(snapshot, scope, services);
+    let mut found = Vec::new();
+    for service in &view.services {
+        found.extend(memo.clusters(&view, service).iter().filter_map(|(_, _, endpoints)| endpoints.clone()));
     }
-    match scope.shared.kind {
-        NodeKind::Gateway => {
-            let view = View::of(snapshot, &scope.shared);
-            let gateways = gateway::build(&view, scope, &mut result.exclusions);
-            gateways.listeners.into_iter().for_each(|l| result.add_listener(l));
-            gateways.routes.into_iter().for_each(|r| result.add_routes(r));
-            for secret in gateways.secrets {
-                result.config.secrets.insert(secret.name().into(), Arc::new(secret));
-            }
-        }
-        NodeKind::Sidecar => {
-            let view = View::own(snapshot, &scope.shared, scope.local.targets.iter().map(|t| &t.service));
-            // Traffic to itself does not go through its own outbound side.
-            for address in &scope.local.addresses {
-                result.config.listeners.retain(|_, l| l.address.ip() != *address);
-            }
-            let inbound = inbound::build(&view, &scope.local);
-            result.add_listener(inbound.listener);
-            inbound.clusters.into_iter().for_each(|c| result.add_cluster(c, None));
-            result.add_listener(virtual_outbound::build(&view, &scope.local));
-        }
-    }
-    result
+    found
 }
 
-/// Are all of a cluster's endpoints loopback addresses? From those no other network can be reached.
-fn is_on_this_machine(cluster: &Cluster, endpoints: Option<&ClusterEndpoints>) -> bool {
-    let endpoints = match &cluster.discovery {
-        Discovery::Eds(_) => endpoints,
-        Discovery::Static(endpoints) => Some(endpoints),
-        // Of a headless service clients dial the pods.
-        Discovery::OriginalDst { .. } => {
-            return cluster.origins.iter().any(|origin| origin.kind == "Service");
-        }
-        Discovery::StrictDns(_) | Discovery::LogicalDns(_) | Discovery::Opaque(_) => None,
-    };
-    let mut all = endpoints.into_iter().flat_map(|e| &e.localities).flat_map(|l| &l.endpoints);
-    all.all(|e| matches!(&e.address, EndpointAddress::Socket(address) if address.ip().is_loopback()))
-        && endpoints.is_some()
+/// Completes what is shared by what is the pod's own: where its proxy listens, and what is behind it.
+pub fn translate_local(snapshot: &Snapshot, scope: &Scope, shared: &Translation) -> Translation {
+    translate_own(snapshot, scope, &Outline::of(shared)).over(shared)
 }
 
 impl Translation {
@@ -175,14 +152,17 @@ impl Translation {
     }
 
     /// Of two clusters of one name the first counts.
-    fn add_cluster(&mut self, cluster: Cluster, endpoints: Option<ClusterEndpoints>) {
-        let name: Arc<str> = cluster.name.as_str().into();
-        if self.config.clusters.contains_key(&name) {
+    fn add_cluster(&mut self, name: &Arc<str>, cluster: &Arc<Cluster>, endpoints: Option<&Arc<ClusterEndpoints>>) {
+        if self.config.clusters.contains_key(name) {
             return;
         }
         if let Some(endpoints) = endpoints {
-            self.config.endpoints.insert(name.clone(), Arc::new(endpoints));
+            self.config.endpoints.insert(name.clone(), endpoints.clone());
         }
-        self.config.clusters.insert(name, Arc::new(cluster));
+        self.config.clusters.insert(name.clone(), cluster.clone());
+    }
+
+    fn add_one_cluster(&mut self, cluster: Cluster) {
+        self.add_cluster(&cluster.name.as_str().into(), &Arc::new(cluster), None);
     }
 }

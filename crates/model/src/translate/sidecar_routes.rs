@@ -5,6 +5,7 @@
 
 use super::domains::{Domains, bracketed};
 use super::egress::Egress;
+use super::memo::Memo;
 use super::names;
 use super::route::{self, RouteContext, plain_route, routes_of, to_cluster};
 use super::view::{OutboundPolicy, View};
@@ -37,7 +38,13 @@ struct Bundle {
 
 impl PortRoutes {
     /// `port` 0: the listener is a generic HTTP proxy or a socket file, and all ports are served.
-    pub(super) fn build(view: &View<'_>, egress: &Egress, port: u32, exclusions: &mut Vec<Exclusion>) -> Self {
+    pub(super) fn build(
+        view: &View<'_>,
+        egress: &Egress,
+        port: u32,
+        memo: &mut Memo,
+        exclusions: &mut Vec<Exclusion>,
+    ) -> Self {
         let port = match &egress.port {
             Some(p) if p.protocol == Protocol::HttpProxy => 0,
             _ => port,
@@ -65,7 +72,7 @@ impl PortRoutes {
                 service.ports.iter().filter(|p| p.protocol.may_be_http()).map(|p| of_service(view, service, p)),
             );
         }
-        let mut hosts = virtual_hosts(view, bundles, exclusions);
+        let mut hosts = virtual_hosts(view, bundles, memo, exclusions);
         let found = if port == 0 { all_ports(hosts) } else { hosts.remove(&port).unwrap_or_default() };
         Self { hosts: found }
     }
@@ -218,6 +225,7 @@ fn of_service(view: &View<'_>, service: &Arc<Service>, port: &ServicePort) -> Bu
 fn virtual_hosts(
     view: &View<'_>,
     bundles: Vec<Bundle>,
+    memo: &mut Memo,
     exclusions: &mut Vec<Exclusion>,
 ) -> BTreeMap<u32, Vec<Arc<VirtualHost>>> {
     let mut by_port: BTreeMap<u32, Vec<Arc<VirtualHost>>> = BTreeMap::new();
@@ -253,7 +261,7 @@ fn virtual_hosts(
             if kept.is_empty() {
                 continue;
             }
-            by_port.entry(port).or_default().push(Arc::new(VirtualHost {
+            by_port.entry(port).or_default().push(memo.host(VirtualHost {
                 name,
                 domains: kept,
                 routes: routes.clone(),

@@ -1,0 +1,204 @@
+//! What is taken over from an earlier build, and what is remembered of an earlier translation, changes nothing: after
+//! any edits the outcome equals that of a look at everything.
+
+use amime_model::resource::{MeshConfig, Object, ResourceSet, load};
+use amime_model::snapshot::{Built, Held, Snapshot};
+use amime_model::translate::{
+    Interception, Memo, Node, NodeKind, Scope, translate, translate_endpoints, translate_local, translate_shared_with,
+};
+use proptest::prelude::*;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+/// One object that an edit writes or takes away; the number chooses among a few forms of it.
+#[derive(Debug, Clone)]
+enum Edit {
+    Slice { service: usize, part: usize, form: usize },
+    Service { service: usize, form: usize },
+    Rule { service: usize, form: usize },
+    Routes { service: usize, form: usize },
+    Sidecar { form: usize },
+    Pod { form: usize },
+}
+
+fn edit() -> impl Strategy<Value = Edit> {
+    let slice = (0..4usize, 0..2usize, 0..6usize).prop_map(|(service, part, form)| Edit::Slice { service, part, form });
+    prop_oneof![
+        6 => slice,
+        1 => (0..4usize, 0..5usize).prop_map(|(service, form)| Edit::Service { service, form }),
+        1 => (0..4usize, 0..4usize).prop_map(|(service, form)| Edit::Rule { service, form }),
+        1 => (0..4usize, 0..4usize).prop_map(|(service, form)| Edit::Routes { service, form }),
+        1 => (0..3usize).prop_map(|form| Edit::Sidecar { form }),
+        1 => (0..3usize).prop_map(|form| Edit::Pod { form }),
+    ]
+}
+
+/// Services 0 and 1 are in `one`, 2 and 3 in `two`.
+fn namespace(service: usize) -> &'static str {
+    if service < 2 { "one" } else { "two" }
+}
+
+impl Edit {
+    fn file(&self) -> String {
+        match self {
+            Self::Slice { service, part, .. } => format!("slice-{service}-{part}.yaml"),
+            Self::Service { service, .. } => format!("service-{service}.yaml"),
+            Self::Rule { service, .. } => format!("rule-{service}.yaml"),
+            Self::Routes { service, .. } => format!("routes-{service}.yaml"),
+            Self::Sidecar { .. } => "sidecar.yaml".into(),
+            Self::Pod { .. } => "pod.yaml".into(),
+        }
+    }
+
+    /// Empty: it is gone.
+    fn text(&self) -> String {
+        match self {
+            Self::Slice { form: 0, .. } => String::new(),
+            Self::Slice { service, part, form } => {
+                let ns = namespace(*service);
+                // One of the forms has an error.
+                let port = if *form == 5 { "many".to_owned() } else { "8080".to_owned() };
+                let address =
+                    |n: usize| format!("- {{addresses: [10.{service}.{part}.{n}], conditions: {{ready: true}}}}\n");
+                let endpoints: String = (1..*form).map(address).collect();
+                let endpoints =
+                    if endpoints.is_empty() { "endpoints: []\n".into() } else { format!("endpoints:\n{endpoints}") };
+                format!(
+                    "apiVersion: discovery.k8s.io/v1\nkind: EndpointSlice\nmetadata: {{name: s{service}-{part}, namespace: {ns}, \
+                     labels: {{kubernetes.io/service-name: s{service}}}}}\naddressType: IPv4\n\
+                     ports: [{{name: http, port: {port}}}]\n{endpoints}"
+                )
+            }
+            Self::Service { form: 0, .. } => String::new(),
+            Self::Service { service, form } => {
+                let ns = namespace(*service);
+                let spec = match form {
+                    1 => "clusterIP: None, selector: {app: a}, ports: [{name: http, port: 80, targetPort: 8080}]",
+                    2 => "clusterIP: 10.96.0.9, ports: [{name: tcp, port: 80, targetPort: 8080}]",
+                    3 => "clusterIP: 10.96.0.8, selector: {app: a}, ports: [{name: tcp, port: 81, targetPort: 8080}]",
+                    _ => "selector: {app: a}, ports: [{name: http, port: 80, targetPort: 8080}]",
+                };
+                format!(
+                    "apiVersion: v1\nkind: Service\nmetadata: {{name: s{service}, namespace: {ns}}}\nspec: {{{spec}}}\n"
+                )
+            }
+            Self::Rule { form: 0, .. } | Self::Routes { form: 0, .. } | Self::Sidecar { form: 0 } => String::new(),
+            Self::Rule { service, form } => format!(
+                "apiVersion: networking.istio.io/v1\nkind: DestinationRule\nmetadata: {{name: r{service}, namespace: {ns}}}\n\
+                 spec: {{host: s{service}, trafficPolicy: {{connectionPool: {{tcp: {{maxConnections: {form}}}}}}}, \
+                 subsets: [{{name: v{form}, labels: {{version: v{form}}}}}]}}\n",
+                ns = namespace(*service)
+            ),
+            Self::Routes { service, form } => format!(
+                "apiVersion: networking.istio.io/v1\nkind: VirtualService\nmetadata: {{name: v{service}, namespace: {ns}}}\n\
+                 spec: {{hosts: [s{service}], http: [{{timeout: {form}s, route: [{{destination: {{host: s{service}, subset: v{form}}}}}]}}]}}\n",
+                ns = namespace(*service)
+            ),
+            Self::Sidecar { form } => format!(
+                "apiVersion: networking.istio.io/v1\nkind: Sidecar\nmetadata: {{name: default, namespace: one}}\n\
+                 spec: {{egress: [{{hosts: ['{}']}}]}}\n",
+                if *form == 1 { "./*" } else { "*/s0.one.svc.cluster.local" }
+            ),
+            Self::Pod { form } => format!(
+                "apiVersion: v1\nkind: Pod\nmetadata: {{name: a, namespace: one, labels: {{app: a, version: v{form}}}}}\n\
+                 spec: {{containers: [{{name: a, ports: [{{containerPort: 8080}}]}}]}}\nstatus: {{podIP: 10.0.0.1}}\n"
+            ),
+        }
+    }
+}
+
+/// Files as an engine has them: what is not written again stays the same objects.
+type Files = BTreeMap<String, Vec<Arc<Object>>>;
+
+fn write(files: &mut Files, edit: &Edit) {
+    let file = edit.file();
+    let objects = load(&file, &edit.text()).objects;
+    files.insert(file, objects);
+}
+
+fn all(files: &Files) -> ResourceSet {
+    let mut set = ResourceSet::default();
+    files.values().flatten().for_each(|object| set.replace(object.clone()));
+    set
+}
+
+fn nodes() -> Vec<Node> {
+    [("one", "a", NodeKind::Sidecar), ("two", "b", NodeKind::Sidecar), ("two", "g", NodeKind::Gateway)]
+        .into_iter()
+        .map(|(namespace, name, kind)| Node {
+            kind,
+            namespace: namespace.into(),
+            name: name.into(),
+            labels: BTreeMap::new(),
+            addresses: vec!["10.0.0.2".parse().unwrap()],
+            interception: Interception::Redirect,
+            dns_capture: false,
+            binds_upstream: false,
+        })
+        .collect()
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 64, ..ProptestConfig::default() })]
+
+    #[test]
+    fn remembered_equals_whole(edits in prop::collection::vec(edit(), 1..25)) {
+        let mut files = Files::new();
+        for service in 0..4 {
+            write(&mut files, &Edit::Service { service, form: 4 });
+            write(&mut files, &Edit::Slice { service, part: 0, form: 3 });
+        }
+        write(&mut files, &Edit::Pod { form: 1 });
+        let mesh = MeshConfig::default();
+        let mut last: Option<Built> = None;
+        let mut held_by_whole = Held::default();
+        let mut memo = Memo::default();
+        for edit in &edits {
+            write(&mut files, edit);
+            let resources = all(&files);
+            let held = last.as_ref().map(|built| built.held.clone()).unwrap_or_default();
+            let whole = Snapshot::build(&resources, &mesh, &held_by_whole);
+            held_by_whole = whole.held;
+            let built = Snapshot::build_after(&resources, &mesh, &held, last.as_ref());
+            prop_assert_eq!(&built.diagnostics, &whole.diagnostics);
+            let others = last.as_ref().and_then(|last| built.snapshot.endpoints_changed_since(&last.snapshot));
+            if others.is_none() {
+                memo.begin(&built.snapshot);
+            }
+            for node in nodes() {
+                let scope = Scope::of(&built.snapshot, &node);
+                prop_assert_eq!(&scope, &Scope::of(&whole.snapshot, &node));
+                let expected = translate(&whole.snapshot, &scope);
+                let shared = translate_shared_with(&built.snapshot, &scope.shared, &mut memo);
+                prop_assert_eq!(&translate_local(&built.snapshot, &scope, &shared), &expected);
+                let (Some(others), Some(last)) = (&others, &last) else { continue };
+                // The configuration from before with the endpoints of now.
+                prop_assert_eq!(&scope, &Scope::of(&last.snapshot, &node));
+                let mut config = translate(&last.snapshot, &scope).config;
+                for endpoints in translate_endpoints(&built.snapshot, &scope.shared, others, &mut memo) {
+                    if let Some(old) = config.endpoints.get_mut(endpoints.cluster.as_str()) {
+                        *old = endpoints;
+                    }
+                }
+                prop_assert_eq!(&config, &expected.config);
+            }
+            last = Some(built);
+        }
+    }
+}
+
+#[test]
+fn an_endpoint_alone_is_seen_to_be_alone() {
+    let mut files = Files::new();
+    write(&mut files, &Edit::Service { service: 0, form: 4 });
+    write(&mut files, &Edit::Slice { service: 0, part: 0, form: 3 });
+    let mesh = MeshConfig::default();
+    let first = Snapshot::build(&all(&files), &mesh, &Held::default());
+    write(&mut files, &Edit::Slice { service: 0, part: 0, form: 4 });
+    let second = Snapshot::build_after(&all(&files), &mesh, &first.held, Some(&first));
+    let changed = second.snapshot.endpoints_changed_since(&first.snapshot).unwrap();
+    assert_eq!(changed.iter().map(|key| key.host.as_str()).collect::<Vec<_>>(), ["s0.one.svc.cluster.local"]);
+    write(&mut files, &Edit::Routes { service: 0, form: 1 });
+    let third = Snapshot::build_after(&all(&files), &mesh, &second.held, Some(&second));
+    assert!(third.snapshot.endpoints_changed_since(&second.snapshot).is_none());
+}
