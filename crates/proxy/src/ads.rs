@@ -5,12 +5,13 @@
 //! configuration goes on, as it does while no control plane is there.
 
 use crate::proxy::Proxy;
-use amime_xds::client::{Client, ClientOptions};
+use amime_xds::client::{Client, ClientOptions, Saved};
 use amime_xds::intern::Interner;
 use amime_xds::transport::{self, Backoff, ControlPlane};
 use amime_xds::{Node, ResourceType};
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::sync::watch;
 
 /// Where a proxy's configuration comes from.
 #[derive(Debug, Clone)]
@@ -23,11 +24,22 @@ pub struct AdsOptions {
     pub interner: Arc<Interner>,
     /// How long an update waits for what it refers to.
     pub warm_limit: Duration,
+    /// What an earlier run had accepted: run before any control plane has answered.
+    pub saved: Option<Saved>,
+    /// Gets all that is accepted, after each update, for [`AdsOptions::saved`] of a later run.
+    pub saves: Option<watch::Sender<Saved>>,
 }
 
 impl AdsOptions {
     pub fn new(control: impl Into<ControlPlane>, node: Node, interner: Arc<Interner>) -> Self {
-        Self { control: control.into(), node, interner, warm_limit: ClientOptions::default().warm_limit }
+        Self {
+            control: control.into(),
+            node,
+            interner,
+            warm_limit: ClientOptions::default().warm_limit,
+            saved: None,
+            saves: None,
+        }
     }
 }
 
@@ -35,10 +47,13 @@ impl Proxy {
     /// Follows a control plane until the proxy is drained or dropped. The proxy is ready once the first listeners
     /// have been accepted, which come when their routes and clusters have.
     pub fn follow(&self, options: AdsOptions) {
-        let AdsOptions { control, node, interner, warm_limit } = options;
-        let client = Client::new(node, interner, ClientOptions { warm_limit });
+        let AdsOptions { control, node, interner, warm_limit, saved, saves } = options;
+        let mut client = Client::new(node, interner, ClientOptions { warm_limit });
+        if let Some(saved) = saved {
+            client.restore(saved);
+        }
         let proxy = self.downgrade();
-        let following = transport::run(control, client, Backoff::default(), move |update| {
+        let following = transport::run_saving(control, client, Backoff::default(), saves, move |update| {
             let proxy = proxy.upgrade();
             async move {
                 let Some(proxy) = proxy else { return Err("the proxy has ended".into()) };

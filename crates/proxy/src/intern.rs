@@ -10,8 +10,9 @@ use std::sync::{Arc, LazyLock, Mutex, PoisonError, Weak};
 /// address that was given to another one, so its configuration is compared too.
 static TABLES: LazyLock<Mutex<HashMap<usize, Weak<RouteTable>>>> = LazyLock::new(Mutex::default);
 
-/// The table of a configuration; compiled unless another proxy has it.
-pub(crate) fn table(config: &Arc<RouteConfig>) -> Result<Arc<RouteTable>, CompileError> {
+/// The table of a configuration; compiled unless another proxy has it. What did not change since `previous` is taken
+/// over from it.
+pub(crate) fn table(config: &Arc<RouteConfig>, previous: Option<&RouteTable>) -> Result<Arc<RouteTable>, CompileError> {
     let key = Arc::as_ptr(config).addr();
     let lock = || TABLES.lock().unwrap_or_else(PoisonError::into_inner);
     if let Some(table) = lock().get(&key).and_then(Weak::upgrade)
@@ -20,7 +21,7 @@ pub(crate) fn table(config: &Arc<RouteConfig>) -> Result<Arc<RouteTable>, Compil
         return Ok(table);
     }
     // Compiled without the lock: others need not wait. Two that compile the same one at once are rare.
-    let table = Arc::new(RouteTable::compile(Arc::clone(config))?);
+    let table = Arc::new(RouteTable::compile_after(Arc::clone(config), previous)?);
     let mut tables = lock();
     if tables.len() >= 64 && tables.len().is_power_of_two() {
         tables.retain(|_, table| table.strong_count() > 0);

@@ -8,11 +8,15 @@ use amime_proxy::{AdsOptions, Proxy, ProxyIdentity, ProxyOptions, Workers};
 use amime_testkit::client::{Raw, get};
 use amime_testkit::origin::Origin;
 use amime_testkit::xds::Peer;
+use amime_xds::client::Saved;
+use amime_xds::transport::{ConnectionState, ControlPlane, Dialer, Link};
 use amime_xds::{Node, ResourceType};
 use common::*;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+use tokio::sync::watch;
 
 struct Followed {
     peer: Peer,
@@ -155,4 +159,46 @@ async fn listeners_come_and_go() {
     assert!(tokio::net::TcpStream::connect(first).await.is_err());
     assert!(followed.proxy.drain(std::time::Duration::from_secs(5)).await);
     assert!(tokio::net::TcpStream::connect(second).await.is_err());
+}
+
+#[tokio::test]
+async fn what_was_saved_runs_before_a_control_plane_is_there_and_then_its_changes_do() {
+    let (v1, v2, address) = (Origin::text("v1").await, Origin::text("v2").await, free_port());
+    let good = config_at(address, "a", v1.address);
+    let start = |saved: Option<Saved>, saves: Option<watch::Sender<Saved>>, control: ControlPlane| {
+        let workers = Workers::start(1).unwrap();
+        let options = ProxyOptions::new(ProxyIdentity::default(), tokio::runtime::Handle::current());
+        let proxy = Proxy::start(options, &workers);
+        let node = Node { id: "sidecar~x".into(), ..Default::default() };
+        proxy.follow(AdsOptions { saved, saves, ..AdsOptions::new(control, node, Arc::default()) });
+        (proxy, workers)
+    };
+
+    let peer = Peer::new(&good);
+    let (saves, mut written) = watch::channel(Saved::default());
+    let (proxy, workers) = start(None, Some(saves), peer.channel().into());
+    let whole = |saved: &Saved| !saved.config().listeners.is_empty();
+    let bytes = written.wait_for(whole).await.unwrap().to_bytes();
+    assert!(proxy.drain(Duration::from_secs(5)).await);
+    drop((proxy, workers));
+
+    // A port that nobody listens on: the control plane is away.
+    let away = free_port();
+    let saved = Saved::parse(&bytes, &Default::default()).unwrap();
+    let dialer = Dialer::new(vec![away.to_string()], None).unwrap();
+    let (proxy, _workers) = start(Some(saved), None, dialer.clone().into());
+    proxy.ready().wait_for(|ready| *ready).await.unwrap();
+    assert_eq!(get(address, "a", "/").await.body, "v1");
+    assert!(matches!(*dialer.state().borrow(), ConnectionState::Away { .. }));
+
+    let peer = Peer::new(&config_at(address, "b", v2.address));
+    let listener = tokio::net::TcpListener::bind(away).await.unwrap();
+    let serving = peer.clone();
+    tokio::spawn(async move {
+        while let Ok((stream, _)) = listener.accept().await {
+            tokio::spawn(serving.clone().connection(stream, Link::Network));
+        }
+    });
+    peer.in_step().await;
+    assert_eq!(get(address, "a", "/").await.body, "v2");
 }

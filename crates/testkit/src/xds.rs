@@ -8,10 +8,23 @@ use std::time::{Duration, Instant};
 use tokio::sync::watch;
 use tonic::transport::Channel;
 
+/// For clients that take route configurations whole, and for those that ask for virtual hosts.
+#[derive(Clone)]
+struct Targets {
+    whole: Arc<Resources>,
+    vhds: Arc<Resources>,
+}
+
+impl Targets {
+    fn of(config: &ProxyConfig, encoder: &mut Encoder) -> Self {
+        Self { whole: Arc::new(encoder.encode(config)), vhds: Arc::new(encoder.encode_vhds(config)) }
+    }
+}
+
 /// The control plane; every stream of it gets the same configuration.
 #[derive(Clone)]
 pub struct Peer {
-    target: watch::Sender<Arc<Resources>>,
+    target: watch::Sender<Targets>,
     status: watch::Sender<Status>,
     encoder: Arc<Mutex<Encoder>>,
     /// Counts up to end the streams that are open.
@@ -21,7 +34,7 @@ pub struct Peer {
 impl Peer {
     pub fn new(config: &ProxyConfig) -> Self {
         let mut encoder = Encoder::default();
-        let target = Arc::new(encoder.encode(config));
+        let target = Targets::of(config, &mut encoder);
         Self {
             target: watch::Sender::new(target),
             status: watch::Sender::default(),
@@ -34,7 +47,7 @@ impl Peer {
     pub fn set(&self, config: &ProxyConfig) {
         let mut encoder = self.encoder.lock().expect("no test panicked");
         encoder.begin();
-        let target = Arc::new(encoder.encode(config));
+        let target = Targets::of(config, &mut encoder);
         // In step is what the client said about the target before.
         self.status.send_modify(|status| status.in_step = false);
         self.target.send_replace(target);
@@ -108,10 +121,18 @@ impl Peer {
     async fn serve(self, mut stream: AdsStream) {
         let grace = Duration::from_millis(50);
         let options = StreamOptions { grace, ..StreamOptions::default() };
-        let mut state = Stream::new(Protocol::Delta, options);
+        let first = match stream.requests.next().await {
+            Ok(Some(Requests::Delta(first))) => first,
+            _ => return,
+        };
+        let vhds = first.node.as_ref().is_some_and(|node| node.asks_for_vhds());
+        let state = Stream::new(Protocol::Delta, options);
+        let mut state = if vhds { state.of_own_proxy() } else { state };
+        state.on_delta(Instant::now(), first);
         let mut target = self.target.subscribe();
         loop {
-            let wanted = Arc::clone(&target.borrow_and_update());
+            let targets = target.borrow_and_update().clone();
+            let wanted = if vhds { targets.vhds } else { targets.whole };
             let diff = Diff::between(state.target(), &wanted);
             state.set_target(wanted, &diff);
             while let Some(response) = state.next(Instant::now()) {

@@ -3,11 +3,11 @@
 //! What is not understood is kept as `Opaque` or `RouteAction::Opaque`, or is an error that names it.
 
 use crate::convert;
-use amime_model::config::{Cluster, ClusterEndpoints, Listener, RouteConfig, Secret};
+use amime_model::config::{Cluster, ClusterEndpoints, Listener, RouteConfig, Secret, VirtualHost};
 use envoy_types::pb::envoy::config::cluster::v3::Cluster as PbCluster;
 use envoy_types::pb::envoy::config::endpoint::v3::ClusterLoadAssignment;
 use envoy_types::pb::envoy::config::listener::v3::Listener as PbListener;
-use envoy_types::pb::envoy::config::route::v3::RouteConfiguration;
+use envoy_types::pb::envoy::config::route::v3::{RouteConfiguration, VirtualHost as PbVirtualHost};
 use envoy_types::pb::envoy::extensions::transport_sockets::tls::v3::Secret as PbSecret;
 use prost::Message;
 
@@ -38,6 +38,10 @@ pub fn listener(body: &[u8]) -> Result<Listener, DecodeError> {
 
 pub fn route(body: &[u8]) -> Result<RouteConfig, DecodeError> {
     convert::route::from_pb(message::<RouteConfiguration>(body)?)
+}
+
+pub fn virtual_host(body: &[u8]) -> Result<VirtualHost, DecodeError> {
+    convert::route::host_from_pb(message::<PbVirtualHost>(body)?, &Default::default())
 }
 
 pub fn secret(body: &[u8]) -> Result<Secret, DecodeError> {

@@ -2,7 +2,7 @@
 //! gives equal bytes.
 
 use crate::convert::{self, common::any};
-use amime_model::config::{Cluster, ClusterEndpoints, Listener, RouteConfig, Secret};
+use amime_model::config::{Cluster, ClusterEndpoints, Listener, RouteConfig, Secret, VirtualHost};
 use bytes::Bytes;
 
 pub fn cluster(cluster: &Cluster) -> Bytes {
@@ -19,6 +19,10 @@ pub fn listener(listener: &Listener) -> Bytes {
 
 pub fn route(routes: &RouteConfig) -> Bytes {
     any(&convert::route::to_pb(routes)).value.into()
+}
+
+pub fn virtual_host(host: &VirtualHost) -> Bytes {
+    any(&convert::route::host_to_pb(host)).value.into()
 }
 
 pub fn secret(secret: &Secret) -> Bytes {

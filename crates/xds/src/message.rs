@@ -16,6 +16,24 @@ pub struct Node {
     pub locality: Locality,
 }
 
+impl Node {
+    /// In the metadata, with the value "true": virtual hosts are asked for as resources of their own, by
+    /// `ROUTECONFIG/*`, and come under names like `80/reviews.default.svc.cluster.local:80`.
+    const VHDS: &str = "AMIME_VHDS";
+
+    pub(crate) fn ask_for_vhds(&mut self) {
+        if !self.metadata.is_object() {
+            self.metadata = serde_json::json!({});
+        }
+        self.metadata[Self::VHDS] = "true".into();
+    }
+
+    /// The client is a proxy of ours, which asks for virtual hosts as resources of their own.
+    pub fn asks_for_vhds(&self) -> bool {
+        self.metadata[Self::VHDS] == "true"
+    }
+}
+
 /// DeltaDiscoveryRequest: the first of a type, a change of subscriptions, or an ACK or NACK (with a nonce).
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct DeltaRequest {

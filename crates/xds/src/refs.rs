@@ -2,7 +2,7 @@
 
 use amime_model::config::{
     Cluster, Discovery, DownstreamTls, FilterChain, Forward, Listener, NetworkFilter, RouteAction, RouteConfig,
-    RouteSource, UpstreamTls,
+    RouteSource, UpstreamTls, VirtualHost,
 };
 use std::time::Duration;
 
@@ -73,17 +73,37 @@ pub fn listener_clusters(listener: &Listener) -> Vec<&str> {
     names
 }
 
+/// The subscription to all virtual hosts of a route configuration.
+pub fn hosts_of(route: &str) -> String {
+    format!("{route}/*")
+}
+
+/// The resource name of a virtual host.
+pub fn host_name(route: &str, host: &str) -> String {
+    format!("{route}/{host}")
+}
+
+/// The route configuration that a virtual host belongs to, by its resource name, or by a subscription to all. Names
+/// of virtual hosts have no slash; those of route configurations may, where a listener is a socket file.
+pub fn route_of(host: &str) -> Option<&str> {
+    host.rsplit_once('/').map(|(route, _)| route)
+}
+
 /// The clusters that a route configuration names, mirrors too; with repetitions.
 pub fn route_clusters(routes: &RouteConfig) -> impl Iterator<Item = &str> {
-    forwards(routes).flat_map(|(forward, _)| {
+    routes.virtual_hosts.iter().flat_map(|host| host_clusters(host))
+}
+
+/// As [`route_clusters`], of one virtual host.
+pub fn host_clusters(host: &VirtualHost) -> impl Iterator<Item = &str> {
+    forwards(host).flat_map(|(forward, _)| {
         let weighted = forward.clusters.iter().map(|c| c.name.as_str());
         weighted.chain(forward.mirrors.iter().map(|m| m.cluster.as_str()))
     })
 }
 
-fn forwards(routes: &RouteConfig) -> impl Iterator<Item = (&Forward, Option<Duration>)> {
-    let routes = routes.virtual_hosts.iter().flat_map(|h| &h.routes);
-    routes.filter_map(|route| match &route.action {
+fn forwards(host: &VirtualHost) -> impl Iterator<Item = (&Forward, Option<Duration>)> {
+    host.routes.iter().filter_map(|route| match &route.action {
         RouteAction::Forward(forward) => {
             let delay = route.fault.as_ref().and_then(|f| f.delay);
             Some((forward.as_ref(), delay.map(|(_, time)| time)))
@@ -95,7 +115,12 @@ fn forwards(routes: &RouteConfig) -> impl Iterator<Item = (&Forward, Option<Dura
 /// How long after its replacement a request may still look up a cluster of this route configuration: the
 /// longest fault delay with the retries that may follow it.
 pub fn route_linger(routes: &RouteConfig) -> Duration {
-    forwards(routes)
+    routes.virtual_hosts.iter().map(|host| host_linger(host)).max().unwrap_or_default()
+}
+
+/// As [`route_linger`], of one virtual host.
+pub fn host_linger(host: &VirtualHost) -> Duration {
+    forwards(host)
         .map(|(forward, delay)| {
             let delay = delay.unwrap_or_default();
             let whole = forward.timeout.filter(|t| !t.is_zero());

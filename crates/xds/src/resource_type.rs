@@ -10,10 +10,13 @@ pub enum ResourceType {
     Endpoints,
     Listener,
     Route,
+    /// Of route configurations that say so; called `ROUTECONFIG/VHOSTNAME`.
+    VirtualHost,
 }
 
 impl ResourceType {
-    pub const ALL: [Self; 5] = [Self::Secret, Self::Cluster, Self::Endpoints, Self::Listener, Self::Route];
+    pub const ALL: [Self; 6] =
+        [Self::Secret, Self::Cluster, Self::Endpoints, Self::Listener, Self::Route, Self::VirtualHost];
 
     pub fn type_url(self) -> &'static str {
         match self {
@@ -22,6 +25,7 @@ impl ResourceType {
             Self::Endpoints => "type.googleapis.com/envoy.config.endpoint.v3.ClusterLoadAssignment",
             Self::Listener => "type.googleapis.com/envoy.config.listener.v3.Listener",
             Self::Route => "type.googleapis.com/envoy.config.route.v3.RouteConfiguration",
+            Self::VirtualHost => "type.googleapis.com/envoy.config.route.v3.VirtualHost",
         }
     }
 
@@ -42,13 +46,14 @@ impl ResourceType {
             Self::Endpoints => "EDS",
             Self::Listener => "LDS",
             Self::Route => "RDS",
+            Self::VirtualHost => "VHDS",
         }
     }
 }
 
 /// One value for each resource type.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct PerType<T>([T; 5]);
+pub struct PerType<T>([T; 6]);
 
 impl<T> PerType<T> {
     pub fn iter(&self) -> impl Iterator<Item = (ResourceType, &T)> {

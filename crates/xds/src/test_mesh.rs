@@ -8,6 +8,7 @@ use amime_model::config::{
     RouteConfig, RouteMatch, RouteSource, TcpCluster, TcpProxy, VirtualHost, WeightedCluster,
 };
 use proptest::prelude::*;
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -50,22 +51,23 @@ impl Mesh {
     }
 
     pub(crate) fn delayed_route(mut self, name: &str, clusters: &[&str], delay: Duration) -> Self {
-        let clusters = clusters.iter().map(|c| WeightedCluster { name: (*c).into(), weight: 1, ..Default::default() });
-        let route = Route {
-            name: String::new(),
-            matches: RouteMatch::default(),
-            action: RouteAction::Forward(Box::new(Forward { clusters: clusters.collect(), ..Default::default() })),
-            fault: (!delay.is_zero()).then_some(Fault { delay: Some((PerMillion::ALL, delay)), abort: None }),
-            cors: None,
-            request_headers: Default::default(),
-            response_headers: Default::default(),
-            origin: None,
-            stat_prefix: String::new(),
-            operation: String::new(),
-            opaque_filters: Vec::new(),
+        let host = VirtualHost { routes: vec![forward(clusters, delay)], ..Default::default() };
+        let routes = RouteConfig { name: name.into(), virtual_hosts: vec![Arc::new(host)], ..Default::default() };
+        self.config.routes.insert(name.into(), Arc::new(routes));
+        self
+    }
+
+    /// A route configuration of virtual hosts: name, domains, cluster.
+    pub(crate) fn hosts(mut self, name: &str, hosts: &[(&str, &[&str], &str)]) -> Self {
+        let host = |(name, domains, cluster): &(&str, &[&str], &str)| VirtualHost {
+            name: (*name).into(),
+            domains: domains.iter().map(ToString::to_string).collect(),
+            routes: vec![forward(&[*cluster], Duration::ZERO)],
+            ..Default::default()
         };
-        let host = VirtualHost { routes: vec![route], ..Default::default() };
-        let routes = RouteConfig { name: name.into(), virtual_hosts: vec![host.into()], ..Default::default() };
+        let mut virtual_hosts: Vec<_> = hosts.iter().map(|h| Arc::new(host(h))).collect();
+        virtual_hosts.sort_by(|a, b| a.name.cmp(&b.name));
+        let routes = RouteConfig { name: name.into(), virtual_hosts, ..Default::default() };
         self.config.routes.insert(name.into(), Arc::new(routes));
         self
     }
@@ -119,13 +121,37 @@ impl Mesh {
     pub(crate) fn resources(&self) -> Arc<Resources> {
         Arc::new(Encoder::default().encode(&self.config))
     }
+
+    /// With virtual hosts as resources of their own, or without.
+    pub(crate) fn resources_for(&self, vhds: bool) -> Arc<Resources> {
+        if vhds { Arc::new(Encoder::default().encode_vhds(&self.config)) } else { self.resources() }
+    }
 }
 
-/// Clusters with their variants and endpoints; routes and listeners over them alone, so that each mesh is whole.
+fn forward(clusters: &[&str], delay: Duration) -> Route {
+    let clusters = clusters.iter().map(|c| WeightedCluster { name: (*c).into(), weight: 1, ..Default::default() });
+    Route {
+        name: String::new(),
+        matches: RouteMatch::default(),
+        action: RouteAction::Forward(Box::new(Forward { clusters: clusters.collect(), ..Default::default() })),
+        fault: (!delay.is_zero()).then_some(Fault { delay: Some((PerMillion::ALL, delay)), abort: None }),
+        cors: None,
+        request_headers: Default::default(),
+        response_headers: Default::default(),
+        origin: None,
+        stat_prefix: String::new(),
+        operation: String::new(),
+        opaque_filters: Vec::new(),
+    }
+}
+
+/// Clusters with their variants and endpoints; routes and listeners over them alone, so that each mesh is whole. A
+/// route configuration has virtual hosts by name, and some domains, each of which is one's.
 pub(crate) fn mesh() -> impl Strategy<Value = Mesh> {
     let clusters = prop::collection::btree_map(0usize..5, (1u64..3, 0u16..3), 1..5);
-    let named = || prop::collection::vec(any::<prop::sample::Index>(), 1..4);
-    let routes = prop::collection::btree_map(0usize..3, named(), 0..3);
+    let hosts = prop::collection::btree_map(0usize..4, any::<prop::sample::Index>(), 0..4);
+    let owners = prop::collection::vec(any::<prop::sample::Index>(), 3);
+    let routes = prop::collection::btree_map(0usize..3, (hosts, owners), 0..3);
     let tcp = prop::collection::btree_map(0usize..2, any::<prop::sample::Index>(), 0..2);
     (clusters, routes, tcp).prop_map(|(clusters, routes, tcp)| {
         let mut mesh = Mesh::default();
@@ -133,9 +159,22 @@ pub(crate) fn mesh() -> impl Strategy<Value = Mesh> {
         for (n, (variant, endpoints)) in clusters {
             mesh = mesh.cluster(&format!("c{n}"), variant, endpoints);
         }
-        for (n, named) in routes {
-            let named: Vec<_> = named.iter().map(|i| i.get(&names).as_str()).collect();
-            mesh = mesh.route(&format!("r{n}"), &named).listener(&format!("l{n}"), &format!("r{n}"));
+        for (n, (hosts, owners)) in routes {
+            let mut domains: BTreeMap<usize, Vec<String>> = hosts.keys().map(|h| (*h, vec![format!("h{h}")])).collect();
+            let keys: Vec<_> = hosts.keys().copied().collect();
+            for (domain, owner) in owners.iter().enumerate().filter(|_| !keys.is_empty()) {
+                domains.entry(*owner.get(&keys)).or_default().push(format!("d{domain}"));
+            }
+            let hosts: Vec<_> = hosts
+                .iter()
+                .map(|(h, cluster)| {
+                    let domains: Vec<&str> = domains[h].iter().map(String::as_str).collect();
+                    (format!("v{h}"), domains, cluster.get(&names).as_str())
+                })
+                .collect();
+            let hosts: Vec<_> =
+                hosts.iter().map(|(name, domains, c)| (name.as_str(), domains.as_slice(), *c)).collect();
+            mesh = mesh.hosts(&format!("r{n}"), &hosts).listener(&format!("l{n}"), &format!("r{n}"));
         }
         for (n, cluster) in tcp {
             mesh = mesh.tcp_listener(&format!("t{n}"), cluster.get(&names).as_str());

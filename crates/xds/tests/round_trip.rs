@@ -37,6 +37,13 @@ proptest! {
     }
 
     #[test]
+    fn virtual_hosts(host in strategies::virtual_host()) {
+        let bytes = encode::virtual_host(&host);
+        prop_assert_eq!(&encode::virtual_host(&host), &bytes);
+        prop_assert_eq!(decode::virtual_host(&bytes), Ok(host));
+    }
+
+    #[test]
     fn secrets(secret in strategies::secret()) {
         prop_assert_eq!(decode::secret(&encode::secret(&secret)), Ok(secret));
     }
@@ -48,6 +55,7 @@ proptest! {
         let _ = decode::endpoints(&bytes);
         let _ = decode::listener(&bytes);
         let _ = decode::route(&bytes);
+        let _ = decode::virtual_host(&bytes);
         let _ = decode::secret(&bytes);
     }
 }

@@ -29,7 +29,9 @@ impl Difference {
 
 /// Each type with its differences. What the proxy has from its own start is not compared.
 pub(crate) fn between(control: &Value, proxy: &Value) -> Vec<(ResourceType, Difference)> {
-    ResourceType::ALL.into_iter().map(|kind| (kind, of_kind(kind, control, proxy))).collect()
+    // Virtual hosts are within their route configurations.
+    let kinds = ResourceType::ALL.into_iter().filter(|kind| *kind != ResourceType::VirtualHost);
+    kinds.map(|kind| (kind, of_kind(kind, control, proxy))).collect()
 }
 
 fn of_kind(kind: ResourceType, control: &Value, proxy: &Value) -> Difference {
@@ -130,6 +132,7 @@ fn plural(kind: ResourceType) -> &'static str {
         ResourceType::Endpoints => "Endpoints",
         ResourceType::Listener => "Listeners",
         ResourceType::Route => "Routes",
+        ResourceType::VirtualHost => "Virtual hosts",
     }
 }
 

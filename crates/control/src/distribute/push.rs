@@ -20,9 +20,18 @@ pub(super) struct Target {
     pub resources: Arc<Resources>,
 }
 
+/// How a proxy wants its routes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(super) enum Form {
+    /// Route configurations whole, as any Envoy does.
+    Whole,
+    /// Virtual hosts as resources of their own, as ours do.
+    VirtualHosts,
+}
+
 enum Command {
     Snapshot(Generation),
-    Join { stream: u64, node: Arc<Node>, target: watch::Sender<Target> },
+    Join { stream: u64, node: Arc<Node>, form: Form, target: watch::Sender<Target> },
     Leave(u64),
 }
 
@@ -50,11 +59,11 @@ impl Push {
     }
 
     /// A proxy has connected: the number of its stream, and what it is to have, from now on.
-    pub(super) fn join(&self, node: Arc<Node>) -> (u64, watch::Receiver<Target>) {
+    pub(super) fn join(&self, node: Arc<Node>, form: Form) -> (u64, watch::Receiver<Target>) {
         let stream = self.next_stream.fetch_add(1, Ordering::Relaxed);
         let (target, targets) = watch::channel(Target::default());
         // Where the thread is gone, the stream sees its sender dropped.
-        let _ = self.commands.send(Command::Join { stream, node, target });
+        let _ = self.commands.send(Command::Join { stream, node, form, target });
         (stream, targets)
     }
 
@@ -66,6 +75,7 @@ impl Push {
 /// A connected proxy.
 struct Member {
     node: Arc<Node>,
+    form: Form,
     target: watch::Sender<Target>,
 }
 
@@ -76,7 +86,7 @@ struct Pusher {
     /// Of this snapshot.
     shared: HashMap<SharedScope, Translation>,
     /// Of this snapshot.
-    scopes: HashMap<Scope, Arc<Resources>>,
+    scopes: HashMap<(Scope, Form), Arc<Resources>>,
 }
 
 impl Pusher {
@@ -98,8 +108,8 @@ impl Pusher {
             for command in std::iter::once(command).chain(inbox.try_iter()) {
                 match command {
                     Command::Snapshot(published) => newest = Some(published),
-                    Command::Join { stream, node, target } => {
-                        self.members.insert(stream, Member { node, target });
+                    Command::Join { stream, node, form, target } => {
+                        self.members.insert(stream, Member { node, form, target });
                         joined.push(stream);
                     }
                     Command::Leave(stream) => drop(self.members.remove(&stream)),
@@ -124,7 +134,7 @@ impl Pusher {
     fn give(&mut self, stream: u64) {
         let Some(member) = self.members.get(&stream) else { return };
         let scope = Scope::of(&self.published.snapshot, &member.node);
-        let resources = self.resources(scope);
+        let resources = self.resources(scope, member.form);
         let published = &self.published;
         if let Some(member) = self.members.get(&stream) {
             member.target.send_replace(Target {
@@ -135,16 +145,21 @@ impl Pusher {
         }
     }
 
-    fn resources(&mut self, scope: Scope) -> Arc<Resources> {
-        if let Some(known) = self.scopes.get(&scope) {
+    fn resources(&mut self, scope: Scope, form: Form) -> Arc<Resources> {
+        let key = (scope, form);
+        if let Some(known) = self.scopes.get(&key) {
             return known.clone();
         }
+        let scope = &key.0;
         let snapshot: &Snapshot = &self.published.snapshot;
         let shared =
             self.shared.entry(scope.shared.clone()).or_insert_with(|| translate_shared(snapshot, &scope.shared));
-        let translation = translate_local(snapshot, &scope, shared);
-        let resources = Arc::new(self.encoder.encode(&translation.config));
-        self.scopes.insert(scope, resources.clone());
+        let translation = translate_local(snapshot, scope, shared);
+        let resources = Arc::new(match form {
+            Form::Whole => self.encoder.encode(&translation.config),
+            Form::VirtualHosts => self.encoder.encode_vhds(&translation.config),
+        });
+        self.scopes.insert(key, resources.clone());
         resources
     }
 }

@@ -1,6 +1,6 @@
 //! The task of one stream: the state machine of `xds::server` between what a proxy says and what it is to have.
 
-use super::push::Target;
+use super::push::{Form, Target};
 use super::{Connection, ProxyStatus, Shared};
 use amime_model::translate::Node;
 use amime_xds::server::{Diff, Protocol, Stream};
@@ -28,16 +28,22 @@ pub(super) async fn run(shared: Arc<Shared>, mut opened: AdsStream, peer: Option
         Err(error) => return opened.responses.fail(Status::invalid_argument(error.to_string())).await,
     };
     let id: Arc<str> = introduced.id.as_str().into();
-    let joined = Instant::now();
-    let (number, targets) = shared.push.join(node.clone());
-    shared.counters.opened();
     let protocol = match opened.requests {
         Incoming::Delta(_) => Protocol::Delta,
         Incoming::Sotw(_) => Protocol::Sotw,
     };
+    let mut stream = Stream::new(protocol, shared.options.clone());
+    let mut form = Form::Whole;
+    if protocol == Protocol::Delta && introduced.asks_for_vhds() {
+        stream = stream.of_own_proxy();
+        form = Form::VirtualHosts;
+    }
+    let joined = Instant::now();
+    let (number, targets) = shared.push.join(node.clone(), form);
+    shared.counters.opened();
     let connection = Arc::new(Connection::new(number, introduced, &node, peer, protocol));
     let task = Task {
-        stream: Stream::new(protocol, shared.options.clone()),
+        stream,
         generation: 0,
         shared: &shared,
         connection,

@@ -10,6 +10,9 @@ pub struct RouteConfig {
     pub name: String,
     /// Shared by the configurations of many ports and proxies, as far as they are the same.
     pub virtual_hosts: Vec<Arc<VirtualHost>>,
+    /// Virtual hosts are asked for as resources of their own (VHDS), so that there are none here. Such a one is only
+    /// ever on the wire: what a proxy runs is whole.
+    pub vhds: bool,
     /// A route that names an unknown cluster makes the whole be refused.
     pub validate_clusters: bool,
     pub ignore_port_in_host: bool,

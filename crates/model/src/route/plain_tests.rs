@@ -181,6 +181,19 @@ fn route_config() -> impl Strategy<Value = RouteConfig> {
         })
 }
 
+/// What may have been there before `config`: some of its virtual hosts, others in the place of the rest.
+fn before(config: &RouteConfig, kept: &[bool], turned: bool) -> RouteConfig {
+    let mut before = config.clone();
+    for (index, host) in before.virtual_hosts.iter_mut().enumerate().filter(|(index, _)| !kept[*index]) {
+        let routes = vec![respond(RouteMatch::default(), 199)];
+        *host = Arc::new(VirtualHost { domains: vec![format!("x{index}")], routes, ..VirtualHost::default() });
+    }
+    if turned {
+        before.virtual_hosts.reverse();
+    }
+    before
+}
+
 proptest! {
     #[test]
     fn the_compiled_matcher_equals_the_plain_one(
@@ -190,6 +203,8 @@ proptest! {
         query in prop::option::of(prop::sample::select(vec!["x=a", "x=&y=ab", "y", "z=1&x=b&x=a", ""])),
         headers in prop::collection::vec((name(), word()), 0..4),
         draw in any::<u32>(),
+        kept in prop::collection::vec(any::<bool>(), 3),
+        turned in any::<bool>(),
     ) {
         let mut map = HeaderMap::new();
         for (name, value) in headers {
@@ -198,8 +213,15 @@ proptest! {
         let path = query.map_or(path.clone(), |q| format!("{path}?{q}"));
         let request = RequestView { method: "GET", scheme: "http", authority, path: &path, headers: &map };
         let expected = plain(&config, &request, draw).map(|(h, r)| config.virtual_hosts[h].routes[r].action.clone());
-        let table = RouteTable::compile(Arc::new(config)).unwrap();
+        let before = before(&config, &kept, turned);
+        let config = Arc::new(config);
+        let table = RouteTable::compile(Arc::clone(&config)).unwrap();
         let found = table.select(&request, draw).map(|s| s.route.action.clone());
+        prop_assert_eq!(&found, &expected);
+        // So does one that took over what it could.
+        let before = RouteTable::compile(Arc::new(before)).unwrap();
+        let after = RouteTable::compile_after(config, Some(&before)).unwrap();
+        let found = after.select(&request, draw).map(|s| s.route.action.clone());
         prop_assert_eq!(&found, &expected);
         // The explanation ends where the decision does, and every other candidate has a reason.
         let candidates = table.candidates(&request, draw);

@@ -14,8 +14,8 @@ use std::sync::Arc;
 #[derive(Debug)]
 pub struct RouteTable {
     config: Arc<RouteConfig>,
-    hosts: Vec<CompiledVirtualHost>,
-    domains: Domains,
+    hosts: Vec<Arc<CompiledVirtualHost>>,
+    domains: Arc<Domains>,
     pub(super) request_edits: Edits,
     pub(super) response_edits: Edits,
 }
@@ -91,27 +91,22 @@ struct Domains {
 impl RouteTable {
     /// Compiles all of it, or says which rule cannot be.
     pub fn compile(config: Arc<RouteConfig>) -> Result<Self, CompileError> {
-        let mut domains = Domains::default();
-        let mut hosts = Vec::with_capacity(config.virtual_hosts.len());
-        for (index, host) in config.virtual_hosts.iter().enumerate() {
-            let fail = |origin: &Option<Origin>, CompileProblem(reason): CompileProblem| {
-                let rule = origin.as_ref().map(|origin| format!(", {origin}")).unwrap_or_default();
-                let place = format!("route configuration {}, virtual host {}{rule}", config.name, host.name);
-                CompileError { place, reason }
-            };
-            for domain in &host.domains {
-                domains.insert(domain, index).map_err(|problem| fail(&host.origin, problem))?;
-            }
-            let mut routes = Vec::with_capacity(host.routes.len());
-            for route in &host.routes {
-                routes.push(CompiledRoute::compile(route).map_err(|problem| fail(&route.origin, problem))?);
-            }
-            hosts.push(CompiledVirtualHost {
-                routes,
-                request_edits: Edits::compile(&host.request_headers).map_err(|p| fail(&host.origin, p))?,
-                response_edits: Edits::compile(&host.response_headers).map_err(|p| fail(&host.origin, p))?,
-            });
-        }
+        Self::compile_after(config, None)
+    }
+
+    /// As [`RouteTable::compile`]; what was compiled of the same virtual hosts (the very same `Arc`s) for `previous`
+    /// is taken over.
+    pub fn compile_after(config: Arc<RouteConfig>, previous: Option<&Self>) -> Result<Self, CompileError> {
+        let known: HashMap<usize, &Arc<CompiledVirtualHost>> = previous.map(Self::by_address).unwrap_or_default();
+        let compiled = |host: &Arc<VirtualHost>| match known.get(&Arc::as_ptr(host).addr()) {
+            Some(known) => Ok(Arc::clone(known)),
+            None => CompiledVirtualHost::compile(host).map(Arc::new).map_err(|e| e.in_config(&config)),
+        };
+        let hosts = config.virtual_hosts.iter().map(compiled).collect::<Result<_, _>>()?;
+        let domains = match previous.filter(|previous| previous.has_domains_of(&config)) {
+            Some(previous) => Arc::clone(&previous.domains),
+            None => Arc::new(Domains::of(&config)?),
+        };
         let fail = |CompileProblem(reason): CompileProblem| CompileError {
             place: format!("route configuration {}", config.name),
             reason,
@@ -119,6 +114,20 @@ impl RouteTable {
         let request_edits = Edits::compile(&config.request_headers).map_err(fail)?;
         let response_edits = Edits::compile(&config.response_headers).map_err(fail)?;
         Ok(Self { hosts, domains, request_edits, response_edits, config })
+    }
+
+    fn by_address(&self) -> HashMap<usize, &Arc<CompiledVirtualHost>> {
+        let addresses = self.config.virtual_hosts.iter().map(|host| Arc::as_ptr(host).addr());
+        addresses.zip(&self.hosts).collect()
+    }
+
+    /// The virtual hosts of `config` have the same domains, in the same order.
+    fn has_domains_of(&self, config: &RouteConfig) -> bool {
+        let (own, other) = (&self.config.virtual_hosts, &config.virtual_hosts);
+        let same = |(one, other): (&Arc<VirtualHost>, &Arc<VirtualHost>)| {
+            Arc::ptr_eq(one, other) || one.domains == other.domains
+        };
+        own.len() == other.len() && own.iter().zip(other).all(same)
     }
 
     pub fn config(&self) -> &Arc<RouteConfig> {
@@ -169,6 +178,37 @@ impl RouteTable {
             }
         }
         seen
+    }
+}
+
+/// A part of a virtual host that cannot be compiled.
+struct HostProblem {
+    host: String,
+    origin: Option<Origin>,
+    problem: CompileProblem,
+}
+
+impl HostProblem {
+    fn in_config(self, config: &RouteConfig) -> CompileError {
+        let rule = self.origin.map(|origin| format!(", {origin}")).unwrap_or_default();
+        let place = format!("route configuration {}, virtual host {}{rule}", config.name, self.host);
+        CompileError { place, reason: self.problem.0 }
+    }
+}
+
+impl CompiledVirtualHost {
+    fn compile(host: &VirtualHost) -> Result<Self, HostProblem> {
+        let fail = |origin: &Option<Origin>, problem: CompileProblem| HostProblem {
+            host: host.name.clone(),
+            origin: origin.clone(),
+            problem,
+        };
+        let one = |route: &Route| CompiledRoute::compile(route).map_err(|problem| fail(&route.origin, problem));
+        Ok(Self {
+            routes: host.routes.iter().map(one).collect::<Result<_, _>>()?,
+            request_edits: Edits::compile(&host.request_headers).map_err(|p| fail(&host.origin, p))?,
+            response_edits: Edits::compile(&host.response_headers).map_err(|p| fail(&host.origin, p))?,
+        })
     }
 }
 
@@ -224,6 +264,18 @@ fn substitution_regex(regex: &str, substitution: &str) -> Result<Regex, CompileP
 }
 
 impl Domains {
+    fn of(config: &RouteConfig) -> Result<Self, CompileError> {
+        let mut domains = Self::default();
+        for (index, host) in config.virtual_hosts.iter().enumerate() {
+            for domain in &host.domains {
+                domains.insert(domain, index).map_err(|problem| {
+                    HostProblem { host: host.name.clone(), origin: host.origin.clone(), problem }.in_config(config)
+                })?;
+            }
+        }
+        Ok(domains)
+    }
+
     /// Refuses a domain that a virtual host of the configuration already has, as Envoy does.
     fn insert(&mut self, domain: &str, host: usize) -> Result<(), CompileProblem> {
         let domain = lower(domain);

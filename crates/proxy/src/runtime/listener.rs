@@ -165,7 +165,7 @@ impl Hcm {
     fn build(listener: &Arc<str>, config: &HttpConnectionManager) -> Result<Self, ConfigError> {
         let inline = match &config.routes {
             RouteSource::Inline(routes) => {
-                Some(crate::intern::table(routes).map_err(|error| compile_error("Listener", listener, &error))?)
+                Some(crate::intern::table(routes, None).map_err(|error| compile_error("Listener", listener, &error))?)
             }
             RouteSource::Rds(_) => None,
         };

@@ -46,7 +46,7 @@ impl RuntimeConfig {
     pub(crate) fn build(config: Arc<ProxyConfig>, previous: Option<&Self>) -> Result<Self, ConfigError> {
         let tables = match previous {
             Some(previous) if same(&previous.config.routes, &config.routes) => Arc::clone(&previous.tables),
-            _ => Arc::new(compile(&config.routes)?),
+            _ => Arc::new(compile(&config.routes, previous.map(|p| &*p.tables))?),
         };
         let listeners = match previous {
             Some(previous) if same(&previous.config.listeners, &config.listeners) => Arc::clone(&previous.listeners),
@@ -61,14 +61,18 @@ fn same<T>(a: &BTreeMap<Arc<str>, Arc<T>>, b: &BTreeMap<Arc<str>, Arc<T>>) -> bo
     a.len() == b.len() && a.iter().zip(b).all(|((n, x), (m, y))| Arc::ptr_eq(x, y) && n == m)
 }
 
-fn compile(routes: &BTreeMap<Arc<str>, Arc<RouteConfig>>) -> Result<Tables, ConfigError> {
-    routes
-        .iter()
-        .map(|(name, routes)| match crate::intern::table(routes) {
+fn compile(routes: &BTreeMap<Arc<str>, Arc<RouteConfig>>, previous: Option<&Tables>) -> Result<Tables, ConfigError> {
+    let one = |(name, routes): (&Arc<str>, &Arc<RouteConfig>)| {
+        let known = previous.and_then(|tables| tables.get(name));
+        if let Some(known) = known.filter(|known| Arc::ptr_eq(known.config(), routes)) {
+            return Ok((Arc::clone(name), Arc::clone(known)));
+        }
+        match crate::intern::table(routes, known.map(|known| &**known)) {
             Ok(table) => Ok((Arc::clone(name), table)),
             Err(error) => Err(compile_error("RouteConfiguration", name, &error)),
-        })
-        .collect()
+        }
+    };
+    routes.iter().map(one).collect()
 }
 
 fn compile_error(kind: &str, name: &str, error: &CompileError) -> ConfigError {

@@ -1,5 +1,5 @@
 use super::*;
-use amime_model::config::Direction;
+use amime_model::config::{Direction, VirtualHost};
 use amime_model::route::listener::by_original_destination;
 use proptest::prelude::*;
 
@@ -63,6 +63,28 @@ fn what_an_update_does_not_touch_is_taken_over() {
     let third = RuntimeConfig::build(Arc::new(one_listener), Some(&second)).unwrap();
     assert!(Arc::ptr_eq(first.listeners.named("a").unwrap(), third.listeners.named("a").unwrap()));
     assert!(!Arc::ptr_eq(first.listeners.named("b").unwrap(), third.listeners.named("b").unwrap()));
+}
+
+#[test]
+fn a_changed_virtual_host_compiles_its_route_configuration_alone() {
+    let before = config(Vec::new());
+    let host = |name: &str| {
+        let domains = vec![name.to_owned()];
+        Arc::new(VirtualHost { name: name.into(), domains, ..VirtualHost::default() })
+    };
+    let with = |name: &str, hosts: Vec<Arc<VirtualHost>>| {
+        (Arc::from(name), Arc::new(RouteConfig { name: name.into(), virtual_hosts: hosts, ..Default::default() }))
+    };
+    let mut first = (*before).clone();
+    first.routes = [with("80", vec![host("a"), host("b")]), with("90", vec![host("a")])].into();
+    let mut second = first.clone();
+    let kept = Arc::clone(&first.routes["80"].virtual_hosts[0]);
+    second.routes.extend([with("80", vec![kept, host("c")])]);
+    let first = RuntimeConfig::build(Arc::new(first), None).unwrap();
+    let second = RuntimeConfig::build(Arc::new(second), Some(&first)).unwrap();
+    assert!(Arc::ptr_eq(&first.tables["90"], &second.tables["90"]));
+    let found = |authority| second.tables["80"].virtual_host(authority).map(|h| h.name.as_str());
+    assert_eq!(["a", "b", "c"].map(found), [Some("a"), None, Some("c")]);
 }
 
 #[test]

@@ -32,7 +32,7 @@ fn response(kind: ResourceType, nonce: &str, mesh: &Mesh) -> DeltaResponse {
         ResourceType::Endpoints => config.endpoints.iter().map(|(n, e)| resource(n, encode::endpoints(e))).collect(),
         ResourceType::Listener => config.listeners.iter().map(|(n, l)| resource(n, encode::listener(l))).collect(),
         ResourceType::Route => config.routes.iter().map(|(n, r)| resource(n, encode::route(r))).collect(),
-        ResourceType::Secret => Vec::new(),
+        ResourceType::Secret | ResourceType::VirtualHost => Vec::new(),
     };
     DeltaResponse { type_url: kind.type_url().into(), nonce: nonce.into(), resources, removed: Vec::new() }
 }
@@ -219,4 +219,149 @@ fn what_nothing_names_any_more_is_dropped_and_not_asked_for() {
     client.accepted(&update);
     assert_eq!(said(&mut client), ["EDS -v1", "CDS ack 9"]);
     assert!(client.config().clusters.is_empty() && client.config().endpoints.is_empty());
+}
+
+/// A route configuration of two virtual hosts, as resources: the head, and the virtual hosts.
+fn in_parts(nonce: &str, mesh: &Mesh) -> [DeltaResponse; 2] {
+    let routes = &mesh.config.routes["80"];
+    let head = RouteConfig { vhds: true, virtual_hosts: Vec::new(), ..(**routes).clone() };
+    let resource = |kind: ResourceType, name: String, body| Resource {
+        version: format!("{nonce}-{name}"),
+        name,
+        type_url: kind.type_url().into(),
+        body,
+    };
+    let answer = |kind: ResourceType, resources| DeltaResponse {
+        type_url: kind.type_url().into(),
+        nonce: format!("{}{nonce}", kind.short()),
+        resources,
+        removed: Vec::new(),
+    };
+    let hosts = routes.virtual_hosts.iter();
+    let hosts = hosts.map(|h| resource(VHDS, refs::host_name("80", &h.name), encode::virtual_host(h))).collect();
+    [answer(RDS, vec![resource(RDS, "80".into(), encode::route(&head))]), answer(VHDS, hosts)]
+}
+
+const VHDS: ResourceType = ResourceType::VirtualHost;
+
+fn hosts(reviews: &str) -> Mesh {
+    Mesh::default()
+        .cluster("v1", 1, 1)
+        .hosts("80", &[("a", &["a"], "v1"), ("reviews", &["reviews"], reviews)])
+        .listener("l", "80")
+}
+
+/// A client that runs [`hosts`], by VHDS.
+fn with_hosts(now: Instant) -> Client {
+    let (mut client, mesh) = (client(), hosts("v1"));
+    for kind in [CDS, EDS, LDS] {
+        client.on_response(now, response(kind, kind.short(), &mesh));
+    }
+    let [head, hosts] = in_parts("1", &mesh);
+    client.on_response(now, head);
+    client.on_response(now, hosts);
+    while let Some(update) = client.poll(now) {
+        client.accepted(&update);
+    }
+    client
+}
+
+#[test]
+fn a_route_configuration_in_parts_is_run_whole_when_its_virtual_hosts_are_there() {
+    let (mut client, now, mesh) = (client(), Instant::now(), hosts("v1"));
+    for kind in [CDS, EDS, LDS] {
+        client.on_response(now, response(kind, kind.short(), &mesh));
+    }
+    while let Some(update) = client.poll(now) {
+        client.accepted(&update);
+    }
+    client.requests();
+    let [head, hosts] = in_parts("1", &mesh);
+    client.on_response(now, head);
+    assert!(client.poll(now).is_none());
+    assert_eq!(said(&mut client), ["VHDS +80/*"]);
+    client.on_response(now, hosts);
+    let update = client.poll(now).expect("the route configuration");
+    assert_eq!((update.kind, &update.config.routes), (RDS, &mesh.config.routes));
+    assert_eq!(said(&mut client), ["VHDS ack VHDS1"], "there, and to be used with the head");
+    client.accepted(&update);
+    assert_eq!(said(&mut client), ["RDS ack RDS1"]);
+}
+
+#[test]
+fn a_changed_virtual_host_leaves_the_others_as_they_are() {
+    let now = Instant::now();
+    let mut client = with_hosts(now);
+    let before = client.config().clone();
+    let [_, mut changed] = in_parts("2", &hosts("v2"));
+    changed.resources.remove(0);
+    client.on_response(now, changed);
+    let update = client.poll(now).expect("the virtual host");
+    assert_eq!((update.kind, &*update.changed), (VHDS, &["80/reviews".into()][..]));
+    let (old, new) = (&before.routes["80"], &update.config.routes["80"]);
+    assert_eq!(**new, *hosts("v2").config.routes["80"]);
+    assert!(Arc::ptr_eq(&old.virtual_hosts[0], &new.virtual_hosts[0]));
+    client.rejected(&update, "no");
+    assert_eq!(*client.config(), before);
+}
+
+#[test]
+fn a_virtual_host_of_a_checked_route_configuration_is_refused_without_its_cluster() {
+    let (mut client, now, mut mesh) = (client(), Instant::now(), hosts("v1"));
+    let checked = RouteConfig { validate_clusters: true, ..(*mesh.config.routes["80"]).clone() };
+    mesh.config.routes.insert("80".into(), Arc::new(checked));
+    for kind in [CDS, EDS, LDS] {
+        client.on_response(now, response(kind, kind.short(), &mesh));
+    }
+    in_parts("1", &mesh).into_iter().for_each(|part| client.on_response(now, part));
+    while let Some(update) = client.poll(now) {
+        client.accepted(&update);
+    }
+    client.requests();
+    let [_, bad] = in_parts("2", &hosts("nowhere"));
+    client.on_response(now, bad);
+    assert!(client.poll(now).is_none());
+    let refusal = client.requests().remove(0).error.expect("a refusal");
+    assert_eq!(refusal, "virtual host 80/reviews: unknown cluster nowhere");
+}
+
+#[test]
+fn what_was_saved_runs_before_the_server_answers_and_its_versions_are_told() {
+    let now = Instant::now();
+    let bytes = with_hosts(now).save().to_bytes();
+    let interner = Arc::new(Interner::default());
+    let mut later = Client::new(Node::default(), interner.clone(), ClientOptions::default());
+    later.restore(Saved::parse(&bytes, &interner).expect("what was written"));
+    let update = later.poll(now).expect("what was saved");
+    assert_eq!(*update.config, hosts("v1").config);
+    later.accepted(&update);
+    assert!(later.ready());
+    later.connected();
+    assert_eq!(
+        said(&mut later),
+        [
+            "CDS v1=CDS-v1",
+            "EDS +v1 v1=EDS-v1",
+            "LDS l=LDS-l",
+            "RDS +80 80=1-80",
+            "VHDS +80/* 80/a=1-80/a 80/reviews=1-80/reviews"
+        ]
+    );
+    // And goes on from there.
+    let [_, changed] = in_parts("2", &hosts("v2"));
+    later.on_response(now, changed);
+    let update = later.poll(now).expect("the virtual hosts");
+    assert_eq!(*update.config.routes["80"], *hosts("v2").config.routes["80"]);
+}
+
+#[test]
+fn what_was_saved_and_cannot_run_is_forgotten() {
+    let now = Instant::now();
+    let saved = with_hosts(now).save();
+    let mut later = Client::new(Node::default(), Arc::default(), ClientOptions::default());
+    later.restore(saved);
+    let update = later.poll(now).expect("what was saved");
+    later.rejected(&update, "the port is taken");
+    later.connected();
+    assert_eq!(said(&mut later), ["CDS", "LDS"]);
 }

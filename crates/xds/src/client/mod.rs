@@ -6,16 +6,25 @@
 //! [`Client::rejected`], and only then is the response acknowledged. What is to be sent comes from
 //! [`Client::requests`].
 
+mod parts;
+mod saved;
 mod staged;
-mod subscribe;
+mod wanted;
+
+pub use saved::{Saved, SavedError};
 
 use crate::intern::{Decoded, Interner};
 use crate::{DeltaRequest, DeltaResponse, Node, PerType, ResourceType, refs};
 use amime_model::config::{Cluster, Listener, ProxyConfig};
-use staged::Staged;
+use parts::Parts;
+use staged::{Change, Changes, Staged};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
+use wanted::Wanted;
+
+/// By resource name.
+type Versions = BTreeMap<Arc<str>, Arc<str>>;
 
 #[derive(Debug, Clone)]
 pub struct ClientOptions {
@@ -52,12 +61,18 @@ pub struct Client {
     /// What the proxy runs.
     config: Arc<ProxyConfig>,
     /// Of what the proxy runs.
-    versions: PerType<BTreeMap<Arc<str>, Arc<str>>>,
+    parts: Parts,
+    /// Of what the proxy runs.
+    versions: PerType<Versions>,
     staged: PerType<Option<Staged>>,
     applying: Option<Applying>,
+    /// What was saved by an earlier client, until it is handed out.
+    saved: Option<Saved>,
     /// Names that the server said are not there.
     absent: PerType<BTreeSet<Arc<str>>>,
-    subscribed: PerType<BTreeSet<Arc<str>>>,
+    wanted: Wanted,
+    /// Names that nothing refers to any more, to be dropped when no update is under way.
+    unused: PerType<BTreeSet<Arc<str>>>,
     /// An update of this type was accepted.
     accepted: PerType<bool>,
     connected: bool,
@@ -71,26 +86,47 @@ struct Applying {
     id: u64,
     kind: ResourceType,
     config: Arc<ProxyConfig>,
-    staged: Staged,
+    what: What,
+}
+
+#[derive(Debug)]
+enum What {
+    Staged(Staged),
+    Saved(Saved),
 }
 
 impl Client {
-    pub fn new(node: Node, interner: Arc<Interner>, options: ClientOptions) -> Self {
+    pub fn new(mut node: Node, interner: Arc<Interner>, options: ClientOptions) -> Self {
+        node.ask_for_vhds();
         Self {
             node,
             options,
             interner,
             config: Arc::default(),
+            parts: Parts::default(),
             versions: PerType::default(),
             staged: PerType::default(),
             applying: None,
+            saved: None,
             absent: PerType::default(),
-            subscribed: PerType::default(),
+            wanted: Wanted::default(),
+            unused: PerType::default(),
             accepted: PerType::default(),
             connected: false,
             out: Vec::new(),
             next_id: 1,
         }
+    }
+
+    /// Begins with what an earlier client had accepted: [`Client::poll`] hands it out as one update, and once it is
+    /// accepted the server is told of its versions. To be called before anything else.
+    pub fn restore(&mut self, saved: Saved) {
+        self.saved = Some(saved);
+    }
+
+    /// All that was accepted, with its versions, for [`Client::restore`] of a later client.
+    pub fn save(&self) -> Saved {
+        Saved { config: self.config.clone(), parts: self.parts.clone(), versions: self.versions.clone() }
     }
 
     /// What the proxy runs: all that was accepted.
@@ -119,18 +155,17 @@ impl Client {
             ResourceType::Endpoints,
             ResourceType::Listener,
             ResourceType::Route,
+            ResourceType::VirtualHost,
             ResourceType::Secret,
         ] {
-            if !kind.is_wildcard() {
-                self.subscribed[kind] = self.wanted(kind);
-                if self.subscribed[kind].is_empty() {
-                    continue;
-                }
+            let subscribe: Vec<_> = self.wanted.names(kind).cloned().collect();
+            if subscribe.is_empty() && !kind.is_wildcard() {
+                continue;
             }
             self.out.push(DeltaRequest {
                 node: node.take(),
                 type_url: kind.type_url().into(),
-                subscribe: self.subscribed[kind].iter().cloned().collect(),
+                subscribe,
                 initial_versions: self.versions[kind].clone(),
                 ..DeltaRequest::default()
             });
@@ -141,11 +176,29 @@ impl Client {
     pub fn disconnected(&mut self) {
         self.connected = false;
         self.out.clear();
-        self.staged = PerType::default();
+        for kind in ResourceType::ALL {
+            if let Some(staged) = self.staged[kind].take() {
+                self.unstage(staged.changes);
+            }
+        }
         self.absent = PerType::default();
-        self.subscribed = PerType::default();
-        if let Some(applying) = &mut self.applying {
-            applying.staged.nonces.clear();
+        let mut arriving = BTreeSet::new();
+        if let Some(Applying { what: What::Staged(staged), .. }) = &mut self.applying {
+            staged.nonces.clear();
+            arriving.extend(staged.heads().cloned());
+        }
+        self.parts.keep_known(&arriving);
+        let parts = &self.parts;
+        self.versions[ResourceType::VirtualHost]
+            .retain(|name, _| refs::route_of(name).is_some_and(|route| parts.is_complete(route)));
+        // The next stream begins with all of what is wanted then.
+        self.subscribe();
+    }
+
+    /// What was staged is not waited for any more.
+    fn unstage(&mut self, changes: Changes) {
+        for (_, resource) in changes.into_values().flatten() {
+            self.wanted.remove(&self.interner, &resource);
         }
     }
 
@@ -196,10 +249,12 @@ impl Client {
             self.absent[kind].insert(name.clone());
             changes.insert(name, None);
         }
-        self.staged[kind].get_or_insert_with(|| Staged::new(now)).merge(response.nonce, changes);
-        if kind.is_wildcard() {
-            self.subscribe();
+        for (_, resource) in changes.values().flatten() {
+            self.wanted.add(&self.interner, resource);
         }
+        let replaced = self.staged[kind].get_or_insert_with(|| Staged::new(now)).merge(response.nonce, changes);
+        self.unstage(replaced);
+        self.subscribe();
     }
 
     /// The next update that is ready to run; none while one is being run.
@@ -207,20 +262,43 @@ impl Client {
         if self.applying.is_some() {
             return None;
         }
-        let kind = ResourceType::ALL.into_iter().find(|&kind| self.is_ready(kind, now))?;
-        let staged = self.staged[kind].take()?;
-        if let Some(problem) = self.unknown_cluster(&staged) {
-            for nonce in staged.nonces {
-                self.answer(kind.type_url(), nonce, Some(problem.clone()));
-            }
-            return self.poll(now);
+        if let Some(saved) = self.saved.take() {
+            return Some(self.run_saved(saved));
         }
-        let mut config = self.config.clone();
-        let (changed, removed) = staged.apply(kind, Arc::make_mut(&mut config));
-        let id = self.next_id;
+        loop {
+            let kind = ResourceType::ALL.into_iter().find(|&kind| self.is_ready(kind, now))?;
+            let staged = self.staged[kind].take()?;
+            if let Some(problem) = self.unknown_cluster(&staged) {
+                for nonce in &staged.nonces {
+                    self.answer(kind.type_url(), nonce.clone(), Some(problem.clone()));
+                }
+                self.unstage(staged.changes);
+                self.subscribe();
+                continue;
+            }
+            let mut config = self.config.clone();
+            let (changed, removed) = staged.apply(kind, &mut config, &self.parts, &self.interner);
+            let id = self.next_id;
+            self.next_id += 1;
+            let nothing_new = Arc::ptr_eq(&config, &self.config);
+            self.applying = Some(Applying { id, kind, config: config.clone(), what: What::Staged(staged) });
+            let update = Update { kind, config, changed, removed, id };
+            if kind == ResourceType::VirtualHost && nothing_new {
+                // Of a route configuration that is still to come.
+                self.accepted(&update);
+                continue;
+            }
+            return Some(update);
+        }
+    }
+
+    /// What was saved goes out as one: it was accepted as a whole.
+    fn run_saved(&mut self, saved: Saved) -> Update {
+        let (id, kind, config) = (self.next_id, ResourceType::Listener, saved.config.clone());
         self.next_id += 1;
-        self.applying = Some(Applying { id, kind, config: config.clone(), staged });
-        Some(Update { kind, config, changed, removed, id })
+        let changed = config.listeners.keys().cloned().collect();
+        self.applying = Some(Applying { id, kind, config: config.clone(), what: What::Saved(saved) });
+        Update { kind, config, changed, removed: Vec::new(), id }
     }
 
     /// Every worker runs that update.
@@ -229,21 +307,58 @@ impl Client {
             return;
         };
         let kind = applying.kind;
-        self.config = applying.config;
+        let before = std::mem::replace(&mut self.config, applying.config);
         self.accepted[kind] = true;
-        for (name, change) in applying.staged.changes {
-            match change {
-                Some((version, _)) => self.versions[kind].insert(name, version),
-                None => self.versions[kind].remove(&name),
-            };
-        }
-        if kind.is_wildcard() {
-            // Before the ACK: a server that answers an ACK by taking things away then knows them.
-            self.subscribe();
-        }
-        for nonce in applying.staged.nonces {
+        let nonces = match applying.what {
+            What::Staged(staged) => {
+                for (name, change) in staged.changes {
+                    self.take(kind, name, change, &before);
+                }
+                staged.nonces
+            }
+            What::Saved(saved) => {
+                for resource in saved.referring() {
+                    self.wanted.add(&self.interner, &resource);
+                }
+                self.accepted[ResourceType::Cluster] = true;
+                self.parts = saved.parts;
+                self.versions = saved.versions;
+                Vec::new()
+            }
+        };
+        // Before the ACK: a server that answers an ACK by taking things away then knows them.
+        self.subscribe();
+        self.prune_all();
+        for nonce in nonces {
             self.answer(kind.type_url(), nonce, None);
         }
+    }
+
+    /// One change of what runs, `before` being what ran before.
+    fn take(&mut self, kind: ResourceType, name: Arc<str>, change: Change, before: &ProxyConfig) {
+        let old = match kind {
+            ResourceType::Cluster => before.clusters.get(&name).cloned().map(Decoded::Cluster),
+            ResourceType::Listener => before.listeners.get(&name).cloned().map(Decoded::Listener),
+            ResourceType::Route if change.is_some() => self.parts.head(&name).cloned().map(Decoded::Route),
+            _ => None,
+        };
+        if let Some(old) = old {
+            self.wanted.remove(&self.interner, &old);
+        }
+        match (&change, kind) {
+            (Some((_, Decoded::Route(routes))), _) => {
+                self.parts.set_head(&name, routes.vhds.then(|| routes.clone()));
+            }
+            (Some((_, Decoded::VirtualHost(host))), _) => {
+                self.parts.set_host(&self.interner, &name, Some(host.clone()));
+            }
+            (None, ResourceType::VirtualHost) => self.parts.set_host(&self.interner, &name, None),
+            _ => {}
+        }
+        match change {
+            Some((version, _)) => self.versions[kind].insert(name, version),
+            None => self.versions[kind].remove(&name),
+        };
     }
 
     /// The proxy could not run that update and goes on with what it had.
@@ -251,12 +366,13 @@ impl Client {
         let Some(applying) = self.applying.take_if(|a| a.id == update.id) else {
             return;
         };
-        for nonce in applying.staged.nonces {
+        let What::Staged(staged) = applying.what else { return };
+        for nonce in staged.nonces {
             self.answer(applying.kind.type_url(), nonce, Some(problem.into()));
         }
-        if applying.kind.is_wildcard() {
-            self.subscribe();
-        }
+        self.unstage(staged.changes);
+        self.subscribe();
+        self.prune_all();
     }
 
     fn answer(&mut self, type_url: &str, nonce: String, error: Option<String>) {
@@ -277,7 +393,9 @@ impl Client {
             Decoded::Secret(_) | Decoded::Endpoints(_) => true,
             Decoded::Cluster(cluster) => self.cluster_is_warm(cluster),
             Decoded::Listener(listener) => self.listener_is_warm(listener),
+            Decoded::Route(routes) if routes.vhds => self.parts.is_complete(&routes.name),
             Decoded::Route(routes) => refs::route_clusters(routes).all(|c| !self.is_coming(c)),
+            Decoded::VirtualHost(host) => refs::host_clusters(host).all(|c| !self.is_coming(c)),
         })
     }
 
@@ -300,6 +418,7 @@ impl Client {
             ResourceType::Route => self.config.routes.contains_key(name),
             ResourceType::Cluster => self.config.clusters.contains_key(name),
             ResourceType::Listener => self.config.listeners.contains_key(name),
+            ResourceType::VirtualHost => self.versions[kind].contains_key(name),
         };
         there || self.absent[kind].contains(name)
     }
@@ -312,12 +431,21 @@ impl Client {
                 .is_some_and(|s| s.changes.get(cluster).is_some_and(Option::is_some))
     }
 
-    /// `validate_clusters`: such a route configuration is refused where a cluster is missing.
+    /// `validate_clusters`: such a route configuration is refused where a cluster is missing, and so is a virtual
+    /// host of it.
     fn unknown_cluster(&self, staged: &Staged) -> Option<String> {
-        staged.changes.values().flatten().find_map(|(_, resource)| match resource {
-            Decoded::Route(routes) if routes.validate_clusters => refs::route_clusters(routes)
-                .find(|name| !self.config.clusters.contains_key(*name))
-                .map(|name| format!("route {}: unknown cluster {name}", routes.name)),
+        let missing = |name: &&str| !self.config.clusters.contains_key(*name);
+        staged.changes.iter().find_map(|(name, change)| match &change.as_ref()?.1 {
+            Decoded::Route(routes) if routes.validate_clusters => {
+                let of_parts = self.parts.hosts_of(name).filter(|_| routes.vhds).flat_map(|h| refs::host_clusters(h));
+                let mut named = refs::route_clusters(routes).chain(of_parts);
+                named.find(missing).map(|cluster| format!("route {}: unknown cluster {cluster}", routes.name))
+            }
+            Decoded::VirtualHost(host) => {
+                let head = self.parts.head(refs::route_of(name)?)?;
+                let unknown = refs::host_clusters(host).find(missing).filter(|_| head.validate_clusters)?;
+                Some(format!("virtual host {name}: unknown cluster {unknown}"))
+            }
             _ => None,
         })
     }

@@ -41,6 +41,7 @@ static FILE_LOG: Schema = Schema(&[(5, Message(&LOG_FORMAT))]);
 pub(crate) fn sort_maps(message: &str, bytes: &mut [u8]) {
     let schema = match message {
         "RouteConfiguration" => &ROUTES,
+        "VirtualHost" => &VIRTUAL_HOST,
         "HttpConnectionManager" => &HCM,
         "TcpProxy" => &TCP_PROXY,
         "Listener" => &LISTENER,

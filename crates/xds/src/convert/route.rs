@@ -1,8 +1,8 @@
 //! Route configurations, virtual hosts, and what a route matches.
 
 use super::common::{
-    bool_value, from_runtime_share, from_string_matcher, is_true, non_empty, opaque, opaque_any, regex, runtime_share,
-    string_matcher, u32_value,
+    ads, bool_value, from_runtime_share, from_string_matcher, is_true, non_empty, opaque, opaque_any, regex,
+    runtime_share, string_matcher, u32_value,
 };
 use super::origin::{from_origin, of_origin};
 use super::{route_action as action, route_filters};
@@ -26,6 +26,7 @@ pub(crate) fn to_pb(routes: &RouteConfig) -> pb::RouteConfiguration {
         name: routes.name.clone(),
         virtual_hosts: routes.virtual_hosts.iter().map(|host| host_to_pb(host)).collect(),
         validate_clusters: bool_value(Some(routes.validate_clusters)),
+        vhds: routes.vhds.then(|| pb::Vhds { config_source: ads() }),
         ignore_port_in_host_matching: routes.ignore_port_in_host,
         max_direct_response_body_size_bytes: u32_value(routes.max_direct_response_body_bytes),
         request_headers_to_add: edits_to_pb(request),
@@ -36,7 +37,7 @@ pub(crate) fn to_pb(routes: &RouteConfig) -> pb::RouteConfiguration {
     }
 }
 
-fn host_to_pb(host: &VirtualHost) -> pb::VirtualHost {
+pub(crate) fn host_to_pb(host: &VirtualHost) -> pb::VirtualHost {
     use pb::virtual_host::TlsRequirementType;
     let require_tls = match host.require_tls {
         RequireTls::None => TlsRequirementType::None,
@@ -170,6 +171,7 @@ pub(crate) fn from_pb(routes: pb::RouteConfiguration) -> Result<RouteConfig, Dec
         virtual_hosts: hosts.map(|h| host_from_pb(h, &filters).map(Arc::new)).collect::<Result<_, _>>()?,
         validate_clusters: is_true(routes.validate_clusters),
         ignore_port_in_host: routes.ignore_port_in_host_matching,
+        vhds: routes.vhds.is_some(),
         max_direct_response_body_bytes: routes.max_direct_response_body_size_bytes.map(|m| m.value),
         request_headers: edits_from_pb(routes.request_headers_to_add, routes.request_headers_to_remove),
         response_headers: edits_from_pb(routes.response_headers_to_add, routes.response_headers_to_remove),
@@ -179,7 +181,7 @@ pub(crate) fn from_pb(routes: pb::RouteConfiguration) -> Result<RouteConfig, Dec
 type Filters = HashMap<String, Any>;
 
 /// What a virtual host or the whole says of filters and retries holds for each route that does not.
-fn host_from_pb(mut host: pb::VirtualHost, above: &Filters) -> Result<VirtualHost, DecodeError> {
+pub(crate) fn host_from_pb(mut host: pb::VirtualHost, above: &Filters) -> Result<VirtualHost, DecodeError> {
     use pb::virtual_host::TlsRequirementType;
     let require_tls = match host.require_tls() {
         TlsRequirementType::None => RequireTls::None,

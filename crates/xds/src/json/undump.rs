@@ -272,6 +272,8 @@ fn take(config: &mut ProxyConfig, dumped: &Dumped<'_>, unknown: &mut Vec<Unknown
         Some(Decoded::Listener(listener)) => config.listeners.insert(name, listener).is_some(),
         Some(Decoded::Route(routes)) => config.routes.insert(name, routes).is_some(),
         Some(Decoded::Secret(secret)) => config.secrets.insert(name, secret).is_some(),
+        // A dump has virtual hosts within their route configurations alone.
+        Some(Decoded::VirtualHost(_)) => false,
     };
     if twice {
         unknown.push(dumped.unknown("is there twice; the last one counts"));
@@ -340,6 +342,11 @@ fn decode(kind: ResourceType, body: &[u8]) -> Result<(Decoded, Bytes), DecodeErr
             let secret = decode::secret(body)?;
             let again = encode::secret(&secret);
             (Decoded::Secret(Arc::new(secret)), again)
+        }
+        ResourceType::VirtualHost => {
+            let host = decode::virtual_host(body)?;
+            let again = encode::virtual_host(&host);
+            (Decoded::VirtualHost(Arc::new(host)), again)
         }
     })
 }

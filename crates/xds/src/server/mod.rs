@@ -9,7 +9,9 @@
 //! clusters are taken away. Each step looks at what the client has and what it is to have, not at what happened,
 //! so that no order of events can lose one.
 
+mod hosts;
 mod order;
+mod origins;
 mod requests;
 mod resources;
 mod response;
@@ -49,9 +51,14 @@ impl Default for StreamOptions {
     }
 }
 
+/// What names clusters, and so waits for them.
+const USERS: [ResourceType; 3] = [ResourceType::Listener, ResourceType::Route, ResourceType::VirtualHost];
+
 #[derive(Debug)]
 pub struct Stream {
     protocol: Protocol,
+    /// The client tells what it runs, no more and no less; others may tell of endpoints that they never used.
+    is_exact: bool,
     options: StreamOptions,
     target: Arc<Resources>,
     types: PerType<TypeState>,
@@ -68,6 +75,7 @@ impl Stream {
     pub fn new(protocol: Protocol, options: StreamOptions) -> Self {
         Self {
             protocol,
+            is_exact: false,
             options,
             target: Arc::default(),
             types: PerType::default(),
@@ -76,6 +84,11 @@ impl Stream {
             linger: Duration::ZERO,
             next_nonce: 1,
         }
+    }
+
+    /// The client is a proxy of ours: it tells what it runs, no more and no less.
+    pub fn of_own_proxy(self) -> Self {
+        Self { is_exact: true, ..self }
     }
 
     /// What the client is to have.
@@ -98,9 +111,11 @@ impl Stream {
 
     /// When [`Stream::next`], which has just been asked, has to be asked again though nothing has happened.
     pub fn deadline(&self, now: Instant) -> Option<Instant> {
-        let waiting = [ResourceType::Listener, ResourceType::Route]
-            .into_iter()
-            .flat_map(|kind| self.types[kind].waiting.values().map(|since| *since + self.options.cluster_wait));
+        let waiting = || USERS.into_iter().flat_map(|kind| self.types[kind].waiting.values());
+        // From when something has begun to wait, and from when the clusters that it waits for have been sent.
+        let sent = self.types[ResourceType::Cluster].in_flight.as_ref().map(|f| f.sent);
+        let since = waiting().copied().chain(sent.filter(|_| waiting().next().is_some()));
+        let waiting = since.map(|since| since + self.options.cluster_wait);
         // What is due but has not gone out waits for an answer of the client.
         self.leaving.values().copied().chain(waiting).filter(|time| *time > now).min()
     }

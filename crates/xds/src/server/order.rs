@@ -2,17 +2,18 @@
 
 use super::resources::Encoded;
 use super::state::{Held, InFlight};
-use super::{Protocol, Response, Stream};
+use super::{Protocol, Response, Stream, USERS};
 use crate::ResourceType;
 use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::time::Instant;
 
 /// What a response changes: the new version, or nothing.
-type Item = (Arc<str>, Option<Arc<Encoded>>);
+pub(super) type Item = (Arc<str>, Option<Arc<Encoded>>);
 
 /// Whether a listener or route configuration may go out.
-enum Turn {
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Turn {
     Now,
     /// A cluster that it names is not acknowledged yet.
     Waits,
@@ -28,17 +29,21 @@ impl Stream {
             return Some(self.response(type_url, Vec::new(), Vec::new()));
         }
         // Endpoints go ahead of all else; those that a cluster's change calls for again follow its response.
-        const ORDER: [ResourceType; 5] = [
+        const ORDER: [ResourceType; 6] = [
             ResourceType::Endpoints,
             ResourceType::Secret,
             ResourceType::Cluster,
             ResourceType::Listener,
             ResourceType::Route,
+            ResourceType::VirtualHost,
         ];
         for kind in ORDER {
             let state = &self.types[kind];
             if state.subscribed && state.in_flight.is_none() {
-                let response = self.suspect(kind, now).or_else(|| self.due(kind, now));
+                let response = self.suspect(kind, now).or_else(|| match kind {
+                    ResourceType::VirtualHost => self.due_hosts(now),
+                    _ => self.due(kind, now),
+                });
                 if response.is_some() {
                     return response;
                 }
@@ -115,13 +120,13 @@ impl Stream {
         let listeners = self.target.of[ResourceType::Listener].values();
         let mut named = listeners.flat_map(|l| &l.refs.routes);
         named.all(|name| {
-            let is_there = routes.names.contains(name) && !routes.behind.contains_key(name);
+            let is_there = routes.names.contains(name) && !routes.behind.contains_key(name) && self.has_hosts_of(name);
             is_there || self.target.get(ResourceType::Route, name).is_none()
         })
     }
 
     /// What is to be said of a name, if anything.
-    fn item(&self, kind: ResourceType, name: &Arc<str>) -> Option<Item> {
+    pub(super) fn item(&self, kind: ResourceType, name: &Arc<str>) -> Option<Item> {
         let state = &self.types[kind];
         let owed = state.owed.contains(name);
         if let Some(encoded) = self.target.get(kind, name) {
@@ -135,7 +140,7 @@ impl Stream {
             ResourceType::Cluster if owed && !held.is_some_and(Held::is_something) => gone(),
             // A client ignores that a route configuration has gone; one that asked for it is told.
             ResourceType::Cluster | ResourceType::Route => owed.then(gone)?,
-            ResourceType::Listener | ResourceType::Secret => {
+            ResourceType::Listener | ResourceType::Secret | ResourceType::VirtualHost => {
                 (owed || held.is_some_and(Held::is_something)).then(gone)?
             }
             // A client ignores that endpoints have gone; they are withdrawn by an assignment without any. Those
@@ -149,16 +154,17 @@ impl Stream {
         }
     }
 
-    fn turn(&self, kind: ResourceType, name: &str, encoded: &Encoded, now: Instant) -> Turn {
+    pub(super) fn turn(&self, kind: ResourceType, name: &str, encoded: &Encoded, now: Instant) -> Turn {
         let clusters = &self.types[ResourceType::Cluster];
-        let waits_for_clusters = matches!(kind, ResourceType::Listener | ResourceType::Route);
+        let waits_for_clusters = USERS.contains(&kind);
         let all_there = clusters.behind.is_empty() && clusters.in_flight.is_none();
         if !waits_for_clusters || !clusters.subscribed || all_there {
             return Turn::Now;
         }
         let state = &self.types[kind];
         let of_routes = encoded.refs.routes.iter().filter_map(|r| self.target.get(ResourceType::Route, r));
-        let named = of_routes.flat_map(|route| &route.refs.clusters).chain(&encoded.refs.clusters);
+        let of_hosts = encoded.refs.routes.iter().flat_map(|r| self.target.hosts_of(r)).map(|(_, host)| host);
+        let named = of_routes.chain(of_hosts).flat_map(|e| &e.refs.clusters).chain(&encoded.refs.clusters);
         let (mut waits, mut all_sent) = (false, true);
         for cluster in named {
             // One that nobody has is not worth waiting for.
@@ -198,12 +204,11 @@ impl Stream {
             }
             return;
         }
-        let users = [ResourceType::Listener, ResourceType::Route];
-        if !users.into_iter().all(|kind| self.types[kind].is_settled(kind, &self.target)) {
+        if !USERS.into_iter().all(|kind| self.types[kind].is_settled(kind, &self.target)) {
             return;
         }
         // What the client goes on with because it refused the newer version.
-        let older = users.into_iter().flat_map(|kind| self.types[kind].behind.values());
+        let older = USERS.into_iter().flat_map(|kind| self.types[kind].behind.values());
         let needed: BTreeSet<_> = older
             .filter_map(|held| match held {
                 Held::Known(encoded) => Some(&encoded.refs.clusters),
@@ -222,8 +227,11 @@ impl Stream {
         if state.in_flight.is_some() || !state.suspects.is_empty() {
             return None;
         }
-        let users = [ResourceType::Listener, ResourceType::Route].into_iter();
-        if users.flat_map(|kind| self.types[kind].behind.values()).any(|held| matches!(held, Held::Version(_))) {
+        if USERS
+            .into_iter()
+            .flat_map(|kind| self.types[kind].behind.values())
+            .any(|held| matches!(held, Held::Version(_)))
+        {
             // The client has come back with something that may need them: their time begins anew after it.
             self.leaving.clear();
             return None;
@@ -236,7 +244,7 @@ impl Stream {
         Some(self.send(ResourceType::Cluster, now, items))
     }
 
-    fn send(&mut self, kind: ResourceType, now: Instant, items: Vec<Item>) -> Response {
+    pub(super) fn send(&mut self, kind: ResourceType, now: Instant, items: Vec<Item>) -> Response {
         let mut resources: Vec<_> = items.iter().filter_map(|(n, e)| Some((n.clone(), e.clone()?))).collect();
         let mut removed = Vec::new();
         match self.protocol {
@@ -263,7 +271,10 @@ impl Stream {
         state.owes_answer = false;
         state.last_nonce.clone_from(&response.nonce);
         state.pushes += 1;
-        state.in_flight = Some(InFlight::new(response.nonce.clone(), now, items));
+        state.last_sent = Some(now);
+        let version = self.target.version(kind).clone();
+        state.sent_version = Some(version.clone());
+        state.in_flight = Some(InFlight::new(response.nonce.clone(), now, version, items));
         response
     }
 

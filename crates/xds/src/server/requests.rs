@@ -10,6 +10,9 @@ use std::time::{Duration, Instant};
 /// Of what a client had before it came back: its fault delays are not known.
 const UNKNOWN_LINGER: Duration = Duration::from_secs(10);
 
+/// What follows the name of a route configuration in a subscription to all its virtual hosts.
+const ALL_HOSTS: &str = "/*";
+
 /// A subscription to everything, by name.
 const EVERYTHING: &str = "*";
 
@@ -31,10 +34,15 @@ impl Stream {
             self.subscribe_all(kind, &request.initial_versions);
         }
         for name in names {
-            self.subscribe(kind, name, &request.initial_versions);
+            match all_hosts_of(kind, &name) {
+                Some(route) => self.subscribe_hosts(route, &request.initial_versions),
+                None => self.subscribe(kind, name, &request.initial_versions),
+            }
         }
         for name in request.unsubscribe {
-            if &*name == EVERYTHING {
+            if let Some(route) = all_hosts_of(kind, &name) {
+                self.forget_hosts(route);
+            } else if &*name == EVERYTHING {
                 self.unsubscribe_all(kind);
             } else if !self.types[kind].wildcard {
                 self.forget(kind, &name);
@@ -92,6 +100,7 @@ impl Stream {
             None => {
                 self.types[kind].last_ack = Some(now);
                 self.types[kind].acked = in_flight.nonce.parse().unwrap_or_default();
+                self.types[kind].acked_version = Some(in_flight.version);
                 for (name, item) in in_flight.items {
                     self.types[kind].rejected.remove(&name);
                     self.took(kind, &name, item.map_or(Held::Nothing, Held::Known));
@@ -103,7 +112,7 @@ impl Stream {
     }
 
     /// The client has this under that name now.
-    fn took(&mut self, kind: ResourceType, name: &Arc<str>, held: Held) {
+    pub(super) fn took(&mut self, kind: ResourceType, name: &Arc<str>, held: Held) {
         let state = &mut self.types[kind];
         let old = state.held(kind, &self.target, name);
         if old.version() != held.version() {
@@ -125,15 +134,14 @@ impl Stream {
         message: &str,
     ) {
         self.types[kind].nacks += 1;
+        if kind == ResourceType::VirtualHost {
+            let items = self.without_removals(items);
+            return self.refused_hosts(now, items, message);
+        }
         if let [(name, item)] = items.as_slice() {
             match item {
                 Some(encoded) => {
-                    let rejection = Rejection {
-                        name: name.clone(),
-                        version: encoded.version.clone(),
-                        message: message.into(),
-                        at: now,
-                    };
+                    let rejection = Rejection::new(kind, name, encoded, message, now);
                     self.types[kind].rejected.insert(name.clone(), rejection);
                 }
                 // A removal cannot be done better; it is not tried again.
@@ -190,7 +198,11 @@ impl Stream {
     fn subscribe(&mut self, kind: ResourceType, name: Arc<str>, initial: &BTreeMap<Arc<str>, Arc<str>>) {
         let state = &mut self.types[kind];
         if !state.wants(&name) {
-            let held = initial.get(&name).map_or(Held::Nothing, |version| Held::Version(version.clone()));
+            // An Envoy that lost its stream while a cluster was warming tells of endpoints that the cluster was not
+            // given, and would wait for them.
+            let is_told = self.is_exact || kind != ResourceType::Endpoints;
+            let initial = initial.get(&name).filter(|_| is_told);
+            let held = initial.map_or(Held::Nothing, |version| Held::Version(version.clone()));
             let told = held.is_something();
             state.names.insert(name.clone());
             state.set_held(kind, &self.target, &name, held);
@@ -203,8 +215,14 @@ impl Stream {
     }
 }
 
+/// The route configuration all of whose virtual hosts a subscription means.
+fn all_hosts_of(kind: ResourceType, name: &str) -> Option<&str> {
+    let route = name.strip_suffix(ALL_HOSTS)?;
+    (kind == ResourceType::VirtualHost).then_some(route)
+}
+
 /// How long requests may still need the clusters of what was replaced.
-fn linger(old: &Held) -> Duration {
+pub(super) fn linger(old: &Held) -> Duration {
     match old {
         Held::Known(encoded) => encoded.refs.linger,
         Held::Version(_) => UNKNOWN_LINGER,

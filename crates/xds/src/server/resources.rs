@@ -1,13 +1,14 @@
 //! The encoded configuration of a group of proxies, and what differs between two of them.
 
+use super::Protocol;
 use crate::{PerType, ResourceType, encode, refs};
-use amime_model::config::{ClusterEndpoints, ProxyConfig};
+use amime_model::config::{ClusterEndpoints, ProxyConfig, RouteConfig, VirtualHost};
 use bytes::{BufMut, Bytes, BytesMut};
-use prost::encoding::{encode_varint, encoded_len_varint};
-use std::collections::{BTreeMap, HashMap};
+use prost::encoding::{decode_varint, encode_varint, encoded_len_varint};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
-use xxhash_rust::xxh64::xxh64;
+use xxhash_rust::xxh64::Xxh64;
 
 /// One encoded resource, shared by every stream that carries it.
 #[derive(Debug)]
@@ -17,13 +18,18 @@ pub struct Encoded {
     /// As an element of a delta response; what follows `any_at` is an element of a state-of-the-world one.
     element: Bytes,
     any_at: usize,
+    /// Where the body begins, with its key and length: those of a virtual host are an element of a route
+    /// configuration too.
+    body_at: usize,
+    /// What the body goes on with: the virtual hosts of a route configuration, of which there is no other copy.
+    tail: Vec<Bytes>,
     pub(super) refs: Refs,
 }
 
 /// What a resource names of others.
 #[derive(Debug, Default)]
 pub(super) struct Refs {
-    /// Of a listener or route configuration.
+    /// Of a listener, route configuration or virtual host.
     pub clusters: Vec<Arc<str>>,
     /// Of a listener.
     pub routes: Vec<Arc<str>>,
@@ -33,6 +39,8 @@ pub(super) struct Refs {
     pub secrets: Vec<Arc<str>>,
     /// How long after its replacement requests may still need the clusters that it names.
     pub linger: Duration,
+    /// A hash of a virtual host's domains: while it stays, no other virtual host is concerned by a change.
+    pub domains: u64,
 }
 
 /// Field 2 with a length: `resources` of both responses, and `resource` in an element of a delta response. So the
@@ -55,11 +63,21 @@ fn len(contents: usize) -> usize {
 
 impl Encoded {
     fn new(kind: ResourceType, name: &str, body: &[u8], refs: Refs) -> Self {
-        let version: Arc<str> = format!("{:016x}", xxh64(body, 0)).into();
+        Self::with_tail(kind, name, body, Vec::new(), refs)
+    }
+
+    /// The body is `body` and then all of `tail`.
+    fn with_tail(kind: ResourceType, name: &str, body: &[u8], tail: Vec<Bytes>, refs: Refs) -> Self {
+        let tail_length: usize = tail.iter().map(Bytes::len).sum();
+        let mut hash = Xxh64::new(0);
+        hash.update(body);
+        tail.iter().for_each(|chunk| hash.update(chunk));
+        let version: Arc<str> = format!("{:016x}", hash.digest()).into();
         let url = kind.type_url().as_bytes();
-        let any = len(url.len()) + len(body.len());
+        let whole_body = body.len() + tail_length;
+        let any = len(url.len()) + len(whole_body);
         let resource = len(name.len()) + len(version.len()) + len(any);
-        let mut element = BytesMut::with_capacity(len(resource));
+        let mut element = BytesMut::with_capacity(len(resource) - tail_length);
         element.put_u8(FIELD_2);
         encode_varint(resource as u64, &mut element);
         put(&mut element, FIELD_3, name.as_bytes());
@@ -68,16 +86,42 @@ impl Encoded {
         element.put_u8(FIELD_2);
         encode_varint(any as u64, &mut element);
         put(&mut element, FIELD_1, url);
-        put(&mut element, FIELD_2, body);
-        Self { version, element: element.freeze(), any_at, refs }
+        let body_at = element.len();
+        element.put_u8(FIELD_2);
+        encode_varint(whole_body as u64, &mut element);
+        element.put_slice(body);
+        Self { version, element: element.freeze(), any_at, body_at, tail, refs }
     }
 
-    pub(super) fn delta_element(&self) -> Bytes {
-        self.element.clone()
+    /// The pieces of an element of a response, and how long they are together.
+    pub(super) fn piece(&self, protocol: Protocol, index: usize) -> Option<Bytes> {
+        match (index, protocol) {
+            (0, Protocol::Delta) => Some(self.element.clone()),
+            (0, Protocol::Sotw) => Some(self.element.slice(self.any_at..)),
+            _ => self.tail.get(index - 1).cloned(),
+        }
     }
 
-    pub(super) fn sotw_element(&self) -> Bytes {
-        self.element.slice(self.any_at..)
+    pub(super) fn length(&self, protocol: Protocol) -> usize {
+        let skipped = if protocol == Protocol::Sotw { self.any_at } else { 0 };
+        self.element.len() - skipped + self.tail.iter().map(Bytes::len).sum::<usize>()
+    }
+
+    /// As a virtual host within a route configuration: `virtual_hosts` is field 2 there, as the body is in an `Any`.
+    fn as_virtual_host(&self) -> Bytes {
+        self.element.slice(self.body_at..)
+    }
+
+    /// The value of the `Any`.
+    pub(super) fn body(&self) -> Vec<u8> {
+        let mut body = self.element.slice(self.body_at + 1..);
+        // It was written by `with_tail`, so it can be read.
+        let _ = decode_varint(&mut body);
+        std::iter::once(&body).chain(&self.tail).flatten().copied().collect()
+    }
+
+    fn has_bytes_of(&self, other: &Self) -> bool {
+        self.element == other.element && self.tail == other.tail
     }
 
     /// An assignment without endpoints: how endpoints are withdrawn.
@@ -100,6 +144,8 @@ impl Encoded {
 #[derive(Debug, Default)]
 pub struct Resources {
     pub(super) of: PerType<BTreeMap<Arc<str>, Arc<Encoded>>>,
+    /// Of all resources of a type: a hash of theirs.
+    versions: PerType<Arc<str>>,
 }
 
 impl Resources {
@@ -107,10 +153,33 @@ impl Resources {
         self.of[kind].get(name)
     }
 
+    /// The virtual hosts of a route configuration.
+    pub(super) fn hosts_of(&self, route: &str) -> impl Iterator<Item = (&Arc<str>, &Arc<Encoded>)> {
+        in_route(&self.of[ResourceType::VirtualHost], route)
+    }
+
+    /// The version of all resources of a type together; equal contents have equal versions.
+    pub fn version(&self, kind: ResourceType) -> &Arc<str> {
+        &self.versions[kind]
+    }
+
     /// How many resources of that type there are.
     pub fn len(&self, kind: ResourceType) -> usize {
         self.of[kind].len()
     }
+}
+
+/// What a map by names of virtual hosts has of one route configuration.
+pub(super) fn in_route<'m, T>(
+    hosts: &'m BTreeMap<Arc<str>, T>,
+    route: &str,
+) -> impl Iterator<Item = (&'m Arc<str>, &'m T)> {
+    let prefix = refs::host_name(route, "");
+    let from: Arc<str> = prefix.as_str().into();
+    let of_route = hosts.range(from..).take_while(move |(name, _)| name.starts_with(&*prefix));
+    // A longer name of a route configuration may begin the same.
+    let length = route.len();
+    of_route.filter(move |(name, _)| refs::route_of(name).is_some_and(|route| route.len() == length))
 }
 
 /// What tests look at.
@@ -174,6 +243,8 @@ pub struct Encoder {
     /// What some stream still has, by type, name and version: equal contents keep their bytes. A thousand sidecars
     /// have a thousand listeners of one name, so a look at each would cost a million.
     known: PerType<ByName<Weak<Encoded>>>,
+    /// As `seen`, of virtual hosts, which several route configurations may share: by route configuration.
+    hosts_seen: HashMap<usize, (Arc<VirtualHost>, Vec<(Arc<str>, Arc<Encoded>)>)>,
 }
 
 /// Any `Arc`, for its address.
@@ -183,6 +254,7 @@ impl Encoder {
     /// A new snapshot: what the configurations before it shared is forgotten.
     pub fn begin(&mut self) {
         self.seen.clear();
+        self.hosts_seen.clear();
         for kind in ResourceType::ALL {
             self.known[kind].retain(|_, versions| {
                 versions.retain(|_, encoded| encoded.strong_count() > 0);
@@ -191,7 +263,17 @@ impl Encoder {
         }
     }
 
+    /// For clients that take route configurations whole.
     pub fn encode(&mut self, config: &ProxyConfig) -> Resources {
+        self.all(config, Form::Whole)
+    }
+
+    /// For clients that ask for virtual hosts as resources of their own.
+    pub fn encode_vhds(&mut self, config: &ProxyConfig) -> Resources {
+        self.all(config, Form::Parts)
+    }
+
+    fn all(&mut self, config: &ProxyConfig, form: Form) -> Resources {
         use ResourceType as T;
         let mut all = Resources::default();
         all.of[T::Secret] = self.each(T::Secret, &config.secrets, |s| (encode::secret(s), Refs::default()));
@@ -213,12 +295,73 @@ impl Encoder {
             };
             (encode::listener(l), refs)
         });
-        all.of[T::Route] = self.each(T::Route, &config.routes, |r| {
-            let refs =
-                Refs { clusters: distinct(refs::route_clusters(r)), linger: refs::route_linger(r), ..Refs::default() };
-            (encode::route(r), refs)
-        });
+        for (name, routes) in &config.routes {
+            let hosts = self.hosts(name, routes);
+            let of_parts = form == Form::Parts && names_are_unique(routes);
+            let route = if of_parts { self.head(name, routes) } else { self.whole(name, routes, &hosts) };
+            all.of[T::Route].insert(name.clone(), route);
+            if of_parts {
+                let named = routes.virtual_hosts.iter().zip(hosts);
+                all.of[T::VirtualHost].extend(named.map(|(h, e)| (refs::host_name(name, &h.name).into(), e)));
+            }
+        }
+        for kind in T::ALL {
+            let mut hash = Xxh64::new(0);
+            for (name, encoded) in &all.of[kind] {
+                hash.update(name.as_bytes());
+                hash.update(encoded.version.as_bytes());
+            }
+            all.versions[kind] = format!("{:016x}", hash.digest()).into();
+        }
         all
+    }
+
+    /// The virtual hosts of a route configuration, in its order.
+    fn hosts(&mut self, route: &Arc<str>, routes: &RouteConfig) -> Vec<Arc<Encoded>> {
+        let kind = ResourceType::VirtualHost;
+        let one = |host: &Arc<VirtualHost>| {
+            let at = Arc::as_ptr(host).addr();
+            let seen = self.hosts_seen.get(&at).and_then(|(_, of)| of.iter().find(|(of, _)| of == route));
+            if let Some((_, encoded)) = seen {
+                return encoded.clone();
+            }
+            let mut domains = Xxh64::new(0);
+            for domain in &host.domains {
+                domains.update(domain.as_bytes());
+                domains.update(&[0]);
+            }
+            let refs = Refs {
+                clusters: distinct(refs::host_clusters(host)),
+                linger: refs::host_linger(host),
+                domains: domains.digest(),
+                ..Refs::default()
+            };
+            let name: Arc<str> = refs::host_name(route, &host.name).into();
+            let encoded = self.known(kind, &name, Encoded::new(kind, &name, &encode::virtual_host(host), refs));
+            let entry = self.hosts_seen.entry(at).or_insert_with(|| (host.clone(), Vec::new()));
+            entry.1.push((route.clone(), encoded.clone()));
+            encoded
+        };
+        routes.virtual_hosts.iter().map(one).collect()
+    }
+
+    /// A route configuration whose virtual hosts are asked for by VHDS.
+    fn head(&mut self, name: &Arc<str>, routes: &RouteConfig) -> Arc<Encoded> {
+        let body = encode::route(&RouteConfig { vhds: true, ..without_hosts(routes) });
+        self.known(ResourceType::Route, name, Encoded::new(ResourceType::Route, name, &body, Refs::default()))
+    }
+
+    /// A whole route configuration, which shares the bytes of its virtual hosts.
+    fn whole(&mut self, name: &Arc<str>, routes: &RouteConfig, hosts: &[Arc<Encoded>]) -> Arc<Encoded> {
+        let kind = ResourceType::Route;
+        let refs = Refs {
+            clusters: distinct(hosts.iter().flat_map(|h| &h.refs.clusters).map(|c| &**c)),
+            linger: hosts.iter().map(|h| h.refs.linger).max().unwrap_or_default(),
+            ..Refs::default()
+        };
+        let body = encode::route(&without_hosts(routes));
+        let tail = hosts.iter().map(|host| host.as_virtual_host()).collect();
+        self.known(kind, name, Encoded::with_tail(kind, name, &body, tail, refs))
     }
 
     fn each<T: Send + Sync + 'static>(
@@ -247,12 +390,38 @@ impl Encoder {
     fn known(&mut self, kind: ResourceType, name: &Arc<str>, encoded: Encoded) -> Arc<Encoded> {
         let versions = self.known[kind].entry(name.clone()).or_default();
         // Versions are hashes, so equal ones do not prove equal contents.
-        let equal = versions.get(&encoded.version).and_then(Weak::upgrade).filter(|k| k.element == encoded.element);
+        let equal = versions.get(&encoded.version).and_then(Weak::upgrade).filter(|k| k.has_bytes_of(&encoded));
         equal.unwrap_or_else(|| {
             let encoded = Arc::new(encoded);
             versions.insert(encoded.version.clone(), Arc::downgrade(&encoded));
             encoded
         })
+    }
+}
+
+/// How route configurations are encoded.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Form {
+    Whole,
+    Parts,
+}
+
+/// Virtual hosts of one name cannot be resources of their own.
+fn names_are_unique(routes: &RouteConfig) -> bool {
+    let names: HashSet<&str> = routes.virtual_hosts.iter().map(|host| &*host.name).collect();
+    names.len() == routes.virtual_hosts.len() && !names.iter().any(|name| name.is_empty() || name.contains('/'))
+}
+
+fn without_hosts(routes: &RouteConfig) -> RouteConfig {
+    RouteConfig {
+        name: routes.name.clone(),
+        virtual_hosts: Vec::new(),
+        vhds: routes.vhds,
+        validate_clusters: routes.validate_clusters,
+        ignore_port_in_host: routes.ignore_port_in_host,
+        max_direct_response_body_bytes: routes.max_direct_response_body_bytes,
+        request_headers: routes.request_headers.clone(),
+        response_headers: routes.response_headers.clone(),
     }
 }
 

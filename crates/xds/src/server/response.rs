@@ -45,15 +45,8 @@ impl Response {
             Protocol::Sotw => put(&mut head, 1 << 3 | 2, self.nonce.as_bytes()),
         }
         let protocol = self.protocol;
-        let length = head.len() + self.resources.iter().map(|(_, r)| element(r, protocol).len()).sum::<usize>();
-        Message { length, head, resources: self.resources.into_iter(), protocol, large: None }
-    }
-}
-
-fn element(resource: &Encoded, protocol: Protocol) -> Bytes {
-    match protocol {
-        Protocol::Delta => resource.delta_element(),
-        Protocol::Sotw => resource.sotw_element(),
+        let length = head.len() + self.resources.iter().map(|(_, r)| r.length(protocol)).sum::<usize>();
+        Message { length, head, resources: self.resources.into_iter(), current: None, protocol, large: None }
     }
 }
 
@@ -63,6 +56,8 @@ pub struct Message {
     length: usize,
     head: BytesMut,
     resources: std::vec::IntoIter<(Arc<str>, Arc<Encoded>)>,
+    /// The resource that is being written, and its next piece.
+    current: Option<(Arc<Encoded>, usize)>,
     protocol: Protocol,
     /// What comes after `head`, uncopied.
     large: Option<Bytes>,
@@ -73,6 +68,20 @@ impl Message {
     pub fn length(&self) -> usize {
         self.length
     }
+
+    /// The next piece of a resource.
+    fn piece(&mut self) -> Option<Bytes> {
+        loop {
+            if let Some((resource, index)) = &mut self.current {
+                let piece = resource.piece(self.protocol, *index);
+                *index += 1;
+                if piece.is_some() {
+                    return piece;
+                }
+            }
+            self.current = Some((self.resources.next()?.1, 0));
+        }
+    }
 }
 
 impl Iterator for Message {
@@ -80,13 +89,12 @@ impl Iterator for Message {
 
     fn next(&mut self) -> Option<Bytes> {
         if self.large.is_none() {
-            for (_, resource) in self.resources.by_ref() {
-                let element = element(&resource, self.protocol);
-                if element.len() >= CHUNK {
-                    self.large = Some(element);
+            while let Some(piece) = self.piece() {
+                if piece.len() >= CHUNK {
+                    self.large = Some(piece);
                     break;
                 }
-                self.head.extend_from_slice(&element);
+                self.head.extend_from_slice(&piece);
                 if self.head.len() >= CHUNK {
                     break;
                 }

@@ -199,10 +199,23 @@ fn after_a_reconnect_only_what_differs_is_sent_and_removals_too() {
     peer.log.clear();
     peer.reconnect(&two().cluster("same", 1, 1));
     peer.settle_without_time();
-    // Listeners are as they were: their subscription is answered by nothing.
-    assert_eq!(peer.log, ["CDS v2", "LDS", "EDS v2", "RDS 80"]);
+    // Listeners are as they were: their subscription is answered by nothing. What endpoints its clusters were given
+    // cannot be told by what an Envoy tells.
+    assert_eq!(peer.log, ["EDS same v1", "CDS v2", "LDS", "EDS v2", "RDS 80"]);
     peer.settle();
     assert!(!peer.has("CDS", "v1") && peer.has("CDS", "same"));
+    assert!(peer.stream.status().in_step);
+}
+
+#[test]
+fn a_proxy_of_ours_that_comes_back_costs_no_resource() {
+    let mut peer = Peer::with_vhds();
+    peer.set(&shop("v1", "v2"));
+    peer.settle();
+    peer.log.clear();
+    peer.reconnect(&shop("v1", "v2"));
+    peer.settle();
+    assert_eq!(peer.log, ["CDS", "LDS"]);
     assert!(peer.stream.status().in_step);
 }
 
@@ -319,4 +332,132 @@ fn what_is_sent_again_alone_waits_for_its_clusters_too() {
     let (type_url, nonce) = (clusters.type_url.to_string(), clusters.nonce);
     peer.stream.on_delta(now, DeltaRequest { type_url, nonce, ..Default::default() });
     assert_eq!(answer(&mut peer, ResourceType::Route, None).resources.len(), 1, "alone");
+}
+
+/// Two virtual hosts, to those clusters.
+fn shop(reviews: &str, ratings: &str) -> Mesh {
+    Mesh::default()
+        .cluster("v1", 1, 1)
+        .cluster("v2", 1, 1)
+        .hosts("80", &[("reviews", &["reviews"], reviews), ("ratings", &["ratings"], ratings)])
+        .listener("l", "80")
+}
+
+#[test]
+fn a_changed_rule_pushes_its_virtual_host_alone() {
+    let mut peer = Peer::with_vhds();
+    peer.set(&shop("v1", "v1"));
+    peer.settle();
+    assert_eq!(&peer.log[peer.log.len() - 2..], ["RDS 80", "VHDS 80/ratings 80/reviews"]);
+    assert!(peer.stream.status().in_step);
+    peer.log.clear();
+    peer.set(&shop("v2", "v1"));
+    peer.settle();
+    assert_eq!(peer.log, ["VHDS 80/reviews"]);
+}
+
+#[test]
+fn a_virtual_host_waits_for_its_clusters_and_old_ones_leave_after_it() {
+    let mut peer = Peer::with_vhds();
+    let with = |cluster: &str| {
+        Mesh::default().cluster(cluster, 1, 1).hosts("80", &[("a", &["a"], cluster)]).listener("l", "80")
+    };
+    peer.set(&with("v1"));
+    peer.settle();
+    peer.log.clear();
+    peer.set(&with("v2"));
+    peer.receive();
+    assert_eq!(peer.log, ["CDS v2"]);
+    peer.settle_without_time();
+    assert_eq!(peer.log.last().map(String::as_str), Some("VHDS 80/a"));
+    assert!(peer.has("CDS", "v1"));
+    peer.settle();
+    assert_eq!(peer.log.last().map(String::as_str), Some("CDS -v1"));
+}
+
+#[test]
+fn a_domain_moves_from_one_virtual_host_to_another_at_once() {
+    let mut peer = Peer::with_vhds();
+    let base = || Mesh::default().cluster("v1", 1, 1).listener("l", "80");
+    peer.set(&base().hosts("80", &[("a", &["a", "d"], "v1"), ("b", &["b"], "v1"), ("c", &["c"], "v1")]));
+    peer.settle();
+    peer.log.clear();
+    // `b` takes the domain of `a`, and waits for its cluster; `c` has nothing to do with it.
+    let moved = [("a", &["a"][..], "v1"), ("b", &["b", "d"][..], "v2"), ("c", &["c"][..], "v2")];
+    peer.withholds_cluster_acks = true;
+    peer.set(&base().cluster("v2", 1, 1).hosts("80", &[moved[0], moved[1], ("c", &["c"], "v1")]));
+    peer.settle_without_time();
+    assert_eq!(peer.log, ["CDS v2", "EDS v2"], "not even what takes the domain away goes out");
+    peer.set(&base().cluster("v2", 1, 1).hosts("80", &moved));
+    peer.pass(Duration::from_secs(15));
+    peer.settle_without_time();
+    assert_eq!(peer.log.last().map(String::as_str), Some("VHDS 80/a 80/b 80/c"));
+}
+
+#[test]
+fn a_refused_virtual_host_is_named_with_its_objects_and_harms_only_itself() {
+    let mut peer = Peer::with_vhds();
+    peer.set(&shop("v1", "v1"));
+    peer.settle();
+    peer.refuses = Some("80/reviews".into());
+    let before = peer.held_version("VHDS", "80/reviews").map(str::to_owned);
+    let mut mesh = shop("v2", "v2");
+    let mut routes = (*mesh.config.routes["80"]).clone();
+    let mut reviews = (*routes.virtual_hosts[1]).clone();
+    reviews.routes[0].origin = Some(amime_model::config::Origin {
+        kind: "VirtualService".into(),
+        namespace: "shop".into(),
+        name: "reviews".into(),
+        path: "spec.http[0]".into(),
+    });
+    routes.virtual_hosts[1] = Arc::new(reviews);
+    mesh.config.routes.insert("80".into(), Arc::new(routes));
+    peer.set(&mesh);
+    peer.settle();
+    let status = peer.stream.status();
+    let rejected = &status.types[ResourceType::VirtualHost].rejected;
+    assert_eq!(rejected.iter().map(|r| &*r.name).collect::<Vec<_>>(), ["80/reviews"]);
+    assert_eq!(rejected[0].objects, ["VirtualService shop/reviews"]);
+    assert_eq!(peer.held_version("VHDS", "80/reviews").map(str::to_owned), before);
+    let target = mesh.resources_for(true);
+    let ratings = target.get(ResourceType::VirtualHost, "80/ratings").map(|e| &*e.version);
+    assert_eq!(peer.held_version("VHDS", "80/ratings"), ratings);
+    assert!(!status.in_step);
+}
+
+#[test]
+fn a_route_configuration_shares_the_bytes_of_its_virtual_hosts() {
+    use crate::decode;
+    let mesh = shop("v1", "v2");
+    let mut encoder = Encoder::default();
+    let (whole, parts) = (encoder.encode(&mesh.config), encoder.encode_vhds(&mesh.config));
+    let encoded = &whole.of[ResourceType::Route]["80"];
+    assert_eq!(decode::route(&encoded.body()).as_ref(), Ok(&*mesh.config.routes["80"]));
+    let head = decode::route(&parts.of[ResourceType::Route]["80"].body()).expect("a route configuration");
+    assert!(head.vhds && head.virtual_hosts.is_empty());
+    for (index, name) in ["80/ratings", "80/reviews"].into_iter().enumerate() {
+        let host = &parts.of[ResourceType::VirtualHost][name];
+        let piece = encoded.piece(Protocol::Delta, index + 1).expect("a piece");
+        let own = host.piece(Protocol::Delta, 0).expect("a piece");
+        assert!(own.as_ptr_range().contains(&piece.as_ptr()), "not a copy");
+    }
+}
+
+#[test]
+fn what_waits_is_looked_at_again_when_the_clusters_have_had_their_time() {
+    let mut peer = Peer::new(Protocol::Delta);
+    peer.set(&one());
+    peer.settle();
+    peer.withholds_cluster_acks = true;
+    peer.set(&one().cluster("v2", 1, 1));
+    peer.settle_without_time();
+    // The route waits from now on, its cluster is sent only when the one under way is answered.
+    let late = || one().cluster("v2", 1, 1).cluster("v3", 1, 1).route("80", &["v3"]);
+    peer.set(&late());
+    peer.settle_without_time();
+    peer.pass(Duration::from_secs(14));
+    peer.answer_clusters();
+    peer.settle();
+    let target = late().resources();
+    assert_eq!(peer.held_version("RDS", "80"), target.get(ResourceType::Route, "80").map(|e| &*e.version));
 }

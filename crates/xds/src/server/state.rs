@@ -1,7 +1,8 @@
 //! What a stream knows of one resource type.
 
+use super::origins;
 use super::resources::{Encoded, Resources};
-use crate::ResourceType;
+use crate::{ResourceType, refs};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::time::Instant;
@@ -38,14 +39,21 @@ impl Held {
 pub(super) struct InFlight {
     pub nonce: String,
     pub sent: Instant,
+    /// Of all that the client was to have of the type.
+    pub version: Arc<str>,
     /// What it changes, in order of the names: the new version, or nothing.
     pub items: Vec<(Arc<str>, Option<Arc<Encoded>>)>,
 }
 
 impl InFlight {
-    pub(super) fn new(nonce: String, sent: Instant, mut items: Vec<(Arc<str>, Option<Arc<Encoded>>)>) -> Self {
+    pub(super) fn new(
+        nonce: String,
+        sent: Instant,
+        version: Arc<str>,
+        mut items: Vec<(Arc<str>, Option<Arc<Encoded>>)>,
+    ) -> Self {
         items.sort_unstable_by(|(one, _), (other, _)| one.cmp(other));
-        Self { nonce, sent, items }
+        Self { nonce, sent, version, items }
     }
 
     fn item(&self, name: &str) -> Option<&Option<Arc<Encoded>>> {
@@ -62,6 +70,16 @@ pub struct Rejection {
     /// The client's words.
     pub message: String,
     pub at: Instant,
+    /// The objects that it was made of, as far as the client's words name them; else all of them:
+    /// `VirtualService shop/reviews`.
+    pub objects: Vec<String>,
+}
+
+impl Rejection {
+    pub(super) fn new(kind: ResourceType, name: &Arc<str>, encoded: &Encoded, message: &str, at: Instant) -> Self {
+        let objects = origins::blamed(kind, &encoded.body(), message);
+        Self { name: name.clone(), version: encoded.version.clone(), message: message.into(), at, objects }
+    }
 }
 
 #[derive(Debug, Default)]
@@ -70,6 +88,10 @@ pub(super) struct TypeState {
     /// Everything there is; else the names.
     pub wildcard: bool,
     pub names: BTreeSet<Arc<str>>,
+    /// Route configurations whose virtual hosts are wanted, all of them.
+    pub routes: BTreeSet<Arc<str>>,
+    /// Of those, the ones of which no virtual host was sent yet.
+    pub fresh: BTreeSet<Arc<str>>,
     /// Where the client does not have what the target has: what it has instead. Names that are wanted only. A
     /// stream in step has nothing here, so that a thousand of them cost no thousand copies.
     pub behind: BTreeMap<Arc<str>, Held>,
@@ -80,22 +102,30 @@ pub(super) struct TypeState {
     pub in_flight: Option<InFlight>,
     /// Of a response that was refused: to be sent one by one.
     pub suspects: VecDeque<Arc<str>>,
+    /// Virtual hosts that were refused alone once, which those before them in the queue may have been the cause of.
+    pub retried: BTreeSet<Arc<str>>,
     pub rejected: BTreeMap<Arc<str>, Rejection>,
     /// Since when a listener or route configuration waits for clusters.
     pub waiting: BTreeMap<Arc<str>, Instant>,
     /// Of the last response that was sent.
     pub last_nonce: String,
+    pub last_sent: Option<Instant>,
+    pub sent_version: Option<Arc<str>>,
     pub last_ack: Option<Instant>,
     /// The number of the response that was acknowledged last.
     pub acked: u64,
     /// How many responses were sent.
     pub pushes: u64,
+    pub acked_version: Option<Arc<str>>,
     pub nacks: u64,
 }
 
 impl TypeState {
     pub(super) fn wants(&self, name: &str) -> bool {
-        self.subscribed && (self.wildcard || self.names.contains(name))
+        self.subscribed
+            && (self.wildcard
+                || self.names.contains(name)
+                || (!self.routes.is_empty() && refs::route_of(name).is_some_and(|of| self.routes.contains(of))))
     }
 
     pub(super) fn held(&self, kind: ResourceType, target: &Resources, name: &str) -> Held {
@@ -116,6 +146,7 @@ impl TypeState {
             self.waiting.remove(name);
             // What it refused is not wanted any more: taken back, or gone from the target.
             self.rejected.remove(name);
+            self.retried.remove(name);
         } else {
             self.behind.insert(name.clone(), held);
         }

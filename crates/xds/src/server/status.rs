@@ -20,6 +20,9 @@ pub struct TypeStatus {
     pub behind: usize,
     /// Since when a response has had no answer.
     pub unanswered_since: Option<Instant>,
+    pub last_sent: Option<Instant>,
+    /// The version of all that the client was to have of the type when something was last sent, and acknowledged.
+    pub sent_version: Option<Arc<str>>,
     pub last_ack: Option<Instant>,
     /// The number of the last response that was sent, counted over the whole stream; 0 before the first.
     pub sent: u64,
@@ -27,6 +30,7 @@ pub struct TypeStatus {
     pub acked: u64,
     /// How many responses were sent.
     pub pushes: u64,
+    pub acked_version: Option<Arc<str>>,
     pub nacks: u64,
     /// What the client refused and goes on refusing.
     pub rejected: Vec<Rejection>,
@@ -43,10 +47,13 @@ impl Stream {
                 subscribed: state.subscribed,
                 behind: state.behind.len(),
                 unanswered_since: state.in_flight.as_ref().map(|f| f.sent),
+                last_sent: state.last_sent,
+                sent_version: state.sent_version.clone(),
                 last_ack: state.last_ack,
                 sent: state.last_nonce.parse().unwrap_or_default(),
                 acked: state.acked,
                 pushes: state.pushes,
+                acked_version: state.acked_version.clone(),
                 nacks: state.nacks,
                 rejected: state.rejected.values().cloned().collect(),
                 held_up_by: if kind == ResourceType::Cluster { self.held_up_by() } else { Vec::new() },
@@ -64,8 +71,8 @@ impl Stream {
         let clusters = &self.types[ResourceType::Cluster];
         let has_clusters = clusters.rejected.is_empty()
             && clusters.behind.keys().all(|name| self.target.get(ResourceType::Cluster, name).is_none());
-        let others = [ResourceType::Secret, ResourceType::Endpoints, ResourceType::Listener, ResourceType::Route];
-        status.in_step = began && has_clusters && others.into_iter().all(settled);
+        let mut others = ResourceType::ALL.into_iter().filter(|kind| *kind != ResourceType::Cluster);
+        status.in_step = began && has_clusters && others.all(settled);
         status
     }
 

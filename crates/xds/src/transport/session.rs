@@ -2,9 +2,10 @@
 
 use super::dial::{ControlPlane, Dialing};
 use super::open::DeltaStream;
-use crate::client::{Client, Update};
+use crate::client::{Client, Saved, Update};
 use std::hash::{BuildHasher, RandomState};
 use std::time::Duration;
+use tokio::sync::watch;
 use tokio::time::Instant;
 use tonic::Status;
 use tonic::transport::Channel;
@@ -37,15 +38,31 @@ pub(super) fn chance() -> f64 {
 
 /// Keeps `client` connected for as long as this future is polled. `apply` is called with each update and
 /// answers once every worker runs it, or why it cannot be run.
-pub async fn run<F, A>(control: impl Into<ControlPlane>, mut client: Client, backoff: Backoff, mut apply: F)
+pub async fn run<F, A>(control: impl Into<ControlPlane>, client: Client, backoff: Backoff, apply: F)
 where
     F: FnMut(Update) -> A,
     A: Future<Output = Result<(), String>>,
 {
+    run_saving(control, client, backoff, None, apply).await;
+}
+
+/// As [`run`]; after each update that is accepted, `saves` gets all that was.
+pub async fn run_saving<F, A>(
+    control: impl Into<ControlPlane>,
+    mut client: Client,
+    backoff: Backoff,
+    saves: Option<watch::Sender<Saved>>,
+    mut apply: F,
+) where
+    F: FnMut(Update) -> A,
+    A: Future<Output = Result<(), String>>,
+{
     let mut dialing = Dialing::new(control.into(), backoff);
+    // What was saved runs before any control plane has answered.
+    apply_all(&mut client, &mut apply, saves.as_ref()).await;
     loop {
         let channel = dialing.next().await;
-        let why = match stream(channel, &mut client, &mut apply, &mut dialing).await {
+        let why = match stream(channel, &mut client, &mut apply, saves.as_ref(), &mut dialing).await {
             Ok(()) => "the control plane has ended the stream".to_owned(),
             Err(status) => status.message().to_owned(),
         };
@@ -55,8 +72,33 @@ where
     }
 }
 
+/// All updates that are ready to run.
+async fn apply_all<F, A>(client: &mut Client, apply: &mut F, saves: Option<&watch::Sender<Saved>>)
+where
+    F: FnMut(Update) -> A,
+    A: Future<Output = Result<(), String>>,
+{
+    while let Some(update) = client.poll(Instant::now().into_std()) {
+        match apply(update.clone()).await {
+            Ok(()) => {
+                client.accepted(&update);
+                if let Some(saves) = saves {
+                    saves.send_replace(client.save());
+                }
+            }
+            Err(problem) => client.rejected(&update, &problem),
+        }
+    }
+}
+
 /// One stream, from its opening to its end.
-async fn stream<F, A>(channel: Channel, client: &mut Client, apply: &mut F, dialing: &mut Dialing) -> Result<(), Status>
+async fn stream<F, A>(
+    channel: Channel,
+    client: &mut Client,
+    apply: &mut F,
+    saves: Option<&watch::Sender<Saved>>,
+    dialing: &mut Dialing,
+) -> Result<(), Status>
 where
     F: FnMut(Update) -> A,
     A: Future<Output = Result<(), String>>,
@@ -65,12 +107,7 @@ where
     let mut stream = DeltaStream::open(channel, client.requests()).await?;
     dialing.opened();
     loop {
-        while let Some(update) = client.poll(Instant::now().into_std()) {
-            match apply(update.clone()).await {
-                Ok(()) => client.accepted(&update),
-                Err(problem) => client.rejected(&update, &problem),
-            }
-        }
+        apply_all(client, apply, saves).await;
         for request in client.requests() {
             if !stream.send(request) {
                 return Ok(());

@@ -281,10 +281,10 @@ fn route() -> BoxedStrategy<Route> {
         .boxed()
 }
 
-pub(crate) fn routes() -> BoxedStrategy<RouteConfig> {
+pub(crate) fn virtual_host() -> BoxedStrategy<VirtualHost> {
     let tls = prop_oneof![Just(RequireTls::None), Just(RequireTls::ExternalOnly), Just(RequireTls::All)];
-    let host = (word(), words(), vec(route(), 0..3), tls, any::<bool>(), edits(), edits(), of(origin())).prop_map(
-        |(name, domains, routes, require_tls, count, request, response, origin)| VirtualHost {
+    (word(), words(), vec(route(), 0..3), tls, any::<bool>(), edits(), edits(), of(origin()))
+        .prop_map(|(name, domains, routes, require_tls, count, request, response, origin)| VirtualHost {
             name,
             domains,
             routes,
@@ -293,13 +293,17 @@ pub(crate) fn routes() -> BoxedStrategy<RouteConfig> {
             request_headers: request,
             response_headers: response,
             origin,
-        },
-    );
-    let flags = (any::<bool>(), any::<bool>(), of(any::<u32>()));
-    (word(), vec(host, 0..3), flags, edits(), edits())
-        .prop_map(|(name, virtual_hosts, (validate, ignore_port, max), request, response)| RouteConfig {
+        })
+        .boxed()
+}
+
+pub(crate) fn routes() -> BoxedStrategy<RouteConfig> {
+    let flags = (any::<bool>(), any::<bool>(), any::<bool>(), of(any::<u32>()));
+    (word(), vec(virtual_host(), 0..3), flags, edits(), edits())
+        .prop_map(|(name, virtual_hosts, (vhds, validate, ignore_port, max), request, response)| RouteConfig {
             name,
             virtual_hosts: virtual_hosts.into_iter().map(Into::into).collect(),
+            vhds,
             validate_clusters: validate,
             ignore_port_in_host: ignore_port,
             max_direct_response_body_bytes: max,

@@ -5,7 +5,8 @@
 mod http;
 mod network;
 
-pub(crate) use http::routes;
+#[allow(unused_imports, reason = "each test file uses some of them")]
+pub(crate) use http::{routes, virtual_host};
 pub(crate) use network::listener;
 
 use amime_model::config::*;

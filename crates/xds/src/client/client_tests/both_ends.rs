@@ -62,7 +62,7 @@ impl Ends {
     }
 
     fn change(&mut self, mesh: &Mesh) {
-        let target = mesh.resources();
+        let target = mesh.resources_for(true);
         let diff = Diff::between(self.stream.target(), &target);
         self.stream.set_target(target, &diff);
     }
@@ -121,7 +121,7 @@ impl Ends {
 
 fn server() -> Stream {
     let options = StreamOptions { cluster_wait: Duration::from_secs(3600), ..StreamOptions::default() };
-    Stream::new(Protocol::Delta, options)
+    Stream::new(Protocol::Delta, options).of_own_proxy()
 }
 
 /// A listener of that configuration that comes to a cluster which is not in it.
@@ -135,6 +135,39 @@ fn dangling(config: &ProxyConfig) -> Option<String> {
     })
 }
 
+/// The domains of a route configuration, each once.
+fn domains(routes: &RouteConfig) -> BTreeSet<String> {
+    let all: Vec<_> = routes.virtual_hosts.iter().flat_map(|h| h.domains.clone()).collect();
+    let distinct: BTreeSet<_> = all.iter().cloned().collect();
+    assert_eq!(distinct.len(), all.len(), "a domain is there twice: {all:?}");
+    distinct
+}
+
+/// Of each route configuration that was in every mesh since the client began: the domains that always were in it.
+#[derive(Default)]
+struct Always(Option<BTreeMap<Arc<str>, BTreeSet<String>>>);
+
+impl Always {
+    fn set(&mut self, mesh: &Mesh) {
+        let all = || mesh.config.routes.iter().map(|(name, routes)| (name.clone(), domains(routes)));
+        let known = self.0.get_or_insert_with(|| all().collect());
+        known.retain(|name, _| mesh.config.routes.contains_key(name));
+        for (name, now) in all() {
+            if let Some(always) = known.get_mut(&name) {
+                always.retain(|domain| now.contains(domain));
+            }
+        }
+    }
+
+    /// A domain that is nobody's at the moment, though it is somebody's in every mesh.
+    fn lost(&self, config: &ProxyConfig) -> Option<String> {
+        self.0.iter().flatten().find_map(|(name, always)| {
+            let now = domains(config.routes.get(name)?);
+            always.iter().find(|domain| !now.contains(*domain)).map(|domain| format!("{name} has no {domain}"))
+        })
+    }
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(256))]
 
@@ -143,11 +176,14 @@ proptest! {
         let mut ends = Ends::new(&first);
         let mut mesh = &first;
         let mut refused = false;
+        let mut always = Always::default();
+        always.set(mesh);
         for step in &steps {
             match step {
                 Step::Change(next) => {
                     mesh = next;
                     ends.change(mesh);
+                    always.set(mesh);
                 }
                 Step::Ask => drop(ends.ask()),
                 Step::Answer => drop(ends.answer()),
@@ -164,6 +200,7 @@ proptest! {
             // A client that refused a cluster may be given what is left to be served without it.
             let config = ends.running.as_ref().map_or(ends.client.config(), |update| &update.config);
             prop_assert!(refused || dangling(config).is_none(), "after {:?}: {:?}", step, dangling(config));
+            prop_assert!(refused || always.lost(config).is_none(), "after {:?}: {:?}", step, always.lost(config));
         }
         // What was refused for no lasting reason is taken after a new start.
         if let Some(update) = ends.running.take() {

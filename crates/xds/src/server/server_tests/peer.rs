@@ -2,6 +2,8 @@
 //! again, and only what is referred to is subscribed to.
 
 use super::*;
+use crate::refs;
+use crate::server::resources::in_route;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 #[derive(Debug)]
@@ -17,6 +19,8 @@ pub(super) struct Peer {
     /// Responses with that resource are refused whole.
     pub refuses: Option<String>,
     protocol: Protocol,
+    /// It asks for virtual hosts as resources of their own.
+    vhds: bool,
     now: Instant,
     held: PerType<BTreeMap<Arc<str>, Arc<Encoded>>>,
     /// Clusters without endpoints since they came or changed.
@@ -35,6 +39,20 @@ pub(super) enum Said {
     Sotw(SotwRequest),
 }
 
+/// What such a client asks for, in its order.
+const SPOKEN: [ResourceType; 5] = [
+    ResourceType::Cluster,
+    ResourceType::Endpoints,
+    ResourceType::Listener,
+    ResourceType::Route,
+    ResourceType::VirtualHost,
+];
+
+fn stream(protocol: Protocol, vhds: bool) -> Stream {
+    let stream = Stream::new(protocol, StreamOptions::default());
+    if vhds { stream.of_own_proxy() } else { stream }
+}
+
 fn short(name: &str) -> ResourceType {
     ResourceType::ALL.into_iter().find(|t| t.short() == name).expect("a type")
 }
@@ -48,8 +66,18 @@ impl Stream {
 
 impl Peer {
     pub(super) fn new(protocol: Protocol) -> Self {
+        Self::of(protocol, false)
+    }
+
+    /// A client as our proxy is one.
+    pub(super) fn with_vhds() -> Self {
+        Self::of(Protocol::Delta, true)
+    }
+
+    pub(super) fn of(protocol: Protocol, vhds: bool) -> Self {
         let mut peer = Self {
-            stream: Stream::new(protocol, StreamOptions::default()),
+            stream: stream(protocol, vhds),
+            vhds,
             log: Vec::new(),
             withholds_cluster_acks: false,
             hasty: false,
@@ -69,15 +97,16 @@ impl Peer {
     }
 
     fn say_hello(&mut self) {
-        for kind in [ResourceType::Cluster, ResourceType::Endpoints, ResourceType::Listener, ResourceType::Route] {
+        for kind in SPOKEN {
             let names: Vec<_> = self.subscribed[kind].iter().cloned().collect();
             if !kind.is_wildcard() && names.is_empty() {
                 continue;
             }
             let type_url = kind.type_url().to_owned();
             let held = self.held[kind].iter();
-            // Endpoints that a warming cluster has not been given are not told of.
-            let told = held.filter(|(n, _)| kind != ResourceType::Endpoints || !self.warming.contains(*n));
+            // A proxy of ours does not tell of endpoints that a warming cluster has not been given; an Envoy does.
+            let told =
+                held.filter(|(n, _)| !self.vhds || kind != ResourceType::Endpoints || !self.warming.contains(*n));
             let versions = told.map(|(n, e)| (n.clone(), e.version.clone())).collect();
             self.said[kind].push_back(match self.protocol {
                 Protocol::Delta => Said::Delta(DeltaRequest {
@@ -94,7 +123,7 @@ impl Peer {
     }
 
     pub(super) fn reconnect(&mut self, mesh: &Mesh) {
-        self.stream = Stream::new(self.protocol, StreamOptions::default());
+        self.stream = stream(self.protocol, self.vhds);
         self.said = PerType::default();
         self.heard.clear();
         self.warm_ack = None;
@@ -104,7 +133,7 @@ impl Peer {
     }
 
     pub(super) fn set(&mut self, mesh: &Mesh) {
-        self.stream.set_target_from(mesh.resources());
+        self.stream.set_target_from(mesh.resources_for(self.vhds));
     }
 
     pub(super) fn has(&self, kind: &str, name: &str) -> bool {
@@ -119,11 +148,16 @@ impl Peer {
         self.held[kind].iter().map(|(n, e)| (n.clone(), e.version.clone())).collect()
     }
 
+    fn hosts_of(&self, route: &str) -> impl Iterator<Item = &Arc<Encoded>> {
+        in_route(&self.held[ResourceType::VirtualHost], route).map(|(_, host)| host)
+    }
+
     /// The routes of the listeners that it has, with a cluster that it lacks.
     pub(super) fn dangling(&self) -> Option<String> {
         for (listener, encoded) in &self.held[ResourceType::Listener] {
             let routes = encoded.refs.routes.iter().filter_map(|r| self.held[ResourceType::Route].get(r));
-            for cluster in routes.flat_map(|r| &r.refs.clusters).chain(&encoded.refs.clusters) {
+            let hosts = encoded.refs.routes.iter().flat_map(|r| self.hosts_of(r));
+            for cluster in routes.chain(hosts).flat_map(|r| &r.refs.clusters).chain(&encoded.refs.clusters) {
                 if !self.held[ResourceType::Cluster].contains_key(cluster) {
                     return Some(format!("{listener} comes to {cluster}"));
                 }
@@ -174,10 +208,11 @@ impl Peer {
                 }
                 // It came when nothing named it any more.
                 ResourceType::Route if !self.subscribed[kind].contains(&name) => {}
+                ResourceType::VirtualHost if !self.wants_hosts_of(&name) => {}
                 _ => drop(self.held[kind].insert(name, encoded)),
             }
         }
-        for name in response.removed.iter().filter(|_| kind.is_wildcard()) {
+        for name in response.removed.iter().filter(|_| kind.is_wildcard() || kind == ResourceType::VirtualHost) {
             self.held[kind].remove(name);
         }
         self.subscribe();
@@ -194,17 +229,37 @@ impl Peer {
         true
     }
 
+    fn wants_hosts_of(&self, name: &str) -> bool {
+        let wanted = &self.subscribed[ResourceType::VirtualHost];
+        refs::route_of(name).is_some_and(|route| wanted.contains(&*refs::hosts_of(route)))
+    }
+
     fn subscribe(&mut self) {
         let clusters = self.held[ResourceType::Cluster].values();
         let endpoints = clusters.filter_map(|c| c.refs.endpoints.clone()).collect();
         let routes = self.held[ResourceType::Listener].values().flat_map(|l| l.refs.routes.clone()).collect();
-        for (kind, wanted) in [(ResourceType::Endpoints, endpoints), (ResourceType::Route, routes)] {
+        self.subscribe_to(ResourceType::Endpoints, endpoints);
+        self.subscribe_to(ResourceType::Route, routes);
+        if self.vhds {
+            let routes = self.held[ResourceType::Route].keys();
+            let hosts = routes.map(|route| refs::hosts_of(route).into()).collect();
+            self.subscribe_to(ResourceType::VirtualHost, hosts);
+            let mut held = std::mem::take(&mut self.held[ResourceType::VirtualHost]);
+            held.retain(|name, _| self.wants_hosts_of(name));
+            self.held[ResourceType::VirtualHost] = held;
+        }
+    }
+
+    fn subscribe_to(&mut self, kind: ResourceType, wanted: BTreeSet<Arc<str>>) {
+        {
             let known: BTreeSet<_> = std::mem::replace(&mut self.subscribed[kind], wanted);
             let wanted = &self.subscribed[kind];
             if known == *wanted {
-                continue;
+                return;
             }
-            self.held[kind].retain(|name, _| wanted.contains(name));
+            if kind != ResourceType::VirtualHost {
+                self.held[kind].retain(|name, _| wanted.contains(name));
+            }
             self.warming.retain(|name| self.held[ResourceType::Cluster].contains_key(name));
             let type_url = kind.type_url().to_owned();
             self.said[kind].push_back(match self.protocol {
@@ -222,6 +277,11 @@ impl Peer {
                 }),
             });
         }
+    }
+
+    /// The last response with clusters is acknowledged after all.
+    pub(super) fn answer_clusters(&mut self) {
+        self.answer(ResourceType::Cluster, self.last_nonce[ResourceType::Cluster].clone(), None);
     }
 
     fn answer(&mut self, kind: ResourceType, nonce: String, error: Option<String>) {
@@ -258,9 +318,8 @@ impl Peer {
     pub(super) fn settle_without_time(&mut self) {
         loop {
             self.receive();
-            let order = [ResourceType::Cluster, ResourceType::Endpoints, ResourceType::Listener, ResourceType::Route];
             let mut said = false;
-            for kind in order {
+            for kind in SPOKEN {
                 said |= self.tell(kind);
                 self.receive();
             }

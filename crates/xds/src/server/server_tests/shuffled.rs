@@ -20,14 +20,14 @@ fn step() -> impl Strategy<Value = Step> {
         2 => mesh().prop_map(Step::Change),
         5 => Just(Step::Pump),
         8 => Just(Step::Hear),
-        8 => (0usize..5).prop_map(Step::Tell),
+        8 => (0usize..6).prop_map(Step::Tell),
         2 => (0u64..3000).prop_map(Step::Wait),
         1 => Just(Step::Reconnect),
     ]
 }
 
-fn run(protocol: Protocol, hasty: bool, first: &Mesh, steps: &[Step]) -> Result<(), TestCaseError> {
-    let mut peer = Peer::new(protocol);
+fn run(protocol: Protocol, vhds: bool, hasty: bool, first: &Mesh, steps: &[Step]) -> Result<(), TestCaseError> {
+    let mut peer = Peer::of(protocol, vhds);
     peer.hasty = hasty;
     let mut mesh = first;
     peer.set(mesh);
@@ -60,14 +60,18 @@ fn run(protocol: Protocol, hasty: bool, first: &Mesh, steps: &[Step]) -> Result<
             break;
         }
     }
-    let target = mesh.resources();
+    let target = mesh.resources_for(vhds);
     for kind in [ResourceType::Cluster, ResourceType::Listener, ResourceType::Endpoints] {
         let wanted: Vec<_> = target.of[kind].iter().map(|(n, e)| (n.clone(), e.version.clone())).collect();
         prop_assert_eq!(peer.names(kind), wanted, "{:?}", peer.log);
     }
-    for (name, version) in peer.names(ResourceType::Route) {
-        prop_assert_eq!(Some(&version), target.get(ResourceType::Route, &name).map(|e| &e.version));
+    for kind in [ResourceType::Route, ResourceType::VirtualHost] {
+        for (name, version) in peer.names(kind) {
+            prop_assert_eq!(Some(&version), target.get(kind, &name).map(|e| &e.version));
+        }
     }
+    let of_routes = peer.names(ResourceType::Route).into_iter().map(|(name, _)| target.hosts_of(&name).count());
+    prop_assert_eq!(peer.names(ResourceType::VirtualHost).len(), of_routes.sum::<usize>(), "{:?}", peer.log);
     prop_assert!(peer.warming.is_empty(), "{:?} wait for endpoints: {:?}", peer.warming, peer.log);
     prop_assert!(peer.stream.status().in_step, "{:?}", peer.stream.status());
     Ok(())
@@ -78,11 +82,16 @@ proptest! {
 
     #[test]
     fn delta(hasty in any::<bool>(), first in mesh(), steps in prop::collection::vec(step(), 0..120)) {
-        run(Protocol::Delta, hasty, &first, &steps)?;
+        run(Protocol::Delta, false, hasty, &first, &steps)?;
+    }
+
+    #[test]
+    fn virtual_hosts(hasty in any::<bool>(), first in mesh(), steps in prop::collection::vec(step(), 0..120)) {
+        run(Protocol::Delta, true, hasty, &first, &steps)?;
     }
 
     #[test]
     fn state_of_the_world(hasty in any::<bool>(), first in mesh(), steps in prop::collection::vec(step(), 0..120)) {
-        run(Protocol::Sotw, hasty, &first, &steps)?;
+        run(Protocol::Sotw, false, hasty, &first, &steps)?;
     }
 }
