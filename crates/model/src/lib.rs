@@ -2,6 +2,7 @@
 //!
 //! No I/O, no clock, no randomness: `control`, `proxy` and the binary's tools call it.
 
+pub mod access_log;
 pub mod config;
 pub mod diagnostic;
 pub mod explain;

@@ -11,7 +11,7 @@ use crate::connect::pool::{HostPool, PoolSettings, Pools};
 use crate::rng::Rng;
 use crate::telemetry::labels::Number;
 use amime_model::config::{Cluster, ClusterEndpoints, Discovery, UpstreamProtocol};
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::rc::Rc;
@@ -164,8 +164,16 @@ impl ClusterLocal {
                 self.pools.forget_unused();
             }
             let shared = self.shared.host(address);
-            let number = Cell::default();
-            return Some(Rc::new(Host { address, weight: 1, usable: true, endpoint: None, shared, number }));
+            let host = Host {
+                address,
+                weight: 1,
+                usable: true,
+                endpoint: None,
+                shared,
+                number: Cell::default(),
+                peer: RefCell::default(),
+            };
+            return Some(Rc::new(host));
         }
         self.balancer.pick(context, rng).cloned()
     }

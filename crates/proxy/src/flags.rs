@@ -7,39 +7,40 @@
 pub struct Flags(u32);
 
 macro_rules! flags {
-    ($($bit:literal $name:ident $doc:literal,)*) => {
+    ($($bit:literal $name:ident $long:ident $doc:literal,)*) => {
         impl Flags {
             $(#[doc = $doc] pub const $name: Self = Self(1 << $bit);)*
 
-            const NAMES: &'static [(u32, &'static str)] = &[$((1 << $bit, stringify!($name)),)*];
+            const NAMES: &'static [(u32, &'static str, &'static str)] =
+                &[$((1 << $bit, stringify!($name), stringify!($long)),)*];
         }
     };
 }
 
 // In the order in which Envoy prints several of them.
 flags! {
-    0 UH "No healthy upstream host.",
-    1 UF "The upstream connection could not be made.",
-    2 UO "Over a limit of the cluster (circuit breaking).",
-    3 NR "No route, or no filter chain for a connection.",
-    4 URX "The retries (or TCP connection attempts) were used up.",
-    5 NC "The route's cluster is not there.",
-    6 DT "The request took longer than its whole time.",
-    7 DC "The client went away.",
-    8 UT "The upstream request timed out.",
-    9 LR "Reset by this proxy.",
-    10 UR "Reset by the upstream.",
-    11 UC "The upstream connection ended.",
-    12 DI "A delay was injected.",
-    13 FI "An abort was injected.",
-    14 RL "Rate limited.",
-    15 UAEX "Refused by authorization.",
-    16 SI "No bytes on the stream for too long.",
-    17 DPE "The client broke the protocol.",
-    18 UPE "The upstream broke the protocol.",
-    19 UMSDR "The upstream stream took longer than its whole time.",
-    20 NFCF "A filter's configuration is not there.",
-    21 OM "The proxy is overloaded.",
+    0 UH NoHealthyUpstream "No healthy upstream host.",
+    1 UF UpstreamConnectionFailure "The upstream connection could not be made.",
+    2 UO UpstreamOverflow "Over a limit of the cluster (circuit breaking).",
+    3 NR NoRouteFound "No route, or no filter chain for a connection.",
+    4 URX UpstreamRetryLimitExceeded "The retries (or TCP connection attempts) were used up.",
+    5 NC NoClusterFound "The route's cluster is not there.",
+    6 DT DurationTimeout "The request took longer than its whole time.",
+    7 DC DownstreamConnectionTermination "The client went away.",
+    8 UT UpstreamRequestTimeout "The upstream request timed out.",
+    9 LR LocalReset "Reset by this proxy.",
+    10 UR UpstreamRemoteReset "Reset by the upstream.",
+    11 UC UpstreamConnectionTermination "The upstream connection ended.",
+    12 DI DelayInjected "A delay was injected.",
+    13 FI FaultInjected "An abort was injected.",
+    14 RL RateLimited "Rate limited.",
+    15 UAEX UnauthorizedExternalService "Refused by authorization.",
+    16 SI StreamIdleTimeout "No bytes on the stream for too long.",
+    17 DPE DownstreamProtocolError "The client broke the protocol.",
+    18 UPE UpstreamProtocolError "The upstream broke the protocol.",
+    19 UMSDR UpstreamMaxStreamDurationReached "The upstream stream took longer than its whole time.",
+    20 NFCF NoFilterConfigFound "A filter's configuration is not there.",
+    21 OM OverloadManagerTerminated "The proxy is overloaded.",
 }
 
 impl Flags {
@@ -61,28 +62,45 @@ impl Flags {
         self.0
     }
 
+    /// The flags by their long names: `UpstreamConnectionFailure`.
+    pub(crate) fn long(self) -> String {
+        struct Long(Flags);
+        impl std::fmt::Display for Long {
+            fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                self.0.names(|(.., name)| name, f)
+            }
+        }
+        Long(self).to_string()
+    }
+
+    fn names(
+        self,
+        name: fn(&(u32, &'static str, &'static str)) -> &'static str,
+        f: &mut std::fmt::Formatter<'_>,
+    ) -> std::fmt::Result {
+        if self.is_empty() {
+            return f.write_str("-");
+        }
+        let mut first = true;
+        for flag in Self::NAMES.iter().filter(|(bit, ..)| self.0 & bit != 0) {
+            if !std::mem::take(&mut first) {
+                f.write_str(",")?;
+            }
+            f.write_str(name(flag))?;
+        }
+        Ok(())
+    }
+
     /// One flag by its letters.
     pub fn parse(name: &str) -> Option<Self> {
-        Self::NAMES.iter().find(|(_, n)| *n == name).map(|(bit, _)| Self(*bit))
+        Self::NAMES.iter().find(|(_, n, _)| *n == name).map(|(bit, ..)| Self(*bit))
     }
 }
 
 impl std::fmt::Display for Flags {
     /// `UF,URX`; `-` for none, as in Envoy's log.
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        if self.is_empty() {
-            return f.write_str("-");
-        }
-        let mut first = true;
-        for (bit, name) in Self::NAMES {
-            if self.0 & bit != 0 {
-                if !std::mem::take(&mut first) {
-                    f.write_str(",")?;
-                }
-                f.write_str(name)?;
-            }
-        }
-        Ok(())
+        self.names(|(_, name, _)| name, f)
     }
 }
 
@@ -94,6 +112,7 @@ mod tests {
     fn text_of_flags() {
         assert_eq!(Flags::NONE.to_string(), "-");
         assert_eq!(Flags::URX.with(Flags::UF).to_string(), "UF,URX");
+        assert_eq!(Flags::URX.with(Flags::UF).long(), "UpstreamConnectionFailure,UpstreamRetryLimitExceeded");
         assert_eq!(Flags::parse("NR"), Some(Flags::NR));
         assert_eq!(Flags::parse("XX"), None);
     }

@@ -29,5 +29,8 @@ pub use proxy::{
     Accepted, ApplyError, ClusterStatus, EndpointStatus, Placement, Proxy, ProxyOptions, Side, UsageStatus,
 };
 pub use runtime::ConfigError;
-pub use telemetry::{MetricsFormat, Protocol, ProxyIdentity, RecordSender, RequestRecord, RequestText, Rule, Upstream};
+pub use telemetry::{
+    MetricsFormat, Protocol, ProxyIdentity, RecordSender, RequestRecord, RequestText, Rule, Upstream,
+    reopen_access_logs,
+};
 pub use workers::{Workers, WorkersGone};

@@ -14,7 +14,7 @@ use crate::listen::socket;
 use crate::proxy_worker::{Draining, ProxyShared, ProxyWorker, Settings};
 use crate::runtime::{ConfigError, RuntimeConfig};
 use crate::telemetry::gather::Gathered;
-use crate::telemetry::{Exposition, MetricsFormat, ProxyIdentity, RecordSender, totals};
+use crate::telemetry::{self, Exposition, MetricsFormat, ProxyIdentity, RecordSender, totals};
 use crate::workers::{Workers, WorkersGone};
 use amime_model::config::{Cluster, Discovery, ProxyConfig};
 use std::collections::{BTreeMap, BTreeSet};
@@ -278,6 +278,7 @@ impl Proxy {
         }
         let ended = inner.shared.connections.load(Ordering::Relaxed) == 0;
         inner.end().await;
+        telemetry::access_log::file::written().await;
         ended
     }
 

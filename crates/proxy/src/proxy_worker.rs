@@ -6,9 +6,11 @@ use crate::http::connection::ConnState;
 use crate::listen::accept;
 use crate::rng::Rng;
 use crate::runtime::RuntimeConfig;
+use crate::telemetry::access_log::Lines;
 use crate::telemetry::counters::Counters;
 use crate::telemetry::gather::Portion;
 use crate::telemetry::labels::Workload;
+use crate::telemetry::peer::{OwnHeaders, Peers};
 use crate::telemetry::totals::{ClusterTotals, Vitals};
 use crate::telemetry::{ProxyIdentity, RecordSender, Recorder};
 use amime_model::config::{ClusterEndpoints, Direction, Discovery, Listener};
@@ -172,6 +174,10 @@ pub(crate) struct ProxyWorker {
     pub(crate) rng: Rng,
     pub(crate) recorder: Rc<Recorder>,
     pub(crate) counters: Counters,
+    pub(crate) lines: Rc<Lines>,
+    pub(crate) peers: Peers,
+    /// What is said to peers.
+    pub(crate) introduction: Option<OwnHeaders>,
     current: RefCell<Rc<Current>>,
     clusters: RefCell<HashMap<Arc<str>, Rc<ClusterLocal>>>,
     sockets: RefCell<HashMap<SocketAddr, oneshot::Sender<Rc<Current>>>>,
@@ -188,6 +194,9 @@ impl ProxyWorker {
             rng: Rng::new(),
             recorder: Recorder::new(shared.records.clone(), shared.records_dropped.clone()),
             counters: Counters::default(),
+            lines: Lines::new(),
+            peers: Peers::default(),
+            introduction: OwnHeaders::of(&shared.identity),
             shared,
             current: RefCell::new(Rc::new(Current(config))),
             clusters: RefCell::default(),
@@ -334,6 +343,7 @@ impl ProxyWorker {
     pub(crate) fn drain_side(&self, which: Draining) {
         self.drain_connections(|connection| which.includes(&connection.listener.config));
         self.recorder.flush();
+        self.lines.flush();
     }
 
     /// Stops accepting on that side; its connections are drained.

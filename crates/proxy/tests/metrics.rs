@@ -62,6 +62,7 @@ fn reviews(server: &Server) -> Cluster {
         host: "reviews.shop.svc.cluster.local".into(),
         name: "reviews".into(),
         namespace: "shop".into(),
+        external: false,
     };
     Cluster { service: Some(service), ..Cluster::new("reviews", Discovery::Static(endpoints)) }
 }

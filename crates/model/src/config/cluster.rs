@@ -79,6 +79,8 @@ pub struct ClusterService {
     pub host: String,
     pub name: String,
     pub namespace: String,
+    /// Of nobody in the mesh (`filter_metadata["istio"].external`).
+    pub external: bool,
 }
 
 #[derive(Debug, Clone, PartialEq)]

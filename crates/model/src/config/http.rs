@@ -133,6 +133,8 @@ pub enum AccessLog {
     File {
         path: String,
         format: LogFormat,
+        /// Only what has one of these response flags (Envoy's response_flag_filter); everything where empty.
+        flags: Vec<String>,
     },
     Opaque(Opaque),
 }
@@ -140,5 +142,6 @@ pub enum AccessLog {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum LogFormat {
     Text(String),
-    Json(Vec<(String, String)>),
+    /// Strings in it, at any depth, are formats.
+    Json(serde_json::Map<String, serde_json::Value>),
 }

@@ -42,6 +42,9 @@ const POLICIES: &[&str] = &[
 
 /// Fields of MeshConfig that do have an effect; all others are named when they are set.
 const MESH_FIELDS_WITH_EFFECT: &[&str] = &[
+    "accessLogEncoding",
+    "accessLogFile",
+    "accessLogFormat",
     "connectTimeout",
     "defaultConfig.gatewayTopology.numTrustedProxies",
     "defaultDestinationRuleExportTo",
@@ -49,6 +52,7 @@ const MESH_FIELDS_WITH_EFFECT: &[&str] = &[
     "defaultServiceExportTo",
     "defaultTrafficPolicy",
     "defaultVirtualServiceExportTo",
+    "disableEnvoyListenerLog",
     "dnsRefreshRate",
     "h2UpgradePolicy",
     "outboundTrafficPolicy.mode",

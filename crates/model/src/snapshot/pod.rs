@@ -81,6 +81,9 @@ fn from_object(object: &Object, spec: &Arc<resource::Pod>) -> Pod {
     }
 }
 
+/// Istio's name of a mesh's one cluster.
+const CLUSTER: &str = "Kubernetes";
+
 /// Who a workload is for telemetry: the canonical name and revision by Istio's labels, else by `app` and `version`.
 pub(super) fn identity(labels: &Labels, workload: &str, namespace: &str) -> WorkloadIdentity {
     let first = |keys: &[&str]| keys.iter().find_map(|k| labels.get(*k)).cloned();
@@ -91,7 +94,7 @@ pub(super) fn identity(labels: &Labels, workload: &str, namespace: &str) -> Work
             .unwrap_or_else(|| workload.to_string()),
         canonical_revision: first(&["service.istio.io/canonical-revision", "app.kubernetes.io/version", "version"])
             .unwrap_or_else(|| "latest".to_string()),
-        cluster: String::new(),
+        cluster: CLUSTER.to_string(),
         network: String::new(),
     }
 }

@@ -85,6 +85,7 @@ fn one(
         host: service.host.clone(),
         name: service.name.clone(),
         namespace: service.namespace.clone(),
+        external: service.mesh_external,
     });
     let endpoints = matches!(cluster.discovery, Discovery::Eds(_)).then_some(found);
     Some(Built { cluster, endpoints })

@@ -2,7 +2,9 @@
 //!
 //! Called by `cluster`. The result depends on the service and the subset alone, so proxies share it.
 
-use crate::config::{ClusterEndpoints, Endpoint, EndpointAddress, Health, Locality, LocalityEndpoints};
+use crate::config::{
+    ClusterEndpoints, Endpoint, EndpointAddress, Health, Locality, LocalityEndpoints, WorkloadIdentity,
+};
 use crate::snapshot::{EndpointHost, Labels, ServiceEndpoint, selects};
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -23,6 +25,15 @@ pub(super) fn of(cluster: &str, endpoints: &[ServiceEndpoint], subset: Option<&L
     ClusterEndpoints { cluster: cluster.to_string(), localities: localities.collect(), overprovisioning_factor: None }
 }
 
+/// As Istio tells it to clients: the usual revision is left out.
+fn told(workload: &WorkloadIdentity) -> WorkloadIdentity {
+    let mut workload = workload.clone();
+    if workload.canonical_revision == "latest" {
+        workload.canonical_revision = String::new();
+    }
+    workload
+}
+
 fn convert(endpoint: &ServiceEndpoint) -> Endpoint {
     let address = match &endpoint.address {
         EndpointHost::Ip(ip) => EndpointAddress::Socket(SocketAddr::new(*ip, endpoint.bound_port)),
@@ -34,7 +45,7 @@ fn convert(endpoint: &ServiceEndpoint) -> Endpoint {
         weight: endpoint.weight.max(1),
         health: Health::Unknown,
         hostname: endpoint.hostname.clone(),
-        workload: endpoint.workload.clone(),
+        workload: told(&endpoint.workload),
         transport_labels: Vec::new(),
     }
 }

@@ -13,6 +13,7 @@ use crate::config::{
     RouteSource, Secret, TcpProxy,
 };
 use crate::host::overlaps;
+use crate::resource::MeshConfig;
 use crate::resource::gateway::ServerTlsMode;
 use crate::snapshot::{Health, ResolvedVirtualService};
 use std::collections::{BTreeMap, BTreeSet};
@@ -62,7 +63,7 @@ fn listeners(view: &View<'_>, local: &LocalScope, merged: &Merged) -> Vec<Listen
         .into_iter()
         .map(|((bind, port), chains)| {
             let addresses = addresses(local, bind, port, written.get(&(bind, port)).copied().unwrap_or_default());
-            listener(names::listener(bind, port), &addresses, chains)
+            listener(&view.snapshot.mesh, names::listener(bind, port), &addresses, chains)
         })
         .collect()
 }
@@ -78,7 +79,7 @@ fn addresses(local: &LocalScope, bind: IpAddr, port: u16, written: u32) -> Vec<S
     }
 }
 
-fn listener(name: String, addresses: &[SocketAddr], chains: Vec<FilterChain>) -> Listener {
+fn listener(mesh: &MeshConfig, name: String, addresses: &[SocketAddr], chains: Vec<FilterChain>) -> Listener {
     let inspects = chains.iter().any(|c| !c.matches.server_names.is_empty() || c.tls.is_some());
     let origins: Vec<_> = chains.iter().filter_map(|c| c.origin.clone()).collect();
     Listener {
@@ -94,7 +95,7 @@ fn listener(name: String, addresses: &[SocketAddr], chains: Vec<FilterChain>) ->
         filter_chains: chains,
         default_filter_chain: None,
         origins,
-        access_log: Vec::new(),
+        access_log: super::log::of_listener(mesh),
     }
 }
 

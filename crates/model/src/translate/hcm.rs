@@ -1,11 +1,9 @@
 //! Connection managers: what Istio sets on every HTTP listener, by where it stands.
 
-use crate::config::{
-    AccessLog, CodecType, EscapedSlashes, HttpConnectionManager, HttpFilter, LogFormat, RouteSource, ServerHeader,
-};
+use super::log;
+use crate::config::{CodecType, EscapedSlashes, HttpConnectionManager, HttpFilter, RouteSource, ServerHeader};
 use crate::resource::MeshConfig;
-use crate::resource::mesh_config::{AccessLogEncoding, Normalization};
-use std::collections::BTreeMap;
+use crate::resource::mesh_config::Normalization;
 use std::time::Duration;
 
 /// Where a connection manager stands.
@@ -55,7 +53,7 @@ pub(super) fn connection_manager(
         // Old clients and health checks speak it. Istio refuses it unless its control plane is told otherwise.
         accept_http_10: true,
         proxy_100_continue: true,
-        access_log: access_log(mesh),
+        access_log: log::of_traffic(mesh),
     }
 }
 
@@ -64,19 +62,4 @@ fn trusted_proxies(mesh: &MeshConfig) -> u32 {
     let topology = mesh.default_config.gateway_topology.as_ref();
     let number = topology.and_then(|t| t.get("numTrustedProxies")).and_then(serde_json::Value::as_u64);
     number.and_then(|n| u32::try_from(n).ok()).unwrap_or_default()
-}
-
-/// The file that the mesh logs to; none where it names none.
-pub(super) fn access_log(mesh: &MeshConfig) -> Vec<AccessLog> {
-    if mesh.access_log_file.is_empty() {
-        return Vec::new();
-    }
-    let format = match mesh.access_log_encoding {
-        AccessLogEncoding::Text => LogFormat::Text(mesh.access_log_format.clone()),
-        AccessLogEncoding::Json => {
-            let fields: BTreeMap<String, String> = serde_json::from_str(&mesh.access_log_format).unwrap_or_default();
-            LogFormat::Json(fields.into_iter().collect())
-        }
-    };
-    vec![AccessLog::File { path: mesh.access_log_file.clone(), format }]
 }

@@ -6,14 +6,15 @@
 use super::cluster::passthrough;
 use super::hcm::{Side, connection_manager};
 use super::l4;
+use super::log;
 use super::node::{Interception, LocalScope};
 use super::outbound::to_cluster_chain;
 use super::route::{plain_route, to_cluster};
 use super::view::View;
 use super::{names, policy};
 use crate::config::{
-    Cluster, ClusterEndpoints, Direction, Discovery, Endpoint, FilterChain, FilterChainMatch, LbPolicy, Listener,
-    ListenerFilter, LocalityEndpoints, NetworkFilter, RouteAction, RouteConfig, RouteSource, VirtualHost,
+    Cluster, ClusterEndpoints, ClusterService, Direction, Discovery, Endpoint, FilterChain, FilterChainMatch, LbPolicy,
+    Listener, ListenerFilter, LocalityEndpoints, NetworkFilter, RouteAction, RouteConfig, RouteSource, VirtualHost,
 };
 use crate::protocol::{ListenerProtocol, Protocol};
 use crate::rule::retry;
@@ -34,6 +35,8 @@ struct Port {
     /// Service and its port, for traces.
     service: String,
     service_port: u32,
+    /// What metrics call it; None where no service is told.
+    told: Option<ClusterService>,
     /// Where the application answers; None: at the address that was dialled.
     application: Option<SocketAddr>,
     origin: Option<crate::config::Origin>,
@@ -73,6 +76,12 @@ fn ports(view: &View<'_>, local: &LocalScope) -> BTreeMap<u16, Port> {
                 protocol: port.protocol,
                 service: target.service.host.clone(),
                 service_port: target.port,
+                told: service.map(|s| ClusterService {
+                    host: s.host.clone(),
+                    name: s.name.clone(),
+                    namespace: s.namespace.clone(),
+                    external: false,
+                }),
                 application: application(target.target_port),
                 origin: service.map(|s| origin_of(&s.id, "")),
             });
@@ -87,6 +96,7 @@ fn ports(view: &View<'_>, local: &LocalScope) -> BTreeMap<u16, Port> {
             protocol: Protocol::parse(&port.protocol),
             service: view.sidecar.map(|s| format!("{}.{}", s.id.name, s.id.namespace)).unwrap_or_default(),
             service_port: port.number,
+            told: None,
             application: endpoint(&listener.default_endpoint, local, &application).or_else(|| application(number)),
             origin,
         });
@@ -98,6 +108,7 @@ fn ports(view: &View<'_>, local: &LocalScope) -> BTreeMap<u16, Port> {
             protocol: Protocol::Unspecified,
             service: String::new(),
             service_port: u32::from(number),
+            told: None,
             application: application(number),
             origin: None,
         });
@@ -150,6 +161,7 @@ fn cluster_of(view: &View<'_>, port: &Port) -> Cluster {
     });
     policy::connection_pool(&mut cluster, of_sidecar.or(of_rule.as_ref()), None, mesh);
     cluster.origins = port.origin.iter().cloned().collect();
+    cluster.service.clone_from(&port.told);
     cluster
 }
 
@@ -189,6 +201,7 @@ fn listener(view: &View<'_>, local: &LocalScope, ports: &BTreeMap<u16, Port>) ->
                 protocol: Protocol::Unspecified,
                 service: String::new(),
                 service_port: 0,
+                told: None,
                 application: None,
                 origin: None,
             };
@@ -214,7 +227,7 @@ fn listener(view: &View<'_>, local: &LocalScope, ports: &BTreeMap<u16, Port>) ->
         filter_chains,
         default_filter_chain: None,
         origins: Vec::new(),
-        access_log: Vec::new(),
+        access_log: log::of_listener(mesh),
     }
 }
 

@@ -3,7 +3,7 @@
 //! Called by the outbound listeners of sidecars and by gateways.
 
 use super::egress::Egress;
-use super::hcm::access_log;
+use super::log;
 use super::names;
 use super::route::cluster_name;
 use super::view::View;
@@ -82,7 +82,7 @@ fn proxy(
         idle_timeout: tcp.map(Into::into),
         max_connect_attempts: 1,
         hash_source_ip: rule.is_some_and(|rule| hashes_source(rule, subset)),
-        access_log: access_log(&view.snapshot.mesh),
+        access_log: log::of_traffic(&view.snapshot.mesh),
         origin: None,
     }
 }

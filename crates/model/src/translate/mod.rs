@@ -14,6 +14,7 @@ mod gateway_routes;
 mod hcm;
 mod inbound;
 mod l4;
+mod log;
 mod memo;
 pub mod names;
 mod node;

@@ -461,7 +461,7 @@ fn finish(view: &View<'_>, bind: IpAddr, entry: Entry) -> Listener {
         filter_chains,
         default_filter_chain,
         origins: entry.origins,
-        access_log: Vec::new(),
+        access_log: super::log::of_listener(mesh),
     }
 }
 

@@ -30,6 +30,6 @@ pub(super) fn build(view: &View<'_>, local: &LocalScope) -> Listener {
         ],
         default_filter_chain: None,
         origins: Vec::new(),
-        access_log: Vec::new(),
+        access_log: super::log::of_listener(&view.snapshot.mesh),
     }
 }

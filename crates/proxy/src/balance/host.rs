@@ -3,9 +3,11 @@
 use super::limits::Gauge;
 use super::outlier::HostHealth;
 use crate::telemetry::labels::Number;
+use crate::telemetry::peer::Peer;
 use amime_model::config::Endpoint;
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::net::SocketAddr;
+use std::rc::Rc;
 use std::sync::Arc;
 
 /// What all workers share about one address of one cluster. Survives configuration updates.
@@ -28,4 +30,6 @@ pub(crate) struct Host {
     pub(crate) shared: Arc<HostShared>,
     /// Of its workload, for metrics.
     pub(crate) number: Cell<Number>,
+    /// Who said there last who it is.
+    pub(crate) peer: RefCell<Option<Rc<Peer>>>,
 }

@@ -8,7 +8,15 @@ fn hosts(n: u8) -> Vec<Rc<Host>> {
         .map(|i| {
             let address = std::net::SocketAddr::from(([127, 0, 0, i], 80));
             let shared = Arc::new(HostShared::default());
-            Rc::new(Host { address, weight: 1, usable: true, endpoint: None, shared, number: Default::default() })
+            Rc::new(Host {
+                address,
+                weight: 1,
+                usable: true,
+                endpoint: None,
+                shared,
+                number: Default::default(),
+                peer: Default::default(),
+            })
         })
         .collect()
 }

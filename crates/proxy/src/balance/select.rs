@@ -99,6 +99,7 @@ impl Balancer {
                     endpoint: Some(Arc::new(endpoint.clone())),
                     shared: shared(address),
                     number: Default::default(),
+                    peer: Default::default(),
                 }));
             }
             if !members.is_empty() {

@@ -9,6 +9,7 @@ use crate::telemetry::totals::one_more;
 use hyper::client::conn::http1;
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
+use std::net::SocketAddr;
 use std::rc::Rc;
 use std::time::Instant;
 use tokio::sync::oneshot;
@@ -27,6 +28,8 @@ pub(crate) struct Pool {
 struct Conn {
     sender: http1::SendRequest<RequestBody>,
     requests: u32,
+    /// The address that it was made from.
+    local: Option<SocketAddr>,
     opened: Instant,
     last_used: Instant,
 }
@@ -39,6 +42,10 @@ pub(crate) struct Lease {
 }
 
 impl Lease {
+    pub(crate) fn local(&self) -> Option<SocketAddr> {
+        self.conn.local
+    }
+
     pub(crate) fn give_back(self) {
         let Self { mut conn, pool, pools } = self;
         let settings = &pools.settings;
@@ -163,6 +170,7 @@ async fn connect(pools: &Rc<Pools>, pool: &Rc<HostPool>) -> Result<Conn, Reset> 
             Reset::from(&error)
         })?;
         one_more(&pools.counts.connections);
+        let local = stream.local_addr().ok();
         let (sender, connection) = http1::handshake(UpstreamIo::new(stream)).await.map_err(|_| Reset::Terminated)?;
         tokio::task::spawn_local(async move {
             let _opening = opening;
@@ -172,7 +180,7 @@ async fn connect(pools: &Rc<Pools>, pool: &Rc<HostPool>) -> Result<Conn, Reset> 
             }
         });
         let now = Instant::now();
-        return Ok(Conn { sender, requests: 0, opened: now, last_used: now });
+        return Ok(Conn { sender, requests: 0, local, opened: now, last_used: now });
     }
 }
 

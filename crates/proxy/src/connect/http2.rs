@@ -11,6 +11,7 @@ use hyper::client::conn::http2;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use std::cell::{Cell, RefCell};
 use std::future::{Future, poll_fn};
+use std::net::SocketAddr;
 use std::pin::Pin;
 use std::rc::{Rc, Weak};
 use std::time::{Duration, Instant};
@@ -34,6 +35,8 @@ struct Conn {
     /// How many streams the endpoint takes at once, as it said last.
     streams: Rc<Cell<u32>>,
     requests: Cell<u32>,
+    /// The address that it was made from.
+    local: Option<SocketAddr>,
     opened: Instant,
     last_used: Cell<Instant>,
     /// It has sent a request back: no further one.
@@ -42,6 +45,12 @@ struct Conn {
 
 /// A stream of a connection.
 pub(crate) struct Lease(Rc<Conn>);
+
+impl Lease {
+    pub(crate) fn local(&self) -> Option<SocketAddr> {
+        self.0.local
+    }
+}
 
 impl Drop for Lease {
     fn drop(&mut self) {
@@ -148,6 +157,7 @@ async fn open(
         Reset::from(&error)
     })?;
     one_more(&pools.counts.connections);
+    let local = stream.local_addr().ok();
     let (sender, mut connection) = http2::Builder::new(LocalExec)
         .timer(TokioTimer::new())
         .initial_stream_window_size(STREAM_WINDOW)
@@ -177,6 +187,7 @@ async fn open(
         active: Cell::new(0),
         streams,
         requests: Cell::new(0),
+        local,
         opened: now,
         last_used: Cell::new(now),
         leaving: Cell::new(false),

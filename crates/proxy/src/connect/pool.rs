@@ -161,10 +161,18 @@ pub(crate) struct Sent {
 pub(crate) enum Lease {
     Http1(http1::Lease),
     /// Ends with its drop.
-    Http2(#[allow(dead_code)] http2::Lease),
+    Http2(http2::Lease),
 }
 
 impl Lease {
+    /// The address that the connection was made from.
+    pub(crate) fn local(&self) -> Option<SocketAddr> {
+        match self {
+            Self::Http1(lease) => lease.local(),
+            Self::Http2(lease) => lease.local(),
+        }
+    }
+
     /// The response has ended; `clean` where the request has too, so that the connection can be used again.
     pub(crate) fn finish(self, clean: bool) {
         match self {

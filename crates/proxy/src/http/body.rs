@@ -248,8 +248,8 @@ impl UpstreamBody {
                     if exchange.grpc.get() {
                         exchange.response_messages.read(data);
                     }
-                } else if let Some(status) = frame.trailers_ref().and_then(grpc_status) {
-                    exchange.grpc_status.set(Some(status));
+                } else if let Some(trailers) = frame.trailers_ref() {
+                    exchange.end_with(trailers);
                 }
                 if self.incoming.is_end_stream() {
                     self.end();

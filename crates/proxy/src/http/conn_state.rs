@@ -7,6 +7,7 @@ use super::wire::Refusal;
 use crate::flags::Flags;
 use crate::proxy_worker::ProxyWorker;
 use crate::runtime::{ChainRuntime, Hcm, ListenerRuntime, RuntimeConfig};
+use crate::telemetry::peer::Peer;
 use amime_model::config::RouteSource;
 use amime_model::route::RouteTable;
 use http::HeaderValue;
@@ -31,6 +32,10 @@ pub(crate) struct ConnState {
     pub(crate) local: SocketAddr,
     /// Where the client wanted to go, if that is known.
     pub(crate) original: Option<SocketAddr>,
+    /// The name that a TLS client asked for.
+    pub(crate) server_name: Option<String>,
+    /// Who said last who it is.
+    pub(crate) peer: RefCell<Option<Rc<Peer>>>,
     /// Requests under way.
     pub(crate) active: Cell<u32>,
     pub(crate) requests: Cell<u32>,
@@ -71,6 +76,7 @@ pub(crate) struct Peers {
     pub(crate) remote: SocketAddr,
     pub(crate) local: SocketAddr,
     pub(crate) original: Option<SocketAddr>,
+    pub(crate) server_name: Option<String>,
 }
 
 impl ConnState {
@@ -92,6 +98,8 @@ impl ConnState {
                 .unwrap_or_else(|_| HeaderValue::from_static("unknown")),
             local: peers.local,
             original: peers.original,
+            server_name: peers.server_name,
+            peer: RefCell::default(),
             active: Cell::new(0),
             requests: Cell::new(0),
             ended: Cell::new(0),

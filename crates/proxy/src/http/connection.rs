@@ -31,6 +31,8 @@ pub(crate) struct Accepted {
     pub(crate) remote: SocketAddr,
     pub(crate) local: SocketAddr,
     pub(crate) original: Option<SocketAddr>,
+    /// The name that a TLS client asked for.
+    pub(crate) server_name: Option<String>,
     /// What a listener filter found: HTTP/2, or not.
     pub(crate) http2: Option<bool>,
     /// The configuration that it came under, where its listener has left since.
@@ -47,8 +49,14 @@ pub(crate) async fn serve(
     hcm: Arc<Hcm>,
     accepted: Accepted,
 ) {
-    let Accepted { mut stream, remote, local, original, http2, left } = accepted;
-    let state = Rc::new(ConnState::new(Rc::clone(&proxy), listener, chain, hcm, Peers { remote, local, original }));
+    let Accepted { mut stream, remote, local, original, server_name, http2, left } = accepted;
+    let state = Rc::new(ConnState::new(
+        Rc::clone(&proxy),
+        listener,
+        chain,
+        hcm,
+        Peers { remote, local, original, server_name },
+    ));
     let _registered = proxy.register(&state);
     if let Some(config) = &left {
         state.keep_routes(config);

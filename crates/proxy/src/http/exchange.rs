@@ -1,15 +1,19 @@
 //! One request with its answer: what is counted and found out about it while bodies stream both ways. When
 //! the last part of it is dropped, it becomes a record.
 
+use super::body::grpc_status;
 use super::connection::ConnState;
 use super::messages::Messages;
 use crate::balance::Host;
 use crate::cluster::ClusterLocal;
 use crate::flags::Flags;
+use crate::telemetry::access_log::{Head, Kept};
+use crate::telemetry::peer::Peer;
 use crate::telemetry::{self, Protocol, RequestRecord, RequestText, Rule, Upstream};
 use http::uri::PathAndQuery;
-use http::{HeaderValue, Method};
+use http::{HeaderMap, HeaderValue, Method};
 use std::cell::{Cell, RefCell};
+use std::net::SocketAddr;
 use std::rc::Rc;
 use std::time::{Instant, SystemTime};
 
@@ -42,6 +46,16 @@ pub(crate) struct Exchange {
     /// Where the request was sent last.
     pub(crate) cluster: RefCell<Option<Rc<ClusterLocal>>>,
     pub(crate) host: RefCell<Option<Rc<Host>>>,
+    /// The address that it was sent from.
+    pub(crate) upstream_local: Cell<Option<SocketAddr>>,
+    /// When the upstream's answer began.
+    pub(crate) answered_at: Cell<Option<Instant>>,
+    /// Who is at the other end, where that one said so.
+    pub(crate) peer: RefCell<Option<Rc<Peer>>>,
+    /// The client said who it is, and is to be told who answers.
+    pub(crate) introduced: Cell<bool>,
+    /// What the access log needs; not filled where there is none.
+    pub(crate) kept: RefCell<Kept>,
     /// What only the record needs; not filled where nobody reads records.
     pub(crate) told: RefCell<Told>,
 }
@@ -80,6 +94,11 @@ impl Exchange {
             response_messages: Messages::default(),
             cluster: RefCell::default(),
             host: RefCell::default(),
+            upstream_local: Cell::new(None),
+            answered_at: Cell::new(None),
+            peer: RefCell::default(),
+            introduced: Cell::new(false),
+            kept: RefCell::default(),
             told: RefCell::default(),
         })
     }
@@ -100,6 +119,28 @@ impl Exchange {
     /// Keeps the authority, for a request whose cluster tells no service.
     pub(crate) fn keep_authority(&self, authority: &HeaderValue) {
         self.told.borrow_mut().authority.get_or_insert_with(|| authority.clone());
+    }
+
+    /// Whether it is logged.
+    pub(crate) fn logged(&self) -> bool {
+        self.conn.hcm.logs.is_some()
+    }
+
+    /// Keeps what the log needs of a request as it is now.
+    pub(crate) fn keep_request(&self, head: &Head<'_>) {
+        if let Some(logs) = &self.conn.hcm.logs {
+            self.kept.borrow_mut().request(&logs.sources, head);
+        }
+    }
+
+    /// The answer's trailers have come.
+    pub(crate) fn end_with(&self, trailers: &HeaderMap) {
+        if let Some(status) = grpc_status(trailers) {
+            self.grpc_status.set(Some(status));
+        }
+        if let Some(logs) = &self.conn.hcm.logs {
+            self.kept.borrow_mut().trailers(&logs.sources, trailers);
+        }
     }
 
     /// The client's request has been read to its end.
@@ -135,6 +176,9 @@ impl Drop for Exchange {
         if self.counted() {
             telemetry::http::count(self);
         }
+        if self.logged() {
+            telemetry::http::log(self);
+        }
         let proxy = &self.conn.proxy;
         if !proxy.recorder.wanted() {
             return;
@@ -157,6 +201,7 @@ impl Drop for Exchange {
             rule: told.rule,
             tcp_origin: None,
             cluster: self.cluster.borrow().as_ref().map(|cluster| cluster.shared.name.clone()),
+            upstream_local: self.upstream_local.get(),
             upstream: self
                 .host
                 .borrow()

@@ -17,8 +17,9 @@ use crate::cluster::{ActiveHost, ClusterLocal, RequestAt};
 use crate::connect::pool::{self, HostPool, Reset, SendError, Sent, UpstreamRequest};
 use crate::flags::Flags;
 use crate::rng::Rng;
+use crate::telemetry::peer::OwnHeaders;
 use crate::telemetry::totals::one_more;
-use amime_model::config::{HashPolicy, RetryPolicy};
+use amime_model::config::{Direction, HashPolicy, RetryPolicy};
 use amime_model::route::request::within;
 use amime_model::route::{Forwarding, Selection, hash};
 use http::header::{HeaderName, HeaderValue};
@@ -206,7 +207,7 @@ impl<'a> Job<'a> {
         // HTTP/2 knows no such upgrade.
         let http2 = head.upgrade.is_none() && self.cluster.speaks_http2(self.http2);
         let request = head
-            .for_try(&self.selection, &host, &self.forwarding, self.retries + 1)
+            .for_try(&self.selection, &host, &self.forwarding, self.retries + 1, self.introduction(&host))
             .into_request(http2, self.bodies.next())
             .map_err(|_| Own::new(400, Flags::NONE, "bad_authority", ""))?;
         one_more(&self.cluster.pools.counts.requests);
@@ -216,6 +217,15 @@ impl<'a> Job<'a> {
         let active = Gauge::take(ActiveHost(Rc::clone(&host)));
         let pool = self.cluster.pool(&host);
         Ok((Attempt { host, active, pool, http2, begun }, request))
+    }
+
+    /// What the proxy says of itself to a host: to those of the mesh alone, and not to its own application.
+    fn introduction(&self, host: &Host) -> Option<&'a OwnHeaders> {
+        let conn = &self.exchange.conn;
+        let in_mesh = conn.listener.config.direction != Direction::Inbound
+            && self.cluster.config.service.as_ref().is_some_and(|service| !service.external)
+            && host.endpoint.as_ref().is_some_and(|endpoint| !endpoint.workload.workload.is_empty());
+        if in_mesh { conn.proxy.introduction.as_ref() } else { None }
     }
 
     /// What a try's end means for the client; None: it is tried again.

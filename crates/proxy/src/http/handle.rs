@@ -106,7 +106,7 @@ fn decide<'t>(
     };
     let decision = decide::decide(table, &prepared.view(), conn.hcm.filters, &draws);
     if let Some(selection) = &decision.selection
-        && exchange.recorded()
+        && (exchange.recorded() || exchange.logged())
     {
         exchange.told.borrow_mut().rule = Some(Rule {
             config: Arc::clone(table.config()),

@@ -7,7 +7,7 @@ mod conn_state;
 pub(crate) mod connection;
 pub(crate) mod deadline;
 pub(crate) mod exchange;
-mod format;
+pub(crate) mod format;
 mod forward;
 mod h1_io;
 mod h2_guard;

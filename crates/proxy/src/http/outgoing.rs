@@ -8,6 +8,8 @@ use super::prepare::Prepared;
 use super::respond::Own;
 use crate::balance::Host;
 use crate::flags::Flags;
+use crate::telemetry::access_log;
+use crate::telemetry::peer::OwnHeaders;
 use amime_model::route::{Forwarding, Selection};
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use http::uri::{Authority, PathAndQuery, Scheme};
@@ -65,6 +67,14 @@ pub(super) fn head(
     if let Some(timeout) = forwarding.route.timeout.filter(|timeout| !timeout.is_zero()) {
         headers.insert(EXPECTED_TIMEOUT, HeaderValue::from(timeout.as_millis() as u64));
     }
+    // The log tells of the request as it went on.
+    exchange.keep_request(&access_log::Head {
+        method: prepared.method.as_str(),
+        path: path.as_str(),
+        authority: authority.to_str().unwrap_or(""),
+        scheme: prepared.scheme,
+        headers: &headers,
+    });
     Ok(Head { method: prepared.method.clone(), path, authority, headers, upgrade: prepared.upgrade.take() })
 }
 
@@ -76,7 +86,11 @@ impl Head {
         host: &Host,
         forwarding: &Forwarding<'_>,
         attempt: u32,
+        introduction: Option<&OwnHeaders>,
     ) -> Self {
+        if let Some(introduction) = introduction {
+            introduction.put(&mut self.headers);
+        }
         if selection.host.include_request_attempt_count {
             count_attempt(&mut self.headers, attempt);
         }

@@ -2,6 +2,9 @@
 
 use super::connection::ConnState;
 use super::exchange::Exchange;
+use crate::telemetry::access_log::Head;
+use crate::telemetry::peer;
+use amime_model::config::Direction;
 use amime_model::route::RequestView;
 use amime_model::route::normalize::{Normalized, PathRules};
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
@@ -45,6 +48,16 @@ pub(crate) enum Rejected {
 }
 
 impl Prepared {
+    pub(crate) fn head(&self) -> Head<'_> {
+        Head {
+            method: self.method.as_str(),
+            path: self.path.as_str(),
+            authority: self.authority.to_str().unwrap_or(""),
+            scheme: self.scheme,
+            headers: &self.headers,
+        }
+    }
+
     pub(crate) fn view(&self) -> RequestView<'_> {
         RequestView {
             method: self.method.as_str(),
@@ -58,7 +71,6 @@ impl Prepared {
 
 /// Checks and prepares. What the record tells is taken before anything is changed.
 pub(crate) fn prepare(exchange: &Rc<Exchange>, request: Request<Incoming>) -> Result<Prepared, Rejected> {
-    let conn = &exchange.conn;
     let (mut parts, body) = request.into_parts();
     let http2 = parts.version == Version::HTTP_2;
     if exchange.recorded() {
@@ -69,7 +81,39 @@ pub(crate) fn prepare(exchange: &Rc<Exchange>, request: Request<Incoming>) -> Re
     if exchange.counted() {
         exchange.request_head.set(head_length(&parts));
     }
-    let authority = authority(conn, &mut parts)?;
+    match checked(exchange, &mut parts) {
+        Ok(Checked { authority, path, scheme, grpc, upgrade }) => {
+            let Parts { method, headers, .. } = parts;
+            let prepared = Prepared { method, http2, scheme, authority, path, headers, body, grpc, upgrade };
+            exchange.keep_request(&prepared.head());
+            Ok(prepared)
+        }
+        Err(rejected) => {
+            exchange.keep_request(&Head {
+                method: parts.method.as_str(),
+                path: parts.uri.path_and_query().map_or("", PathAndQuery::as_str),
+                authority: parts.uri.authority().map_or("", |authority| authority.as_str()),
+                scheme: "http",
+                headers: &parts.headers,
+            });
+            Err(rejected)
+        }
+    }
+}
+
+/// What was found out about a request.
+struct Checked {
+    authority: HeaderValue,
+    path: PathAndQuery,
+    scheme: &'static str,
+    grpc: bool,
+    upgrade: Option<HeaderValue>,
+}
+
+fn checked(exchange: &Rc<Exchange>, parts: &mut Parts) -> Result<Checked, Rejected> {
+    let conn = &exchange.conn;
+    let http2 = parts.version == Version::HTTP_2;
+    let authority = authority(conn, parts)?;
     if exchange.recorded() {
         exchange.told.borrow_mut().authority = Some(authority.clone());
     }
@@ -80,7 +124,7 @@ pub(crate) fn prepare(exchange: &Rc<Exchange>, request: Request<Incoming>) -> Re
     if http2 && parts.headers.len() > conn.hcm.wire.headers {
         return Err(Rejected::HeadersTooLarge);
     }
-    let path = path(conn, &parts)?;
+    let path = path(conn, parts)?;
     let headers = &mut parts.headers;
     let upgrade = if http2 {
         http2_headers(headers)?;
@@ -89,13 +133,27 @@ pub(crate) fn prepare(exchange: &Rc<Exchange>, request: Request<Incoming>) -> Re
         upgrade_of(conn, headers)?
     };
     strip_hop_by_hop(headers);
+    meet(exchange, headers);
     let grpc = headers.get(header::CONTENT_TYPE).is_some_and(|kind| is_grpc(kind.as_bytes()));
     let scheme = forwarding_headers(conn, headers);
     if exchange.recorded() {
         exchange.told.borrow_mut().request_id = headers.get(REQUEST_ID).cloned();
     }
-    let Parts { method, headers, .. } = parts;
-    Ok(Prepared { method, http2, scheme, authority, path, headers, body, grpc, upgrade })
+    Ok(Checked { authority, path, scheme, grpc, upgrade })
+}
+
+/// Takes out what the client says of itself. It is heard where it comes from inside the mesh, which is the inbound
+/// side of a sidecar.
+fn meet(exchange: &Exchange, headers: &mut HeaderMap) {
+    let conn = &exchange.conn;
+    let (said, told) = peer::take(headers);
+    if !told || conn.listener.config.direction != Direction::Inbound || conn.hcm.config.use_remote_address {
+        return;
+    }
+    exchange.introduced.set(true);
+    if let Some(peer) = said.and_then(|said| conn.proxy.peers.who(&said, &conn.peer)) {
+        *exchange.peer.borrow_mut() = Some(peer);
+    }
 }
 
 /// Bytes of a request's head as HTTP/1 writes it.

@@ -254,6 +254,14 @@ pub(crate) fn finish(exchange: &Exchange, response: &mut Response<ResponseBody>,
         let line = "HTTP/1.1 200 OK\r\n\r\n".len();
         exchange.response_head.set(u32::try_from(line + headers_length(response.headers())).unwrap_or(u32::MAX));
     }
+    if exchange.introduced.get()
+        && let Some(introduction) = &conn.proxy.introduction
+    {
+        introduction.put(response.headers_mut());
+    }
+    if let Some(logs) = &conn.hcm.logs {
+        exchange.kept.borrow_mut().response(&logs.sources, response.headers());
+    }
     let last = conn.is_draining() || conn.close.get();
     if last && exchange.protocol != crate::telemetry::Protocol::Http2 && response.status() != 101 {
         response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));

@@ -7,6 +7,7 @@ use crate::http::connection::{self, Accepted};
 use crate::proxy_worker::{Current, ProxyWorker};
 use crate::runtime::{ChainAction, ListenerRuntime};
 use crate::tcp;
+use crate::telemetry::tcp::entry;
 use crate::telemetry::totals::ListenerCounts;
 use crate::telemetry::{Protocol, RequestRecord, RequestText};
 use amime_model::route::listener::ConnectionView;
@@ -137,11 +138,11 @@ async fn serve(
     };
     let Some(chain) = listener.chain(&view).cloned() else {
         tracing::debug!(listener = %listener.name, %remote, %destination, "no filter chain takes a connection");
-        refused(&proxy, &listener, remote, destination, "filter_chain_not_found");
+        refused(&proxy, &listener, remote, destination, server_name.as_deref(), "filter_chain_not_found");
         return;
     };
     let http2 = if tls { None } else { protocols.first().map(|protocol| *protocol == "h2c") };
-    let accepted = Accepted { stream, remote, local: destination, original, http2, left };
+    let accepted = Accepted { stream, remote, local: destination, original, server_name, http2, left };
     match &chain.action {
         ChainAction::Http(hcm) => {
             let hcm = Arc::clone(hcm);
@@ -153,7 +154,7 @@ async fn serve(
         }
         ChainAction::Refuse(reason) => {
             tracing::debug!(listener = %listener.name, %remote, %reason, "a connection is refused");
-            refused(&proxy, &listener, remote, destination, "filter_chain_refuses");
+            refused(&proxy, &listener, remote, destination, accepted.server_name.as_deref(), "filter_chain_refuses");
         }
     }
 }
@@ -173,12 +174,13 @@ fn refused(
     listener: &Arc<ListenerRuntime>,
     remote: SocketAddr,
     local: SocketAddr,
+    server_name: Option<&str>,
     details: &'static str,
 ) {
-    if !proxy.recorder.wanted() {
+    if !proxy.recorder.wanted() && listener.logs.is_none() {
         return;
     }
-    proxy.recorder.push(RequestRecord {
+    let record = RequestRecord {
         proxy: proxy.shared.identity.clone(),
         started: SystemTime::now(),
         duration: Duration::ZERO,
@@ -190,6 +192,7 @@ fn refused(
         tcp_origin: None,
         cluster: None,
         upstream: None,
+        upstream_local: None,
         downstream_remote: remote,
         downstream_local: local,
         status: 0,
@@ -199,5 +202,9 @@ fn refused(
         bytes_received: 0,
         bytes_sent: 0,
         attempts: 0,
-    });
+    };
+    if let Some(logs) = &listener.logs {
+        logs.write(&entry(&record, server_name, ""), &proxy.lines);
+    }
+    proxy.recorder.push(record);
 }

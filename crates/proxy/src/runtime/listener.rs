@@ -3,10 +3,11 @@
 
 use super::{ConfigError, compile_error};
 use crate::http::wire::WireLimits;
+use crate::telemetry::access_log::Logs;
 use crate::telemetry::totals::ListenerCounts;
 use amime_model::config::{
-    Direction, FilterChain, HttpConnectionManager, HttpFilter, Listener, ListenerFilter, NetworkFilter, RouteSource,
-    TcpProxy,
+    AccessLog, Direction, FilterChain, HttpConnectionManager, HttpFilter, Listener, ListenerFilter, NetworkFilter,
+    RouteSource, TcpProxy,
 };
 use amime_model::route::RouteTable;
 use amime_model::route::decide::RouteFilters;
@@ -22,6 +23,8 @@ pub(crate) struct ListenerRuntime {
     /// What its listener filters look at.
     pub(crate) filters: Filters,
     pub(crate) counts: Arc<ListenerCounts>,
+    /// Of connections that no filter chain takes.
+    pub(crate) logs: Option<Logs>,
 }
 
 /// Which listener filters there are.
@@ -52,6 +55,9 @@ pub(crate) struct TcpRuntime {
     pub(crate) config: TcpProxy,
     pub(crate) origin: Option<Arc<amime_model::config::Origin>>,
     pub(crate) total_weight: u32,
+    /// The filter chain's name.
+    pub(crate) chain: String,
+    pub(crate) logs: Option<Logs>,
 }
 
 /// A connection manager with what every request would compute again.
@@ -67,6 +73,7 @@ pub(crate) struct Hcm {
     pub(crate) headers_timeout: Duration,
     /// A filter that is not understood could be security: requests are refused.
     pub(crate) opaque: bool,
+    pub(crate) logs: Option<Logs>,
 }
 
 /// Envoy's defaults, but for the time that headers may take, which it does not limit.
@@ -100,7 +107,8 @@ impl ListenerRuntime {
             .chain(config.default_filter_chain.as_deref())
             .map(|chain| ChainRuntime::build(&name, chain).map(Arc::new))
             .collect::<Result<_, _>>()?;
-        Ok(Self { name, config, chains, filters, counts })
+        let logs = logs(&name, &config.access_log)?;
+        Ok(Self { name, config, chains, filters, counts, logs })
     }
 
     /// The filter chain that takes a connection.
@@ -128,6 +136,12 @@ impl ListenerRuntime {
     }
 }
 
+/// The logs of a part of a listener. One whose file cannot be opened is refused, as Envoy does.
+fn logs(listener: &str, configs: &[AccessLog]) -> Result<Option<Logs>, ConfigError> {
+    Logs::of(configs)
+        .map_err(|error| ConfigError { resource: format!("Listener {listener}"), reason: error.to_string() })
+}
+
 impl ChainRuntime {
     fn build(listener: &Arc<str>, chain: &FilterChain) -> Result<Self, ConfigError> {
         let refuse = |reason: String| ChainAction::Refuse(reason);
@@ -143,6 +157,8 @@ impl ChainRuntime {
                     ChainAction::Tcp(Arc::new(TcpRuntime {
                         origin: tcp.origin.clone().or_else(|| chain.origin.clone()).map(Arc::new),
                         total_weight: u32::try_from(sum).unwrap_or(u32::MAX).max(1),
+                        chain: chain.name.clone(),
+                        logs: logs(listener, &tcp.access_log)?,
                         config: tcp.clone(),
                     }))
                 }
@@ -191,6 +207,7 @@ impl Hcm {
             idle: limit(config.idle_timeout, IDLE),
             headers_timeout: config.request_headers_timeout.filter(|d| !d.is_zero()).unwrap_or(HEADERS),
             opaque: config.http_filters.iter().any(|f| matches!(f, HttpFilter::Opaque { disabled: false, .. })),
+            logs: logs(listener, &config.access_log)?,
             config: config.clone(),
         })
     }

@@ -11,7 +11,7 @@ use crate::flags::Flags;
 use crate::http::connection::Accepted;
 use crate::proxy_worker::ProxyWorker;
 use crate::runtime::{ListenerRuntime, TcpRuntime};
-use crate::telemetry::tcp::Counted;
+use crate::telemetry::tcp::{Counted, entry};
 use crate::telemetry::totals::one_more;
 use crate::telemetry::{Protocol, RequestRecord, RequestText, Upstream};
 use copy::copy_both;
@@ -29,8 +29,9 @@ pub(crate) async fn serve(
     proxy: Rc<ProxyWorker>,
     listener: Arc<ListenerRuntime>,
     tcp: Arc<TcpRuntime>,
-    accepted: Accepted,
+    mut accepted: Accepted,
 ) {
+    let server_name = accepted.server_name.take();
     let started = Instant::now();
     let mut record = RequestRecord {
         proxy: proxy.shared.identity.clone(),
@@ -44,6 +45,7 @@ pub(crate) async fn serve(
         tcp_origin: tcp.origin.clone(),
         cluster: None,
         upstream: None,
+        upstream_local: None,
         downstream_remote: accepted.remote,
         downstream_local: accepted.local,
         status: 0,
@@ -60,6 +62,9 @@ pub(crate) async fn serve(
     record.bytes_received = flow.copied.up.get();
     record.bytes_sent = flow.copied.down.get();
     record.duration = started.elapsed();
+    if let Some(logs) = &tcp.logs {
+        logs.write(&entry(&record, server_name.as_deref(), &tcp.chain), &proxy.lines);
+    }
     proxy.recorder.push(record);
 }
 
@@ -138,6 +143,7 @@ async fn connect(
         match dial(host.address, &settings.connect).await {
             Ok(stream) => {
                 one_more(&cluster.pools.counts.connections);
+                record.upstream_local = stream.local_addr().ok();
                 cluster.report(&host, Outcome::Connected, &proxy.rng);
                 return Ok((stream, Gauge::take(ActiveHost(host)), slot));
             }

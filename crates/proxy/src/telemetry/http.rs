@@ -1,15 +1,17 @@
-//! How a request is counted when it has ended. `Exchange` calls it.
+//! How a request is counted and logged when it has ended. `Exchange` calls it.
 
+use super::access_log::Entry;
 use super::counters::{Key, Kind, NO_STATUS, Request};
 use super::labels::{Service, Workload};
 use crate::http::exchange::Exchange;
 use amime_model::config::Direction;
+use std::time::{Instant, SystemTime};
 
 /// Counts a request.
 pub(crate) fn count(exchange: &Exchange) {
     let destination = exchange.conn.listener.config.direction == Direction::Inbound;
     let key = Key {
-        peer: if destination { 0 } else { upstream(exchange) },
+        peer: if destination { peer(exchange).unwrap_or(0) } else { upstream(exchange) },
         service: service(exchange, destination),
         flags: exchange.flags.get(),
         status: exchange.status.get(),
@@ -29,8 +31,18 @@ pub(crate) fn count(exchange: &Exchange) {
     });
 }
 
+/// The other end, where it said who it is.
+fn peer(exchange: &Exchange) -> Option<u32> {
+    let peer = exchange.peer.borrow();
+    let peer = peer.as_ref()?;
+    Some(exchange.conn.proxy.counters.peer(&peer.number, || peer.workload.clone()))
+}
+
 /// The workload that a request was sent to.
 fn upstream(exchange: &Exchange) -> u32 {
+    if let Some(number) = peer(exchange) {
+        return number;
+    }
     let host = exchange.host.borrow();
     let Some((host, endpoint)) = host.as_ref().and_then(|host| Some((host, host.endpoint.as_ref()?))) else {
         return 0;
@@ -64,4 +76,47 @@ pub(super) fn nobodys(cluster: &str) -> &str {
         "BlackHoleCluster" | "PassthroughCluster" | "InboundPassthroughCluster" => cluster,
         _ => "",
     }
+}
+
+/// Logs a request.
+pub(crate) fn log(exchange: &Exchange) {
+    let conn = &exchange.conn;
+    let Some(logs) = &conn.hcm.logs else { return };
+    let (told, host, cluster) = (exchange.told.borrow(), exchange.host.borrow(), exchange.cluster.borrow());
+    let route = told.rule.as_ref().and_then(|rule| {
+        let host = rule.config.virtual_hosts.get(rule.virtual_host)?;
+        Some(host.routes.get(rule.route)?.name.as_str())
+    });
+    let duration = exchange.started.elapsed();
+    let since = |at: Option<Instant>| at.map(|at| at.saturating_duration_since(exchange.started));
+    let endpoint = host.as_ref().and_then(|host| host.endpoint.as_ref());
+    let kept = exchange.kept.borrow();
+    let entry = Entry {
+        started: SystemTime::now() - duration,
+        duration,
+        request_duration: since(exchange.request_done_at.get()),
+        response_duration: since(exchange.answered_at.get()),
+        protocol: Some(exchange.protocol),
+        status: exchange.status.get(),
+        grpc_status: exchange.grpc_status.get(),
+        flags: exchange.flags.get(),
+        details: exchange.details.get(),
+        transport_failure: "",
+        received: exchange.received.get(),
+        sent: exchange.sent.get(),
+        request_head: exchange.request_head.get(),
+        response_head: exchange.response_head.get(),
+        attempts: exchange.attempts.get(),
+        upstream: host.as_ref().map(|host| host.address),
+        upstream_local: exchange.upstream_local.get(),
+        upstream_name: endpoint.map_or("", |endpoint| &endpoint.hostname),
+        cluster: cluster.as_ref().map_or("", |cluster| &cluster.shared.name),
+        local: conn.local,
+        remote: conn.remote,
+        server_name: conn.server_name.as_deref().unwrap_or(""),
+        route: route.unwrap_or(""),
+        chain: &conn.chain.chain.name,
+        kept: Some(&kept),
+    };
+    logs.write(&entry, &conn.proxy.lines);
 }

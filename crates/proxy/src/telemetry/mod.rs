@@ -3,6 +3,7 @@
 //! The request path gives each worker's `Counters` one call when a request has ended; `gather` puts the workers'
 //! counts together when somebody asks `Proxy::metrics`.
 
+pub(crate) mod access_log;
 pub(crate) mod counters;
 mod exposition;
 pub(crate) mod gather;
@@ -10,11 +11,13 @@ mod histogram;
 pub(crate) mod http;
 mod identity;
 pub(crate) mod labels;
+pub(crate) mod peer;
 mod record;
 mod recorder;
 pub(crate) mod tcp;
 pub(crate) mod totals;
 
+pub use access_log::file::reopen_access_logs;
 pub(crate) use exposition::Exposition;
 pub use exposition::MetricsFormat;
 pub use identity::ProxyIdentity;

@@ -114,6 +114,8 @@ pub struct RequestRecord {
     pub tcp_origin: Option<Arc<Origin>>,
     pub cluster: Option<Arc<str>>,
     pub upstream: Option<Upstream>,
+    /// The address that the upstream was reached from.
+    pub upstream_local: Option<SocketAddr>,
     pub downstream_remote: SocketAddr,
     /// The original destination where one was told, else the local address.
     pub downstream_local: SocketAddr,

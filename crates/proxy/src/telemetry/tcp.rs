@@ -1,6 +1,8 @@
 //! How a TCP connection is counted: when it has reached its upstream, as its bytes move, and when it ends. The TCP
 //! proxy calls it.
 
+use super::RequestRecord;
+use super::access_log::Entry;
 use super::counters::{Flow, Key, Kind, NO_STATUS};
 use super::http::nobodys;
 use super::labels::{Service, Workload};
@@ -62,5 +64,37 @@ impl Counted {
             self.proxy.counters.close(&flow, flags);
         }
         flow
+    }
+}
+
+/// A connection as a log tells of it.
+pub(crate) fn entry<'a>(record: &'a RequestRecord, server_name: Option<&'a str>, chain: &'a str) -> Entry<'a> {
+    let endpoint = record.upstream.as_ref().and_then(|upstream| upstream.endpoint.as_ref());
+    Entry {
+        started: record.started,
+        duration: record.duration,
+        request_duration: None,
+        response_duration: None,
+        protocol: None,
+        status: record.status,
+        grpc_status: None,
+        flags: record.flags,
+        details: record.details,
+        transport_failure: "",
+        received: record.bytes_received,
+        sent: record.bytes_sent,
+        request_head: 0,
+        response_head: 0,
+        attempts: record.attempts,
+        upstream: record.upstream.as_ref().map(|upstream| upstream.address),
+        upstream_local: record.upstream_local,
+        upstream_name: endpoint.map_or("", |endpoint| &endpoint.hostname),
+        cluster: record.cluster.as_deref().unwrap_or(""),
+        local: record.downstream_local,
+        remote: record.downstream_remote,
+        server_name: server_name.unwrap_or(""),
+        route: "",
+        chain,
+        kept: None,
     }
 }

@@ -1,6 +1,7 @@
 //! Envoy's own counters of clusters and listeners, as far as dashboards look at them, and what a proxy tells of
 //! itself.
 
+use super::access_log::file::lines_dropped;
 use super::exposition::{Exposition, Labels};
 use super::gather::Gathered;
 use crate::proxy_worker::{Draining, ProxyShared};
@@ -155,6 +156,7 @@ pub(crate) fn write(text: &mut Exposition, shared: &ProxyShared, config: Option<
         "amime_config_updates_total",
         [("result=\"accepted\"", told.accepted), ("result=\"rejected\"", told.rejected)],
     );
+    text.counter("amime_access_log_dropped_total", lines_dropped());
     text.counter("amime_records_dropped_total", shared.records_dropped.load(Ordering::Relaxed));
 }
 

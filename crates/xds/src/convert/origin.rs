@@ -15,6 +15,7 @@ const KIND: &str = "kind";
 /// A list's origins after the first.
 const MORE: &str = "more";
 const SERVICES: &str = "services";
+const EXTERNAL: &str = "external";
 
 pub(crate) fn text(value: impl Into<String>) -> Value {
     Value { kind: Some(Kind::StringValue(value.into())) }
@@ -77,6 +78,9 @@ pub(crate) fn of_origins<'a>(
         let values = vec![Value { kind: fields.map(Kind::StructValue) }];
         let list = Value { kind: Some(Kind::ListValue(ListValue { values })) };
         istio.insert(SERVICES.to_owned(), list);
+        if service.external {
+            istio.insert(EXTERNAL.to_owned(), Value { kind: Some(Kind::BoolValue(true)) });
+        }
     }
     let part = |fields: HashMap<_, _>| (!fields.is_empty()).then_some(Struct { fields });
     metadata([(ISTIO, part(istio)), (AMIME, part(amime))])
@@ -137,14 +141,16 @@ fn read(config: &str, own: Option<&Struct>) -> Option<Origin> {
 }
 
 pub(crate) fn from_service(metadata: Option<&Metadata>) -> Option<ClusterService> {
-    let Some(Kind::ListValue(list)) = &part(metadata, ISTIO)?.fields.get(SERVICES)?.kind else {
+    let istio = part(metadata, ISTIO)?;
+    let Some(Kind::ListValue(list)) = &istio.fields.get(SERVICES)?.kind else {
         return None;
     };
     let Some(Kind::StructValue(service)) = &list.values.first()?.kind else {
         return None;
     };
     let get = |key| service.fields.get(key).and_then(as_text).unwrap_or_default().to_owned();
-    Some(ClusterService { host: get("host"), name: get("name"), namespace: get("namespace") })
+    let external = matches!(istio.fields.get(EXTERNAL).map(|v| &v.kind), Some(Some(Kind::BoolValue(true))));
+    Some(ClusterService { host: get("host"), name: get("name"), namespace: get("namespace"), external })
 }
 
 /// `VirtualService` to `virtual-service`.

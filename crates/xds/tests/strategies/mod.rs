@@ -300,7 +300,8 @@ pub(crate) fn cluster() -> BoxedStrategy<Cluster> {
         upstream_tls().prop_map(|tls| (Some(tls), None)),
         opaque().prop_map(|opaque| (None, Some(opaque))),
     ];
-    let service = (word(), word(), word()).prop_map(|(host, name, namespace)| ClusterService { host, name, namespace });
+    let service = (word(), word(), word(), any::<bool>())
+        .prop_map(|(host, name, namespace, external)| ClusterService { host, name, namespace, external });
     let basics = (word(), discovery, of(duration()), balance(), any::<bool>(), of(0u32..=100));
     let limits = (limits(), of(outlier()), protocol, of(any::<u32>()));
     let times = (of(duration()), of(duration()), of(keepalive));

@@ -8,10 +8,13 @@ pub(crate) fn access_logs() -> impl Strategy<Value = Vec<AccessLog>> {
     let format = prop_oneof![
         Just(LogFormat::Text(String::new())),
         text().prop_map(LogFormat::Text),
-        labels().prop_map(LogFormat::Json),
+        labels().prop_map(|fields| LogFormat::Json(fields.into_iter().map(|(k, v)| (k, v.into())).collect())),
+        (word(), word(), any::<i32>()).prop_map(|(outer, inner, number)| LogFormat::Json(
+            [(outer, serde_json::json!({ inner: [number, "%PROTOCOL%", null, true] }))].into_iter().collect()
+        )),
     ];
     let log = prop_oneof![
-        (word(), format).prop_map(|(path, format)| AccessLog::File { path, format }),
+        (word(), format, words()).prop_map(|(path, format, flags)| AccessLog::File { path, format, flags }),
         opaque().prop_map(AccessLog::Opaque),
     ];
     vec(log, 0..2)

@@ -2,8 +2,10 @@
 
 use super::report::Report;
 use super::{connection, http_route, load_balancer, names};
+use crate::access_log;
 use crate::diagnostic::Diagnostic;
 use crate::resource::MeshConfig;
+use crate::resource::mesh_config::AccessLogEncoding;
 use crate::yaml::Path;
 
 /// What is wrong in a MeshConfig, by fields; the caller knows their places.
@@ -69,7 +71,23 @@ pub(in crate::resource) fn mesh_config(config: &MeshConfig) -> Vec<Diagnostic> {
             connection::outlier(&mut report, &at.key("outlierDetection"), outlier);
         }
     }
+    access_log(&mut report, at, config);
     report.into_findings()
+}
+
+/// Commands that Envoy does not know print nothing; a JSON format that cannot be read gives way to Istio's.
+fn access_log(report: &mut Report<'_>, at: &Path<'_>, config: &MeshConfig) {
+    let at = at.key("accessLogFormat");
+    let format = config.access_log_format.as_str();
+    let problems = match config.access_log_encoding {
+        AccessLogEncoding::Json if format.is_empty() => return,
+        AccessLogEncoding::Json => access_log::json_problems(format),
+        AccessLogEncoding::Text => Ok(access_log::problems(format)),
+    };
+    match problems {
+        Ok(problems) => problems.iter().for_each(|problem| report.warning(&at, problem)),
+        Err(error) => report.error(&at, format!("no JSON object, so Istio's format is used: {error}")),
+    }
 }
 
 fn trust_domain(domain: &str) -> Result<(), String> {

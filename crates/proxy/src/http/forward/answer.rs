@@ -8,7 +8,7 @@ use crate::http::format::Values;
 use crate::http::prepare::strip_hop_by_hop;
 use crate::http::respond::{FLAG_HEADER, Own};
 use crate::http::upgrade;
-use crate::telemetry::Protocol;
+use crate::telemetry::{Protocol, peer};
 use http::header::{HeaderName, HeaderValue, SET_COOKIE};
 use http::{HeaderMap, Response, StatusCode};
 use hyper::body::Incoming;
@@ -22,6 +22,9 @@ impl Job<'_> {
     pub(super) fn answer(&mut self, sent: Sent, attempt: Attempt) -> Response<ResponseBody> {
         let exchange = self.exchange;
         let Sent { mut response, lease } = sent;
+        exchange.upstream_local.set(lease.local());
+        exchange.answered_at.set(Some(Instant::now()));
+        self.meet(response.headers_mut(), &attempt);
         exchange.details.set("via_upstream");
         let status = response.status();
         if let Some(status) = grpc_status(response.headers()) {
@@ -46,6 +49,17 @@ impl Job<'_> {
                 host: Some(attempt.active),
             }))
         })
+    }
+
+    /// Takes out what the other side says of itself, which only its proxy knows.
+    fn meet(&self, headers: &mut HeaderMap, attempt: &Attempt) {
+        let exchange = self.exchange;
+        let (said, _) = peer::take(headers);
+        if let Some(said) = said.filter(|_| self.introduction(&attempt.host).is_some())
+            && let Some(peer) = exchange.conn.proxy.peers.who(&said, &attempt.host.peer)
+        {
+            *exchange.peer.borrow_mut() = Some(peer);
+        }
     }
 
     fn edit_response(&self, headers: &mut HeaderMap, status: StatusCode, begun: Instant) {

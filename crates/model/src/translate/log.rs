@@ -1,0 +1,39 @@
+//! Access logs as MeshConfig asks for them: where, in which format, and what of it.
+//!
+//! Connection managers and TCP proxies log their traffic, listeners the connections that no filter chain takes.
+
+use crate::access_log::{self, istio};
+use crate::config::{AccessLog, LogFormat};
+use crate::resource::MeshConfig;
+use crate::resource::mesh_config::AccessLogEncoding;
+
+/// The log of requests and connections; none where the mesh names no file.
+pub(super) fn of_traffic(mesh: &MeshConfig) -> Vec<AccessLog> {
+    of(mesh, &[])
+}
+
+/// The log of connections that a listener has no filter chain for.
+pub(super) fn of_listener(mesh: &MeshConfig) -> Vec<AccessLog> {
+    if mesh.disable_envoy_listener_log { Vec::new() } else { of(mesh, &["NR"]) }
+}
+
+fn of(mesh: &MeshConfig, flags: &[&str]) -> Vec<AccessLog> {
+    if mesh.access_log_file.is_empty() {
+        return Vec::new();
+    }
+    let written = mesh.access_log_format.as_str();
+    let format = match mesh.access_log_encoding {
+        AccessLogEncoding::Text if written.is_empty() => LogFormat::Text(istio::TEXT.to_owned()),
+        AccessLogEncoding::Text => {
+            let text = access_log::without_unknown(written);
+            LogFormat::Text(if text.ends_with('\n') { text } else { text + "\n" })
+        }
+        AccessLogEncoding::Json => LogFormat::Json(match serde_json::from_str(written) {
+            Ok(fields) => access_log::fields_without_unknown(fields),
+            // What cannot be read is reported where MeshConfig is validated.
+            Err(_) => istio::json(),
+        }),
+    };
+    let flags = flags.iter().map(|flag| (*flag).to_owned()).collect();
+    vec![AccessLog::File { path: mesh.access_log_file.clone(), format, flags }]
+}
