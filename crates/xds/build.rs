@@ -25,14 +25,7 @@ const INCLUDES: [&str; 7] = [
 ];
 
 /// What is compiled, with all that it imports: the resource types, and whatever an `Any` in one may hold.
-/// Each below the folder of its include.
-const ROOTS: [(&str, &str); 5] = [
-    ("data-plane-api", "envoy/admin/v3"),
-    ("data-plane-api", "envoy/config"),
-    ("data-plane-api", "envoy/extensions"),
-    ("data-plane-api", "envoy/type"),
-    ("xds", "xds/type/matcher"),
-];
+const ROOTS: [&str; 4] = ["envoy/admin/v3", "envoy/config", "envoy/extensions", "envoy/type"];
 
 fn main() {
     if let Err(error) = run() {
@@ -53,8 +46,8 @@ fn run() -> Result<(), Box<dyn Error>> {
     let own = manifest.join("proto");
     let envoy = proto.join("data-plane-api");
     let mut files = Vec::new();
-    for (include, root) in ROOTS {
-        collect(&proto.join(include), root, &mut files)?;
+    for root in ROOTS {
+        collect(&envoy, root, &mut files)?;
     }
     files.sort();
     files.extend(["typed_struct.proto".into(), "typed_struct_udpa.proto".into()]);

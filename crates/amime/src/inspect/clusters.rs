@@ -69,7 +69,10 @@ pub(crate) fn table(seen: &[&Seen<'_>], verbose: bool) -> Table {
     sorted.sort_by_key(|(name, _)| (name.host, name.subset, name.port.parse::<u16>().ok(), name.direction));
     for (name, seen) in sorted {
         let dash = |text: &str| if text.is_empty() { "-".to_owned() } else { text.to_owned() };
-        let mut row = vec![name.host.to_owned(), dash(name.port), dash(name.subset), dash(name.direction)];
+        // An inbound cluster's name has no host, but it may say whose port it is.
+        let service = cluster(seen).and_then(|c| c.service.as_ref()).map_or("", |s| s.host.as_str());
+        let host = if name.host.is_empty() { service } else { name.host };
+        let mut row = vec![dash(host), dash(name.port), dash(name.subset), dash(name.direction)];
         match cluster(seen) {
             Some(cluster) => {
                 let rule = cluster.origins.iter().find(|o| o.kind == "DestinationRule");

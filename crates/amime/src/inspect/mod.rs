@@ -14,3 +14,7 @@ pub(crate) mod status;
 pub(crate) mod table;
 pub(crate) mod view;
 mod yaml;
+
+#[cfg(test)]
+#[path = "inspect_tests.rs"]
+mod tests;

@@ -90,7 +90,7 @@ fn describe_domains(domains: &[String]) -> String {
     // `a.b.svc.cluster.local` says nothing that `a.b` does not.
     let longer = |domain: &&String| {
         let shorter = |end| domain.strip_suffix(end).is_some_and(|short| all.contains(short));
-        shorter(".svc.cluster.local") || shorter(".svc")
+        shorter(".svc.cluster.local") || shorter(".svc") || shorter(".")
     };
     let shown: Vec<_> = domains.iter().filter(without_port).filter(|d| !longer(d)).map(String::as_str).collect();
     match shown.len().checked_sub(MOST) {
