@@ -4,6 +4,7 @@
 
 use crate::source::files::Refreshed;
 use crate::source::{Files, Input, SourceError, Watch, listing};
+use crate::state::{Remembered, State};
 use amime_model::diagnostic::{Diagnostic, Severity, Texts};
 use amime_model::resource::{LoadedMeshConfig, MeshConfig, ResourceSet, load_mesh_config, unknown_kinds};
 use amime_model::snapshot::{Held, Snapshot};
@@ -27,6 +28,10 @@ pub struct EngineOptions {
     pub prepare: Prepare,
     /// Build again, whatever the files do: what `prepare` depends on has changed.
     pub again: Arc<Notify>,
+    /// What an earlier process left behind.
+    pub remembered: Remembered,
+    /// Where to write down what a later one is to know.
+    pub state: Option<Arc<State>>,
 }
 
 /// See `EngineOptions::prepare`.
@@ -42,6 +47,8 @@ impl EngineOptions {
             at_most: Duration::from_millis(200),
             prepare: Box::new(|resources| (resources.clone(), Vec::new())),
             again: Arc::default(),
+            remembered: Remembered::default(),
+            state: None,
         }
     }
 }
@@ -64,10 +71,12 @@ pub struct Generation {
 
 /// Reads everything once, then builds and publishes on every change, for as long as anybody follows.
 /// Call it within a tokio runtime.
-pub fn start(options: EngineOptions) -> Result<watch::Receiver<Generation>, SourceError> {
-    let files = Files::open(options.inputs.clone())?;
+pub fn start(mut options: EngineOptions) -> Result<watch::Receiver<Generation>, SourceError> {
+    let remembered = std::mem::take(&mut options.remembered);
+    let files = Files::open(options.inputs.clone(), remembered.files)?;
     let mut watch = Watch::start();
-    let mut engine = Engine { files, options, mesh: MeshText::default(), held: Held::default(), number: 0 };
+    let mesh = MeshText::remembered(&options.mesh_config, remembered.mesh_config);
+    let mut engine = Engine { files, options, mesh, held: remembered.held, number: 0 };
     engine.refresh(&mut watch);
     if let Some(path) = engine.options.mesh_config.as_ref().filter(|_| engine.mesh.last.is_none()) {
         let source = std::fs::File::open(path).err().unwrap_or(std::io::ErrorKind::InvalidData.into());
@@ -91,7 +100,8 @@ struct Engine {
 struct MeshText {
     text: Option<Vec<u8>>,
     last: Option<LoadedMeshConfig>,
-    good: Option<MeshConfig>,
+    /// And its text.
+    good: Option<(MeshConfig, Arc<str>)>,
 }
 
 impl Engine {
@@ -157,7 +167,7 @@ impl Engine {
             texts.insert(path.display().to_string().into(), text.into());
             diagnostics.extend(last.diagnostics.iter().cloned());
         }
-        let mesh = self.mesh.good.clone().unwrap_or_default();
+        let mesh = self.mesh.good.as_ref().map(|(config, _)| config.clone()).unwrap_or_default();
         // Before pods are made up: a typo in a Deployment must not stop its pods.
         let (fit, findings) = self.held.replace_broken(&resources);
         diagnostics.extend(findings);
@@ -166,6 +176,10 @@ impl Engine {
         let built = Snapshot::build(&prepared, &mesh, &self.held);
         self.held = built.held;
         diagnostics.extend(built.diagnostics);
+        if let Some(state) = &self.options.state {
+            let mesh_config = self.mesh.good.as_ref().map(|(_, text)| text.clone());
+            state.remember(Remembered { held: self.held.clone(), files: self.files.in_force(), mesh_config });
+        }
         Generation {
             number: self.number,
             snapshot: built.snapshot,
@@ -178,6 +192,14 @@ impl Engine {
 }
 
 impl MeshText {
+    fn remembered(path: &Option<PathBuf>, text: Option<Arc<str>>) -> Self {
+        let good = path.as_ref().zip(text).map(|(path, text)| {
+            let loaded = load_mesh_config(&path.display().to_string(), &text);
+            (loaded.config, text)
+        });
+        Self { good, ..Self::default() }
+    }
+
     /// Reads the file again. True where it is new. What is broken, or away, keeps the last good one.
     fn refresh(&mut self, path: &Option<PathBuf>) -> bool {
         let Some(path) = path else { return false };
@@ -185,10 +207,11 @@ impl MeshText {
         if self.text.as_ref() == Some(&bytes) || bytes.is_empty() && self.text.is_some() {
             return false;
         }
-        let loaded = load_mesh_config(&path.display().to_string(), &String::from_utf8_lossy(&bytes));
+        let text = String::from_utf8_lossy(&bytes);
+        let loaded = load_mesh_config(&path.display().to_string(), &text);
         let broken = loaded.diagnostics.iter().any(|d| d.severity == Severity::Error);
         if !broken || self.good.is_none() {
-            self.good = Some(loaded.config.clone());
+            self.good = Some((loaded.config.clone(), text.as_ref().into()));
         }
         self.last = Some(loaded);
         self.text = Some(bytes);

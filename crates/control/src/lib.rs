@@ -6,6 +6,7 @@ pub mod distribute;
 pub mod engine;
 pub mod listen;
 pub mod source;
+pub mod state;
 
 pub use distribute::{Distributor, ProxyStatus};
 pub use engine::{EngineOptions, Generation};

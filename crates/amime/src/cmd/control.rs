@@ -25,6 +25,9 @@ Examples:
       the same, and web-v1 has a sidecar, started by the command that is
       printed, or an Envoy with INTERCEPTION_MODE: PROXY_PROTOCOL
 
+  amime control --config k8s/ --state /var/lib/amime
+      what is broken or pending stays at its last good version over a restart
+
 Without --stand-ins endpoints are those of EndpointSlices, Endpoints, Pods with
 a podIP, WorkloadEntries and ServiceEntries.
 
@@ -48,6 +51,10 @@ pub(crate) struct Args {
     /// MeshConfig: a file of its fields, or a ConfigMap `istio` that holds them
     #[arg(long, value_name = "FILE")]
     mesh_config: Option<PathBuf>,
+
+    /// Keep last good versions in this folder, made where there is none, over a restart; each control plane has its own
+    #[arg(long, value_name = "DIR")]
+    state: Option<PathBuf>,
 
     /// Run a stand-in for the application of each pod that the manifests would have, as `up` does, at the pod's
     /// address, without proxies
@@ -83,6 +90,7 @@ pub(crate) fn run(args: Args) -> anyhow::Result<ExitCode> {
     control::run(control::Options {
         config: args.config,
         mesh_config: args.mesh_config,
+        state: args.state,
         stand_ins: args.stand_ins,
         sidecars: args.sidecars,
         gateway_port_offset: args.gateway_port_offset,

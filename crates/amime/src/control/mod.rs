@@ -19,6 +19,8 @@ use std::path::PathBuf;
 pub(crate) struct Options {
     pub(crate) config: Vec<PathBuf>,
     pub(crate) mesh_config: Option<PathBuf>,
+    /// Where last good versions are kept over a restart.
+    pub(crate) state: Option<PathBuf>,
     /// Run stand-ins for the pods that the manifests would have.
     pub(crate) stand_ins: bool,
     /// Workloads whose sidecars are started elsewhere.

@@ -13,9 +13,12 @@ use crate::up::{announce, machine, missing_file, prepare, progress};
 use amime_control::Distributor;
 use amime_control::engine::{self, EngineOptions};
 use amime_control::source::Input;
+use amime_control::state::State;
 use amime_xds::server::StreamOptions;
 use anyhow::Context;
+use std::path::Path;
 use std::process::ExitCode;
+use std::sync::Arc;
 use std::time::Duration;
 use time::UtcOffset;
 use tokio::runtime::{Builder, Runtime};
@@ -80,6 +83,7 @@ async fn control(options: Options, files: u64, printer: &Printer) -> anyhow::Res
     let mut engine = EngineOptions::new(options.config.iter().map(|path| Input::from_argument(path)).collect());
     engine.mesh_config.clone_from(&options.mesh_config);
     let again = engine.again.clone();
+    let state = options.state.as_deref().map(|folder| open_state(folder, &mut engine, printer)).transpose()?;
     let mut ground = None;
     if options.stand_ins {
         let (taken, mut prepare) = Ground::take(&options)?;
@@ -142,10 +146,25 @@ async fn control(options: Options, files: u64, printer: &Printer) -> anyhow::Res
             stand_ins.stop().await;
         }
     };
+    if let Some(state) = state {
+        state.flush();
+    }
     tokio::select! {
         () = ending => Ok(End::Well),
         () = signals.next() => Ok(End::AtOnce),
     }
+}
+
+/// The engine starts from what the folder has, and keeps it up to date.
+fn open_state(folder: &Path, engine: &mut EngineOptions, printer: &Printer) -> anyhow::Result<Arc<State>> {
+    let opened = State::open(folder).context("--state")?;
+    if let Some(warning) = opened.warning {
+        printer.print(announce::warning(&warning));
+    }
+    let state = Arc::new(opened.state);
+    engine.remembered = opened.remembered;
+    engine.state = Some(state.clone());
+    Ok(state)
 }
 
 /// The next thing that happens to a stand-in, where there are any.

@@ -69,6 +69,11 @@ pub(crate) fn too_few_files(snapshot: &Snapshot, limit: u64) -> Option<String> {
     })
 }
 
+/// Something to know, while all goes on.
+pub(crate) fn warning(text: &str) -> String {
+    format!("{WARNING}warning{WARNING:#}: {text}")
+}
+
 /// A failure of one part, while the rest goes on.
 pub(crate) fn error(error: &anyhow::Error) -> String {
     format!("{ERROR}error{ERROR:#}: {error:#}")

@@ -54,15 +54,21 @@ pub struct Refreshed {
 }
 
 impl Files {
-    /// Reads everything. What cannot be read at the start is an error; later it is a diagnostic.
-    pub fn open(inputs: Vec<Input>) -> Result<Self, SourceError> {
-        let mut files =
-            Self { inputs, files: BTreeMap::new(), stdin: None, unlisted: Vec::new(), folders: BTreeSet::new() };
+    /// Reads everything. What cannot be read at the start is an error; later it is a diagnostic. `remembered` is what
+    /// [`Files::in_force`] was in an earlier process: files that have come to be unreadable keep that.
+    pub fn open(inputs: Vec<Input>, remembered: BTreeMap<PathBuf, Vec<Arc<Object>>>) -> Result<Self, SourceError> {
+        let files = remembered.into_iter().map(|(path, objects)| {
+            let file = File::remembered(&path, objects);
+            (path, file)
+        });
+        let files = files.collect();
+        let mut files = Self { inputs, files, stdin: None, unlisted: Vec::new(), folders: BTreeSet::new() };
         for input in &files.inputs {
             match input {
                 Input::Path(path) => {
                     let manifests = listing::manifests(path)?.files;
-                    if manifests.is_empty() {
+                    let known = files.files.keys().any(|file| file.starts_with(path));
+                    if manifests.is_empty() && !known {
                         return Err(SourceError::Nothing { path: input.name() });
                     }
                     for manifest in manifests {
@@ -78,7 +84,15 @@ impl Files {
             }
         }
         files.refresh(Instant::now());
+        // What was taken away while no process looked does not come back in a moment.
+        files.files.retain(|_, file| file.away.is_none());
         Ok(files)
+    }
+
+    /// The objects of each file, with those that it keeps of what it had.
+    pub fn in_force(&self) -> BTreeMap<PathBuf, Vec<Arc<Object>>> {
+        let of_file = |file: &File| file.loaded.objects.iter().chain(&file.kept).cloned().collect();
+        self.files.iter().map(|(path, file)| (path.clone(), of_file(file))).collect()
     }
 
     /// The folders in which a change could be one of a file of ours, as of the last refresh.
@@ -230,6 +244,12 @@ fn is_cut_off(before: &[u8], now: &[u8]) -> bool {
 }
 
 impl File {
+    /// With these objects, and no text that anything could be equal to.
+    fn remembered(path: &Path, objects: Vec<Arc<Object>>) -> Self {
+        let loaded = Loaded { objects, ..load_bytes(&path.display().to_string(), b"") };
+        Self { bytes: Vec::new(), loaded: Arc::new(loaded), kept: Vec::new(), away: None, problem: None }
+    }
+
     fn ids(&self) -> impl Iterator<Item = ResourceId> {
         self.loaded.objects.iter().map(|object| object.id.clone())
     }

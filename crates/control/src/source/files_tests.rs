@@ -9,7 +9,7 @@ fn names(files: &Files) -> Vec<String> {
 }
 
 fn open(folder: &Path) -> Files {
-    Files::open(vec![Input::Path(folder.to_owned())]).unwrap()
+    Files::open(vec![Input::Path(folder.to_owned())], BTreeMap::new()).unwrap()
 }
 
 #[test]
@@ -29,9 +29,9 @@ fn folders_are_read_whole_without_hidden_ones() {
 #[test]
 fn nothing_to_read_is_an_error_that_names_the_path() {
     let folder = tempfile::tempdir().unwrap();
-    let error = Files::open(vec![Input::Path(folder.path().to_owned())]).unwrap_err();
+    let error = Files::open(vec![Input::Path(folder.path().to_owned())], BTreeMap::new()).unwrap_err();
     assert!(error.to_string().contains("no manifest"), "{error}");
-    let error = Files::open(vec![Input::Path(folder.path().join("no.yaml"))]).unwrap_err();
+    let error = Files::open(vec![Input::Path(folder.path().join("no.yaml"))], BTreeMap::new()).unwrap_err();
     assert!(error.to_string().contains("no.yaml"), "{error}");
 }
 

@@ -23,16 +23,16 @@ const KINDS_THAT_REFER: [Kind; 2] = [Kind::VirtualService, Kind::Gateway];
 #[derive(Debug, Clone, Default)]
 pub struct Held {
     /// Without an error, whatever they refer to.
-    sound: BTreeMap<ResourceId, Arc<Object>>,
+    pub(super) sound: BTreeMap<ResourceId, Arc<Object>>,
     /// Of the kinds that refer to others: sound, and all that they refer to was there.
-    whole: BTreeMap<ResourceId, Whole>,
+    pub(super) whole: BTreeMap<ResourceId, Whole>,
 }
 
 #[derive(Debug, Clone)]
-struct Whole {
-    object: Arc<Object>,
+pub(super) struct Whole {
+    pub(super) object: Arc<Object>,
     /// Each reference with the objects that it led to.
-    refers: Vec<(Reference, Vec<Arc<Object>>)>,
+    pub(super) refers: Vec<(Reference, Vec<Arc<Object>>)>,
 }
 
 impl Held {

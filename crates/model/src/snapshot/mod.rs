@@ -12,6 +12,7 @@ mod names;
 mod pod;
 mod references;
 mod registry;
+mod saved;
 mod service;
 mod sidecar;
 mod vip;
@@ -22,6 +23,7 @@ pub use destination_rule::{DestinationRules, MergedRule, for_client};
 pub use endpoints::{is_dns, target_in_pod};
 pub use held::{Held, Pending};
 pub use pod::{Pod, workload_name};
+pub use saved::{Archive, SavedHeld, SavedObject};
 pub use service::{
     Age, EndpointHost, EndpointsByPort, ExportTo, Labels, Registry, Resolution, Service, ServiceAddress,
     ServiceEndpoint, ServiceKey, ServicePort, TargetPort, selects,

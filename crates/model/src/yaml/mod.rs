@@ -5,6 +5,7 @@
 //! one stays. A document with a syntax error is dropped whole; reading goes on at the next.
 
 mod build;
+mod flow;
 mod path;
 mod scalar;
 mod tree;
