@@ -36,6 +36,8 @@ its last good version.
 
   http://127.0.0.1:8080/ready answers 200 once proxies are served and the
   stand-ins listen.
+  http://127.0.0.1:15014/debug lists what there is to see of the mesh and of its
+  proxies; /metrics beside it is for Prometheus.
 
 Exit codes: 0 ended by Ctrl-C or SIGTERM, 1 a failure (such as a port in use),
 2 wrong arguments.";
@@ -81,9 +83,13 @@ pub(crate) struct Args {
     #[arg(long, value_name = "PORT", default_value_t = 8080)]
     http_port: u16,
 
-    /// Where /version is answered; 0 is any free port
+    /// Where /metrics, /version and /debug are answered; 0 is any free port
     #[arg(long, value_name = "PORT", default_value_t = 15014)]
     monitoring_port: u16,
+
+    /// Answer /debug to other machines too; it tells the whole configuration but for Secrets' data
+    #[arg(long)]
+    debug_from_anywhere: bool,
 }
 
 pub(crate) fn run(args: Args) -> anyhow::Result<ExitCode> {
@@ -98,5 +104,6 @@ pub(crate) fn run(args: Args) -> anyhow::Result<ExitCode> {
         grpc_port: args.grpc_port,
         http_port: args.http_port,
         monitoring_port: args.monitoring_port,
+        debug_from_anywhere: args.debug_from_anywhere,
     })
 }

@@ -31,4 +31,6 @@ pub(crate) struct Options {
     pub(crate) grpc_port: u16,
     pub(crate) http_port: u16,
     pub(crate) monitoring_port: u16,
+    /// Tell other machines too what `/debug` tells.
+    pub(crate) debug_from_anywhere: bool,
 }

@@ -1,9 +1,10 @@
 //! The life of `amime control`: open the ports, read the files, serve, follow every change, end.
 
 use super::Options;
+use super::monitor::{self, Monitor};
 use super::ports::{self, Ports};
+use super::ready;
 use super::stand_ins::{Ground, StandIns};
-use super::{monitor, ready};
 use crate::serve;
 use crate::signals::Signals;
 use crate::up::findings::Findings;
@@ -75,10 +76,6 @@ async fn control(options: Options, files: u64, printer: &Printer) -> anyhow::Res
         let answer = ready::answer(&request, *ready.borrow());
         async move { answer }
     });
-    let _monitor = serve::http(vec![ports.monitoring], move |request| {
-        let answer = monitor::answer(&request);
-        async move { answer }
-    });
 
     let mut engine = EngineOptions::new(options.config.iter().map(|path| Input::from_argument(path)).collect());
     engine.mesh_config.clone_from(&options.mesh_config);
@@ -100,6 +97,13 @@ async fn control(options: Options, files: u64, printer: &Printer) -> anyhow::Res
         return Ok(End::Usage);
     }
     let distributor = Distributor::start(generations.clone(), StreamOptions::default()).context("starting")?;
+    let _monitor = Monitor {
+        generations: generations.clone(),
+        distributor: distributor.clone(),
+        name: monitor::name(ports.monitoring.local_addr().context("starting")?.port()),
+        debug_from_anywhere: options.debug_from_anywhere,
+    }
+    .serve(ports.monitoring);
     let everybody_runs = progress::follow(distributor.clone(), printer.clone());
     let address = ports.grpc.address().context("starting")?;
     let grpc = ports.grpc.serve(distributor.clone());

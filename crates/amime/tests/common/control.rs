@@ -70,7 +70,7 @@ impl Control {
 
     /// GET from the monitoring port.
     pub fn page(&self, path: &str) -> Answer {
-        super::get(self.address("monitoring").port(), "x", path, &[])
+        super::get(self.address("monitoring").port(), "localhost", path, &[])
     }
 
     /// Connects a proxy, and returns what it runs.

@@ -16,6 +16,8 @@ pub struct Status {
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct TypeStatus {
     pub subscribed: bool,
+    /// The client has all of this type that it is to have, and refused none of it.
+    pub in_step: bool,
     /// Resources that the client does not have in their newest version.
     pub behind: usize,
     /// Since when a response has had no answer.
@@ -45,6 +47,7 @@ impl Stream {
             let state = &self.types[kind];
             status.types[kind] = TypeStatus {
                 subscribed: state.subscribed,
+                in_step: self.has_all(kind),
                 behind: state.behind.len(),
                 unanswered_since: state.in_flight.as_ref().map(|f| f.sent),
                 last_sent: state.last_sent,
@@ -59,21 +62,23 @@ impl Stream {
                 held_up_by: if kind == ResourceType::Cluster { self.held_up_by() } else { Vec::new() },
             };
         }
-        let settled = |kind| {
-            let state = &self.types[kind];
-            state.rejected.is_empty() && state.is_settled(kind, &self.target)
-        };
         let began = [ResourceType::Cluster, ResourceType::Listener].into_iter().all(|kind| {
             let state = &self.types[kind];
             state.subscribed && (state.last_ack.is_some() || self.target.of[kind].is_empty())
         });
-        // Old clusters that wait for their time to go are no reason to say that a client is not in step.
-        let clusters = &self.types[ResourceType::Cluster];
-        let has_clusters = clusters.rejected.is_empty()
-            && clusters.behind.keys().all(|name| self.target.get(ResourceType::Cluster, name).is_none());
-        let mut others = ResourceType::ALL.into_iter().filter(|kind| *kind != ResourceType::Cluster);
-        status.in_step = began && has_clusters && others.all(settled);
+        status.in_step = began && status.types.iter().all(|(_, of_type)| of_type.in_step);
         status
+    }
+
+    /// Whether the client runs all of a type that it is to have.
+    fn has_all(&self, kind: ResourceType) -> bool {
+        let state = &self.types[kind];
+        let settled = match kind {
+            // Old clusters that wait for their time to go are no reason to say that a client is not in step.
+            ResourceType::Cluster => state.behind.keys().all(|name| self.target.get(kind, name).is_none()),
+            _ => state.is_settled(kind, &self.target),
+        };
+        state.rejected.is_empty() && settled
     }
 
     /// Clusters without an answer whose endpoints were not asked for or are not acknowledged; else all of them.
