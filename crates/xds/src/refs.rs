@@ -64,7 +64,7 @@ pub fn listener_clusters(listener: &Listener) -> Vec<&str> {
             NetworkFilter::Tcp(tcp) => names.extend(tcp.clusters.iter().map(|c| c.name.as_str())),
             NetworkFilter::Http(hcm) => {
                 if let RouteSource::Inline(routes) = &hcm.routes {
-                    names.extend(route_clusters(routes));
+                    names.extend(routes.clusters());
                 }
             }
             NetworkFilter::SniCluster | NetworkFilter::Opaque(_) => {}
@@ -87,19 +87,6 @@ pub fn host_name(route: &str, host: &str) -> String {
 /// of virtual hosts have no slash; those of route configurations may, where a listener is a socket file.
 pub fn route_of(host: &str) -> Option<&str> {
     host.rsplit_once('/').map(|(route, _)| route)
-}
-
-/// The clusters that a route configuration names, mirrors too; with repetitions.
-pub fn route_clusters(routes: &RouteConfig) -> impl Iterator<Item = &str> {
-    routes.virtual_hosts.iter().flat_map(|host| host_clusters(host))
-}
-
-/// As [`route_clusters`], of one virtual host.
-pub fn host_clusters(host: &VirtualHost) -> impl Iterator<Item = &str> {
-    forwards(host).flat_map(|(forward, _)| {
-        let weighted = forward.clusters.iter().map(|c| c.name.as_str());
-        weighted.chain(forward.mirrors.iter().map(|m| m.cluster.as_str()))
-    })
 }
 
 fn forwards(host: &VirtualHost) -> impl Iterator<Item = (&Forward, Option<Duration>)> {

@@ -67,7 +67,10 @@ impl Mesh {
         };
         let mut virtual_hosts: Vec<_> = hosts.iter().map(|h| Arc::new(host(h))).collect();
         virtual_hosts.sort_by(|a, b| a.name.cmp(&b.name));
-        let routes = RouteConfig { name: name.into(), virtual_hosts, ..Default::default() };
+        // As a translation would: what all is there is checked.
+        let mut named = hosts.iter().map(|(_, _, cluster)| *cluster);
+        let validate_clusters = named.all(|cluster| self.config.clusters.contains_key(cluster));
+        let routes = RouteConfig { name: name.into(), virtual_hosts, validate_clusters, ..Default::default() };
         self.config.routes.insert(name.into(), Arc::new(routes));
         self
     }

@@ -21,6 +21,27 @@ pub struct RouteConfig {
     pub response_headers: HeaderEdits,
 }
 
+impl RouteConfig {
+    /// The clusters that its routes name, mirrors too; with repetitions.
+    pub fn clusters(&self) -> impl Iterator<Item = &str> {
+        self.virtual_hosts.iter().flat_map(|host| host.clusters())
+    }
+}
+
+impl VirtualHost {
+    /// The clusters that its routes name, mirrors too; with repetitions.
+    pub fn clusters(&self) -> impl Iterator<Item = &str> {
+        let forwards = self.routes.iter().filter_map(|route| match &route.action {
+            RouteAction::Forward(forward) => Some(&**forward),
+            RouteAction::Redirect(_) | RouteAction::Respond(_) | RouteAction::Opaque(_) => None,
+        });
+        forwards.flat_map(|forward| {
+            let weighted = forward.clusters.iter().map(|c| c.name.as_str());
+            weighted.chain(forward.mirrors.iter().map(|m| m.cluster.as_str()))
+        })
+    }
+}
+
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct VirtualHost {
     /// `reviews.default.svc.cluster.local:80`, `allow_any`, `block_all`.

@@ -148,7 +148,9 @@ impl Translation {
         self.config.listeners.entry(listener.name.as_str().into()).or_insert_with(|| Arc::new(listener));
     }
 
+    /// The clusters are there already.
     fn add_routes(&mut self, routes: RouteConfig) {
+        let routes = checked(routes, |cluster| self.config.clusters.contains_key(cluster));
         self.config.routes.entry(routes.name.as_str().into()).or_insert_with(|| Arc::new(routes));
     }
 
@@ -166,4 +168,11 @@ impl Translation {
     fn add_one_cluster(&mut self, cluster: Cluster) {
         self.add_cluster(&cluster.name.as_str().into(), &Arc::new(cluster), None);
     }
+}
+
+/// The client is to refuse a route configuration whose clusters it lacks, wherever all of them are there: a second
+/// guard against changes that come in the wrong order. With one share's cluster missing it would refuse the whole.
+fn checked(routes: RouteConfig, is_there: impl Fn(&str) -> bool) -> RouteConfig {
+    let validate_clusters = routes.clusters().all(is_there);
+    RouteConfig { validate_clusters, ..routes }
 }

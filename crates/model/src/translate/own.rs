@@ -4,7 +4,7 @@
 
 use super::node::{NodeKind, Scope};
 use super::view::View;
-use super::{Exclusion, Translation, gateway, inbound, virtual_outbound};
+use super::{Exclusion, Translation, checked, gateway, inbound, virtual_outbound};
 use crate::config::{Cluster, ClusterEndpoints, Discovery, EndpointAddress, Listener, ProxyConfig, RouteConfig};
 use crate::snapshot::Snapshot;
 use std::collections::{BTreeMap, BTreeSet};
@@ -108,6 +108,9 @@ impl Own {
     fn add_routes(&mut self, routes: RouteConfig, shared: &Outline) {
         let name: Arc<str> = routes.name.as_str().into();
         if !shared.routes.contains(&name) {
+            let is_there =
+                |cluster: &str| shared.clusters.contains(cluster) || self.config.clusters.contains_key(cluster);
+            let routes = checked(routes, is_there);
             self.config.routes.entry(name).or_insert_with(|| Arc::new(routes));
         }
     }

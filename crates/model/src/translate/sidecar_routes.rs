@@ -80,7 +80,6 @@ impl PortRoutes {
     /// The shared configuration of the port.
     pub(super) fn shared(&self, name: &str, view: &View<'_>) -> RouteConfig {
         let mut hosts = self.hosts.clone();
-        hosts.sort_by(|a, b| a.name.cmp(&b.name));
         // A VirtualService for `*` leaves nothing to catch.
         if !hosts.iter().any(|h| h.domains.iter().any(|d| d == "*")) {
             hosts.push(Arc::new(catch_all(&view.outbound)));
@@ -96,12 +95,13 @@ impl PortRoutes {
         if let [only] = hosts.as_mut_slice() {
             Arc::make_mut(only).domains = vec!["*".to_string()];
         }
-        hosts.sort_by(|a, b| a.name.cmp(&b.name));
         configuration(&name, hosts)
     }
 }
 
-pub(super) fn configuration(name: &str, virtual_hosts: Vec<Arc<VirtualHost>>) -> RouteConfig {
+/// In the order of names, which is that of clients that get virtual hosts one by one.
+pub(super) fn configuration(name: &str, mut virtual_hosts: Vec<Arc<VirtualHost>>) -> RouteConfig {
+    virtual_hosts.sort_by(|a, b| a.name.cmp(&b.name));
     RouteConfig {
         name: name.to_string(),
         virtual_hosts,

@@ -81,7 +81,8 @@ fn by(origin: Option<&Origin>) -> String {
 }
 
 fn routes(out: &mut String, config: &RouteConfig, indent: &str) {
-    line(out, &format!("{indent}routes {}", config.name));
+    let checked = if config.validate_clusters { " with their clusters" } else { "" };
+    line(out, &format!("{indent}routes {}{checked}", config.name));
     for host in &config.virtual_hosts {
         let tls = if host.require_tls == RequireTls::All { " https only" } else { "" };
         line(out, &format!("{indent}  host {} [{}]{tls}", host.name, host.domains.join(" ")));

@@ -247,6 +247,7 @@ const VHDS: ResourceType = ResourceType::VirtualHost;
 fn hosts(reviews: &str) -> Mesh {
     Mesh::default()
         .cluster("v1", 1, 1)
+        .cluster("v2", 1, 1)
         .hosts("80", &[("a", &["a"], "v1"), ("reviews", &["reviews"], reviews)])
         .listener("l", "80")
 }
@@ -340,8 +341,8 @@ fn what_was_saved_runs_before_the_server_answers_and_its_versions_are_told() {
     assert_eq!(
         said(&mut later),
         [
-            "CDS v1=CDS-v1",
-            "EDS +v1 v1=EDS-v1",
+            "CDS v1=CDS-v1 v2=CDS-v2",
+            "EDS +v1 +v2 v1=EDS-v1 v2=EDS-v2",
             "LDS l=LDS-l",
             "RDS +80 80=1-80",
             "VHDS +80/* 80/a=1-80/a 80/reviews=1-80/reviews"

@@ -394,8 +394,8 @@ impl Client {
             Decoded::Cluster(cluster) => self.cluster_is_warm(cluster),
             Decoded::Listener(listener) => self.listener_is_warm(listener),
             Decoded::Route(routes) if routes.vhds => self.parts.is_complete(&routes.name),
-            Decoded::Route(routes) => refs::route_clusters(routes).all(|c| !self.is_coming(c)),
-            Decoded::VirtualHost(host) => refs::host_clusters(host).all(|c| !self.is_coming(c)),
+            Decoded::Route(routes) => routes.clusters().all(|c| !self.is_coming(c)),
+            Decoded::VirtualHost(host) => host.clusters().all(|c| !self.is_coming(c)),
         })
     }
 
@@ -437,13 +437,13 @@ impl Client {
         let missing = |name: &&str| !self.config.clusters.contains_key(*name);
         staged.changes.iter().find_map(|(name, change)| match &change.as_ref()?.1 {
             Decoded::Route(routes) if routes.validate_clusters => {
-                let of_parts = self.parts.hosts_of(name).filter(|_| routes.vhds).flat_map(|h| refs::host_clusters(h));
-                let mut named = refs::route_clusters(routes).chain(of_parts);
+                let of_parts = self.parts.hosts_of(name).filter(|_| routes.vhds).flat_map(|h| h.clusters());
+                let mut named = routes.clusters().chain(of_parts);
                 named.find(missing).map(|cluster| format!("route {}: unknown cluster {cluster}", routes.name))
             }
             Decoded::VirtualHost(host) => {
                 let head = self.parts.head(refs::route_of(name)?)?;
-                let unknown = refs::host_clusters(host).find(missing).filter(|_| head.validate_clusters)?;
+                let unknown = host.clusters().find(missing).filter(|_| head.validate_clusters)?;
                 Some(format!("virtual host {name}: unknown cluster {unknown}"))
             }
             _ => None,

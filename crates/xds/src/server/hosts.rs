@@ -141,6 +141,33 @@ impl Stream {
         }
     }
 
+    /// A route configuration that has its clusters checked goes out after the virtual hosts that bear it; one that
+    /// does not any more goes out before those that would not.
+    pub(super) fn waits_for_parts(&self, kind: ResourceType, name: &str, encoded: &Encoded) -> bool {
+        let (heads, hosts) = (&self.types[ResourceType::Route], &self.types[KIND]);
+        let is_due = |(name, _): (&Arc<str>, &Held)| {
+            self.target.get(KIND, name).is_none_or(|wanted| !hosts.is_rejected(name, &wanted.version))
+        };
+        match kind {
+            ResourceType::Route => {
+                encoded.refs.validates
+                    && hosts.routes.contains(name)
+                    && !hosts.fresh.contains(name)
+                    && in_route(&hosts.behind, name).any(is_due)
+            }
+            KIND => refs::route_of(name).is_some_and(|route| {
+                let Some(head) = self.target.get(ResourceType::Route, route) else { return false };
+                let checks = match heads.behind.get(route) {
+                    Some(Held::Known(old)) => old.refs.validates,
+                    Some(Held::Version(_)) => true,
+                    Some(Held::Nothing) | None => false,
+                };
+                checks && !head.refs.validates && !heads.is_rejected(route, &head.version)
+            }),
+            _ => false,
+        }
+    }
+
     /// That virtual host is there before and after, with the same domains.
     fn keeps_domains(&self, name: &str) -> bool {
         let Some(new) = self.target.get(KIND, name) else { return false };

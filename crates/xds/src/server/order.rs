@@ -155,6 +155,9 @@ impl Stream {
     }
 
     pub(super) fn turn(&self, kind: ResourceType, name: &str, encoded: &Encoded, now: Instant) -> Turn {
+        if self.waits_for_parts(kind, name, encoded) {
+            return Turn::Waits;
+        }
         let clusters = &self.types[ResourceType::Cluster];
         let waits_for_clusters = USERS.contains(&kind);
         let all_there = clusters.behind.is_empty() && clusters.in_flight.is_none();

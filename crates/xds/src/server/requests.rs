@@ -1,7 +1,8 @@
 //! What a client sends: subscriptions, ACKs and NACKs of both protocols.
 
-use super::Stream;
+use super::order::Item;
 use super::state::{Held, Rejection};
+use super::{Stream, USERS};
 use crate::{DeltaRequest, ResourceType, SotwRequest};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -101,6 +102,9 @@ impl Stream {
                 self.types[kind].last_ack = Some(now);
                 self.types[kind].acked = in_flight.nonce.parse().unwrap_or_default();
                 self.types[kind].acked_version = Some(in_flight.version);
+                if kind == ResourceType::Cluster {
+                    self.try_again_with(&in_flight.items);
+                }
                 for (name, item) in in_flight.items {
                     self.types[kind].rejected.remove(&name);
                     self.took(kind, &name, item.map_or(Held::Nothing, Held::Known));
@@ -109,6 +113,18 @@ impl Stream {
             Some(message) => self.refused(now, kind, in_flight.items, message),
         }
         true
+    }
+
+    /// What was refused may have been so for want of these clusters.
+    fn try_again_with(&mut self, clusters: &[Item]) {
+        for kind in USERS {
+            let (target, state) = (&self.target, &mut self.types[kind]);
+            state.rejected.retain(|name, _| {
+                let named = target.get(kind, name).map(|encoded| &encoded.refs.clusters);
+                let mut came = clusters.iter().filter(|(_, item)| item.is_some()).map(|(name, _)| name);
+                !came.any(|cluster| named.is_some_and(|named| named.contains(cluster)))
+            });
+        }
     }
 
     /// The client has this under that name now.

@@ -41,6 +41,8 @@ pub(super) struct Refs {
     pub linger: Duration,
     /// A hash of a virtual host's domains: while it stays, no other virtual host is concerned by a change.
     pub domains: u64,
+    /// A route configuration without its virtual hosts: the client refuses those whose clusters it lacks.
+    pub validates: bool,
 }
 
 /// Field 2 with a length: `resources` of both responses, and `resource` in an element of a delta response. So the
@@ -331,7 +333,7 @@ impl Encoder {
                 domains.update(&[0]);
             }
             let refs = Refs {
-                clusters: distinct(refs::host_clusters(host)),
+                clusters: distinct(host.clusters()),
                 linger: refs::host_linger(host),
                 domains: domains.digest(),
                 ..Refs::default()
@@ -348,7 +350,8 @@ impl Encoder {
     /// A route configuration whose virtual hosts are asked for by VHDS.
     fn head(&mut self, name: &Arc<str>, routes: &RouteConfig) -> Arc<Encoded> {
         let body = encode::route(&RouteConfig { vhds: true, ..without_hosts(routes) });
-        self.known(ResourceType::Route, name, Encoded::new(ResourceType::Route, name, &body, Refs::default()))
+        let refs = Refs { validates: routes.validate_clusters, ..Refs::default() };
+        self.known(ResourceType::Route, name, Encoded::new(ResourceType::Route, name, &body, refs))
     }
 
     /// A whole route configuration, which shares the bytes of its virtual hosts.

@@ -461,3 +461,37 @@ fn what_waits_is_looked_at_again_when_the_clusters_have_had_their_time() {
     let target = late().resources();
     assert_eq!(peer.held_version("RDS", "80"), target.get(ResourceType::Route, "80").map(|e| &*e.version));
 }
+
+#[test]
+fn what_is_not_checked_any_more_is_told_before_what_would_not_pass() {
+    let mut peer = Peer::with_vhds();
+    peer.set(&shop("v1", "v1"));
+    peer.settle();
+    peer.log.clear();
+    peer.set(&shop("nowhere", "v1"));
+    peer.settle();
+    assert_eq!(peer.log, ["RDS 80", "VHDS 80/reviews"]);
+    peer.log.clear();
+    peer.set(&shop("v2", "v1"));
+    peer.settle();
+    assert_eq!(peer.log, ["VHDS 80/reviews", "RDS 80"]);
+    assert!(peer.stream.status().in_step);
+}
+
+#[test]
+fn what_was_refused_for_want_of_a_cluster_is_sent_again_with_it() {
+    let mut peer = Peer::new(Protocol::Delta);
+    peer.set(&one());
+    peer.settle();
+    peer.withholds_cluster_acks = true;
+    peer.refuses = Some("80".into());
+    peer.set(&two());
+    peer.settle_without_time();
+    peer.wait(Duration::from_secs(15));
+    assert_eq!(peer.stream.status().types[ResourceType::Route].rejected.len(), 1);
+    peer.refuses = None;
+    peer.answer_clusters();
+    peer.settle();
+    let target = two().resources();
+    assert_eq!(peer.held_version("RDS", "80"), target.get(ResourceType::Route, "80").map(|e| &*e.version));
+}

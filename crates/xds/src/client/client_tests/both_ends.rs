@@ -130,7 +130,7 @@ fn dangling(config: &ProxyConfig) -> Option<String> {
     config.listeners.values().find_map(|listener| {
         let own = refs::listener_clusters(listener).into_iter();
         let routes = refs::listener_routes(listener).filter_map(|name| config.routes.get(name));
-        let mut named = own.chain(routes.flat_map(|routes| refs::route_clusters(routes)));
+        let mut named = own.chain(routes.flat_map(|routes| routes.clusters()));
         named.find(|name| lacks(name)).map(|name| format!("{} comes to {name}", listener.name))
     })
 }
