@@ -1,5 +1,6 @@
 //! Envoy's JSON form: what is dumped reads back as it was, and whatever is read ends in a value and names.
 
+mod examples;
 mod strategies;
 
 use amime_model::config::*;
@@ -152,6 +153,17 @@ proptest! {
             let _ = to_json(kind.type_url(), &bytes);
         }
         let _ = to_json(ANY, &bytes);
+    }
+}
+
+#[test]
+fn the_examples_read_back_and_nothing_of_them_is_unknown() {
+    let proxies = examples::proxies();
+    assert!(!proxies.is_empty());
+    for (name, config) in proxies {
+        let (again, unknown) = from_config_dump(&config_dump(&config, &Versions::default(), all()));
+        assert_eq!(again, config, "{name}");
+        assert_eq!(unknown, [], "{name}");
     }
 }
 

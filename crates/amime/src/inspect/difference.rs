@@ -93,7 +93,15 @@ fn plain(endpoints: &ClusterEndpoints) -> ClusterEndpoints {
 fn canonical(dumped: &Dumped<'_>) -> Value {
     let url = dumped.kind.type_url();
     let read = from_json(url, dumped.value).ok().and_then(|(bytes, _)| to_json(url, &bytes).ok());
-    read.unwrap_or_else(|| dumped.value.clone())
+    let mut value = read.unwrap_or_else(|| dumped.value.clone());
+    if let (ResourceType::Route, Some(routes)) = (dumped.kind, value.as_object_mut()) {
+        // By which way virtual hosts came, and in which order, says nothing of what they are.
+        routes.remove("vhds");
+        if let Some(Value::Array(hosts)) = routes.get_mut("virtual_hosts") {
+            hosts.sort_by(|a, b| a["name"].as_str().cmp(&b["name"].as_str()));
+        }
+    }
+    value
 }
 
 fn first_difference(path: &str, a: &Value, b: &Value) -> Option<String> {
