@@ -7,6 +7,7 @@ pub mod engine;
 pub mod listen;
 pub mod source;
 pub mod state;
+pub mod tls;
 
 pub use distribute::{Distributor, ProxyStatus};
 pub use engine::{EngineOptions, Generation};

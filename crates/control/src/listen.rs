@@ -1,12 +1,22 @@
-//! The ports at which proxies connect. `amime control` opens them, and hands them over once there is something to serve.
+//! The ports at which proxies connect, in plaintext and by TLS. `amime control` opens them, and hands them over once
+//! there is something to serve.
 
 use crate::distribute::Distributor;
+use crate::tls::ServerTls;
+use std::collections::VecDeque;
 use std::io;
 use std::net::SocketAddr;
 use std::time::Duration;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
-use tokio::task::JoinSet;
+use tokio::task::{AbortHandle, JoinSet};
+use tokio_rustls::server::TlsStream;
+
+/// How long a TLS handshake may take.
+const HANDSHAKE: Duration = Duration::from_secs(10);
+/// So many handshakes are under way at once; one more ends the oldest, which is no proxy's that means well.
+const MOST_HANDSHAKES: usize = 512;
 
 /// An open port that nobody is served at yet: who connects waits in the system's queue.
 #[derive(Debug)]
@@ -36,11 +46,11 @@ impl Port {
         self.0.local_addr()
     }
 
-    /// Serves ADS to whoever connects, as they are (plaintext), on the current runtime.
-    pub fn serve(self, distributor: Distributor) -> Listener {
+    /// Serves ADS to whoever connects, on the current runtime: by TLS, or in plaintext.
+    pub fn serve(self, distributor: Distributor, tls: Option<ServerTls>) -> Listener {
         let (stop, stopped) = watch::channel(false);
         let mut accepting = JoinSet::new();
-        accepting.spawn(accept(self.0, distributor, stopped));
+        accepting.spawn(accept(self.0, distributor, tls, stopped));
         Listener { stop, accepting }
     }
 }
@@ -53,13 +63,24 @@ impl Listener {
     }
 }
 
-async fn accept(listener: TcpListener, distributor: Distributor, mut stop: watch::Receiver<bool>) {
+async fn accept(
+    listener: TcpListener,
+    distributor: Distributor,
+    tls: Option<ServerTls>,
+    mut stop: watch::Receiver<bool>,
+) {
     let mut connections = JoinSet::new();
+    let mut handshakes = Handshakes::default();
     loop {
         tokio::select! {
             accepted = listener.accept() => match accepted {
                 Ok((stream, peer)) => {
-                    connections.spawn(serve(stream, peer, distributor.clone()));
+                    // Small messages go out at once; a socket that refuses the option still works.
+                    let _ = stream.set_nodelay(true);
+                    match &tls {
+                        Some(tls) => handshakes.begin(stream, peer, tls),
+                        None => drop(connections.spawn(serve(stream, peer, distributor.clone()))),
+                    }
                 }
                 Err(error) => {
                     tracing::warn!(%error, "a proxy's connection could not be accepted");
@@ -67,11 +88,14 @@ async fn accept(listener: TcpListener, distributor: Distributor, mut stop: watch
                     tokio::time::sleep(Duration::from_millis(20)).await;
                 }
             },
+            Some((stream, peer)) = handshakes.next() => {
+                connections.spawn(serve(stream, peer, distributor.clone()));
+            }
             Some(_) = connections.join_next() => {}
             () = stopped(&mut stop) => break,
         }
     }
-    drop(listener);
+    drop((listener, handshakes));
     while connections.join_next().await.is_some() {}
 }
 
@@ -80,10 +104,58 @@ async fn stopped(stop: &mut watch::Receiver<bool>) {
     let _ = stop.wait_for(|stop| *stop).await;
 }
 
-async fn serve(stream: TcpStream, peer: SocketAddr, distributor: Distributor) {
-    // Small messages go out at once; a socket that refuses the option still works.
-    let _ = stream.set_nodelay(true);
+async fn serve<IO>(stream: IO, peer: SocketAddr, distributor: Distributor)
+where
+    IO: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
     if let Err(error) = distributor.serve(stream, peer).await {
         tracing::debug!(%peer, %error, "a proxy's connection ended");
+    }
+}
+
+type Secured = (TlsStream<TcpStream>, SocketAddr);
+
+/// The handshakes that are under way: none holds up another.
+#[derive(Default)]
+struct Handshakes {
+    tasks: JoinSet<Option<Secured>>,
+    /// The oldest first; those that have ended too, until they come to the front.
+    order: VecDeque<AbortHandle>,
+}
+
+impl Handshakes {
+    fn begin(&mut self, stream: TcpStream, peer: SocketAddr, tls: &ServerTls) {
+        while self.order.front().is_some_and(AbortHandle::is_finished) {
+            self.order.pop_front();
+        }
+        if self.tasks.len() >= MOST_HANDSHAKES
+            && let Some(oldest) = self.order.pop_front()
+        {
+            oldest.abort();
+        }
+        let acceptor = tls.acceptor();
+        self.order.push_back(self.tasks.spawn(async move {
+            match tokio::time::timeout(HANDSHAKE, acceptor.accept(stream)).await {
+                Ok(Ok(stream)) => Some((stream, peer)),
+                Ok(Err(error)) => {
+                    tracing::debug!(%peer, %error, "a TLS handshake failed");
+                    None
+                }
+                Err(_) => {
+                    tracing::debug!(%peer, "a TLS handshake took too long");
+                    None
+                }
+            }
+        }));
+    }
+
+    /// The next connection that is secured; None while no handshake is under way. Safe to cancel.
+    async fn next(&mut self) -> Option<Secured> {
+        loop {
+            // What failed, or was ended, is no connection.
+            if let Ok(Some(secured)) = self.tasks.join_next().await? {
+                return Some(secured);
+            }
+        }
     }
 }

@@ -14,7 +14,8 @@ Examples:
   amime control --config base/ shop.yaml --config - < more.yaml
       several files and folders, and standard input
 
-  amime control --config k8s/ --grpc-port 0 --http-port 0 --monitoring-port 0
+  amime control --config k8s/ --grpc-port 0 --tls-port 0 --http-port 0 \
+      --monitoring-port 0
       any free ports; they are printed, a line each
 
   amime control --config examples/shop --stand-ins --gateway-port-offset 8000
@@ -79,6 +80,19 @@ pub(crate) struct Args {
     #[arg(long, value_name = "PORT", default_value_t = 15010)]
     grpc_port: u16,
 
+    /// Where xDS is served by TLS; 0 is any free port
+    #[arg(long, value_name = "PORT", default_value_t = 15012)]
+    tls_port: u16,
+
+    /// The certificate (PEM) that is shown at the TLS port, read again when it changes; else a self-signed one is made,
+    /// and kept in --state as tls.crt
+    #[arg(long, value_name = "FILE", requires = "tls_key")]
+    tls_cert: Option<PathBuf>,
+
+    /// The certificate's private key (PEM)
+    #[arg(long, value_name = "FILE", requires = "tls_cert")]
+    tls_key: Option<PathBuf>,
+
     /// Where /ready is answered; 0 is any free port
     #[arg(long, value_name = "PORT", default_value_t = 8080)]
     http_port: u16,
@@ -102,6 +116,8 @@ pub(crate) fn run(args: Args) -> anyhow::Result<ExitCode> {
         gateway_port_offset: args.gateway_port_offset,
         bind: args.bind,
         grpc_port: args.grpc_port,
+        tls_port: args.tls_port,
+        tls_files: args.tls_cert.zip(args.tls_key),
         http_port: args.http_port,
         monitoring_port: args.monitoring_port,
         debug_from_anywhere: args.debug_from_anywhere,

@@ -1,5 +1,6 @@
 //! `amime control`: the control plane as a process of its own. `cmd::control` calls `run`.
 
+mod certificate;
 mod commands;
 mod monitor;
 mod ports;
@@ -29,6 +30,9 @@ pub(crate) struct Options {
     pub(crate) gateway_port_offset: Option<u16>,
     pub(crate) bind: IpAddr,
     pub(crate) grpc_port: u16,
+    pub(crate) tls_port: u16,
+    /// The files of the certificate and its key; None: a self-signed one.
+    pub(crate) tls_files: Option<(PathBuf, PathBuf)>,
     pub(crate) http_port: u16,
     pub(crate) monitoring_port: u16,
     /// Tell other machines too what `/debug` tells.

@@ -11,6 +11,7 @@ use tokio::net::TcpListener;
 /// Open, and nobody is answered yet.
 pub(super) struct Ports {
     pub(super) grpc: Port,
+    pub(super) grpc_tls: Port,
     pub(super) http: TcpListener,
     pub(super) monitoring: TcpListener,
 }
@@ -20,10 +21,12 @@ impl Ports {
         let at = |port| SocketAddr::new(options.bind, port);
         let taken = |flag, port| format!("port {port} cannot be opened (--{flag} N takes another, 0 any free one)");
         let grpc = Port::open(at(options.grpc_port)).await.map_err(named(at(options.grpc_port)));
+        let grpc_tls = Port::open(at(options.tls_port)).await.map_err(named(at(options.tls_port)));
         let http = serve::listen(at(options.http_port)).await;
         let monitoring = serve::listen(at(options.monitoring_port)).await;
         Ok(Self {
             grpc: grpc.with_context(|| taken("grpc-port", options.grpc_port))?,
+            grpc_tls: grpc_tls.with_context(|| taken("tls-port", options.tls_port))?,
             http: http.with_context(|| taken("http-port", options.http_port))?,
             monitoring: monitoring.with_context(|| taken("monitoring-port", options.monitoring_port))?,
         })
@@ -33,6 +36,7 @@ impl Ports {
     pub(super) fn lines(&self) -> io::Result<Vec<String>> {
         Ok(vec![
             format!("grpc {}", self.grpc.address()?),
+            format!("grpc-tls {}", self.grpc_tls.address()?),
             format!("http {}", self.http.local_addr()?),
             format!("monitoring {}", self.monitoring.local_addr()?),
         ])

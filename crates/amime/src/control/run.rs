@@ -1,6 +1,7 @@
 //! The life of `amime control`: open the ports, read the files, serve, follow every change, end.
 
 use super::Options;
+use super::certificate;
 use super::monitor::{self, Monitor};
 use super::ports::{self, Ports};
 use super::ready;
@@ -81,6 +82,7 @@ async fn control(options: Options, files: u64, printer: &Printer) -> anyhow::Res
     engine.mesh_config.clone_from(&options.mesh_config);
     let again = engine.again.clone();
     let state = options.state.as_deref().map(|folder| open_state(folder, &mut engine, printer)).transpose()?;
+    let tls = certificate::of(&options, printer)?;
     let mut ground = None;
     if options.stand_ins {
         let (taken, mut prepare) = Ground::take(&options)?;
@@ -106,7 +108,8 @@ async fn control(options: Options, files: u64, printer: &Printer) -> anyhow::Res
     .serve(ports.monitoring);
     let everybody_runs = progress::follow(distributor.clone(), printer.clone());
     let address = ports.grpc.address().context("starting")?;
-    let grpc = ports.grpc.serve(distributor.clone());
+    let grpc = ports.grpc.serve(distributor.clone(), None);
+    let grpc_tls = ports.grpc_tls.serve(distributor.clone(), Some(tls));
     let mut stand_ins = match ground {
         Some(ground) => {
             if let Some(text) = announce::too_few_files(&first.snapshot, files) {
@@ -145,7 +148,7 @@ async fn control(options: Options, files: u64, printer: &Printer) -> anyhow::Res
     distributor.end();
     let ending = async {
         // Who is slow to go is cut off with the process.
-        let _ = tokio::time::timeout(LAST_STREAMS, grpc.finish()).await;
+        let _ = tokio::time::timeout(LAST_STREAMS, async { tokio::join!(grpc.finish(), grpc_tls.finish()) }).await;
         if let Some(stand_ins) = stand_ins {
             stand_ins.stop().await;
         }

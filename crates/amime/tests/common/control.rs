@@ -12,7 +12,7 @@ use std::process::{Command, Stdio};
 use std::sync::Arc;
 use tokio::sync::watch;
 
-const PORTS: [&str; 3] = ["grpc-port", "http-port", "monitoring-port"];
+const PORTS: [&str; 4] = ["grpc-port", "tls-port", "http-port", "monitoring-port"];
 
 pub struct Control {
     process: Process,
