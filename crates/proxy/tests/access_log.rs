@@ -117,6 +117,23 @@ async fn what_the_route_changed_is_logged_as_it_went_on() {
 }
 
 #[tokio::test]
+async fn why_an_upstream_was_not_reached() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("log");
+    // Nobody listens at a port that was just given back.
+    let nobody = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let config =
+        http_config_with(vec![forward(to("a"))], [cluster("a", &[nobody])], |hcm| hcm.access_log = text(&path));
+    let running = Running::start(config).await;
+    assert_eq!(get(running.address, "a", "/").await.status, 503);
+    let found = words(&lines(&path, 1).await[0]);
+    let details =
+        "upstream_reset_before_response_started{remote_connection_failure|delayed_connect_error:_Connection_refused}";
+    assert_eq!(found[2..7], ["503", "UF", details, "-", "delayed connect error: Connection refused"], "{found:?}");
+    assert_eq!(found[15..18], [nobody.to_string(), "a".into(), "-".into()], "{found:?}");
+}
+
+#[tokio::test]
 async fn json_has_the_same_fields() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("log");

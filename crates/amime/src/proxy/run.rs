@@ -9,7 +9,7 @@ use super::settings::{self, Lifecycle, Pages};
 use super::{ControlPlane, Kind, Options, ending};
 use crate::logging::LogLevel;
 use crate::serve::Server;
-use crate::signals::Signals;
+use crate::signals::{Signals, reopen_logs_when_told};
 use crate::up::machine::raise_file_limit;
 use amime_model::translate::Interception;
 use amime_proxy::{AdsOptions, CapturePorts, Placement, Proxy, ProxyOptions, Workers};
@@ -132,6 +132,7 @@ async fn serve(plan: Plan, log: LogLevel) -> anyhow::Result<End> {
     let opened = Opened::open(&plan.pages).await?;
     opened.tell();
     let mut signals = Signals::start()?;
+    reopen_logs_when_told()?;
     let workers = Workers::start(plan.workers).context("starting")?;
     let proxy = Proxy::start(plan.proxy_options(&opened), &workers);
     let (asked, wishes) = watch::channel(Asked::Nothing);

@@ -18,7 +18,7 @@ use super::proxies::{Proxies, ProxiesHere};
 use super::reach;
 use super::standin;
 use super::told::Told;
-use crate::signals::Signals;
+use crate::signals::{Signals, reopen_logs_when_told};
 use amime_control::Distributor;
 use amime_control::engine::{self, EngineOptions};
 use amime_control::source::Input;
@@ -95,6 +95,7 @@ async fn up(options: Options, files: u64, printer: &Printer) -> anyhow::Result<E
     };
     // From here on; before, a signal ends the process, also while it reads standard input.
     let mut signals = Signals::start()?;
+    reopen_logs_when_told()?;
     let first = generations.borrow_and_update().clone();
     let mut told = Told::new(printer.clone());
     told.tell(&first);

@@ -40,7 +40,7 @@ fn main() -> std::io::Result<()> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     match arguments.first().map(String::as_str) {
         Some("origin") => return load::serve(&arguments[1]),
-        Some("proxy") => return ours::run(&arguments[1], &arguments[2]),
+        Some("proxy") => return ours::run(&arguments[1], &arguments[2], &arguments[3]),
         // `cargo bench` and the like pass flags of their own.
         _ => {}
     }
@@ -48,7 +48,10 @@ fn main() -> std::io::Result<()> {
     let mut server =
         on_core(1, &std::env::current_exe()?.display().to_string()).args(["origin", &origin.to_string()]).spawn()?;
     load::wait_for(origin)?;
-    let mut contenders = vec![ours(origin)?];
+    let mut contenders = Vec::new();
+    for telemetry in ours::Telemetry::ALL {
+        contenders.push(ours(origin, telemetry)?);
+    }
     contenders.extend(rivals::haproxy(origin)?);
     contenders.extend(rivals::envoy(origin)?);
     println!("{REQUESTS} GETs over {CONNECTIONS} keep-alive connections, one core a proxy, median of {ROUNDS} rounds");
@@ -82,13 +85,13 @@ fn main() -> std::io::Result<()> {
     Ok(())
 }
 
-fn ours(origin: SocketAddr) -> std::io::Result<Contender> {
+fn ours(origin: SocketAddr, telemetry: ours::Telemetry) -> std::io::Result<Contender> {
     let address = SocketAddr::from((Ipv4Addr::LOCALHOST, free_port()?));
     let child = on_core(0, &std::env::current_exe()?.display().to_string())
-        .args(["proxy", &address.to_string(), &origin.to_string()])
+        .args(["proxy", &address.to_string(), &origin.to_string(), telemetry.name()])
         .spawn()?;
     load::wait_for(address)?;
-    Ok(Contender { name: "amime".into(), child, address })
+    Ok(Contender { name: telemetry.name().into(), child, address })
 }
 
 /// A command that runs on one core alone.

@@ -5,8 +5,35 @@ use amime_model::config::*;
 use amime_proxy::{Placement, Proxy, ProxyIdentity, ProxyOptions, Workers};
 use std::sync::Arc;
 
-pub(crate) fn run(address: &str, origin: &str) -> std::io::Result<()> {
+/// What is told of each request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Telemetry {
+    Nothing,
+    /// Istio's metrics, and the records that `up` reads: the usual case.
+    Metrics,
+    /// And Istio's access log.
+    Log,
+}
+
+impl Telemetry {
+    pub(crate) const ALL: [Self; 3] = [Self::Metrics, Self::Nothing, Self::Log];
+
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Nothing => "amime without telemetry",
+            Self::Metrics => "amime",
+            Self::Log => "amime with access log",
+        }
+    }
+}
+
+pub(crate) fn run(address: &str, origin: &str, telemetry: &str) -> std::io::Result<()> {
+    let telemetry = Telemetry::ALL.into_iter().find(|one| one.name() == telemetry).unwrap_or(Telemetry::Metrics);
     let mut manager = hcm(RouteSource::Rds("http.80".into()));
+    if telemetry == Telemetry::Log {
+        let format = LogFormat::Text(amime_model::access_log::istio::TEXT.into());
+        manager.access_log = vec![AccessLog::File { path: "/dev/null".into(), format, flags: Vec::new() }];
+    }
     manager.use_remote_address = true;
     let host = VirtualHost {
         name: "shop.example.com:80".into(),
@@ -28,7 +55,10 @@ pub(crate) fn run(address: &str, origin: &str) -> std::io::Result<()> {
     let mut config = ProxyConfig::default();
     config.listeners.insert("gateway".into(), Arc::new(listener("gateway", address, vec![http_chain(manager)])));
     config.routes.insert("http.80".into(), Arc::new(table));
-    config.clusters.insert("items".into(), Arc::new(Cluster::new("items", Discovery::Static(endpoints))));
+    let mut cluster = Cluster::new("items", Discovery::Static(endpoints));
+    let name = || "items".to_owned();
+    cluster.service = Some(ClusterService { host: name(), name: name(), namespace: "shop".into(), external: true });
+    config.clusters.insert("items".into(), Arc::new(cluster));
 
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let workers = Workers::start(1)?;
@@ -43,10 +73,12 @@ pub(crate) fn run(address: &str, origin: &str) -> std::io::Result<()> {
         let (records, mut read) = tokio::sync::mpsc::channel(1024);
         let mut options = ProxyOptions::new(identity, tokio::runtime::Handle::current());
         options.placement = Placement::All;
-        options.records = Some(records);
+        options.records = Some(records).filter(|_| telemetry != Telemetry::Nothing);
+        options.metrics = telemetry != Telemetry::Nothing;
         let proxy = Proxy::start(options, &workers);
         proxy.apply(config).await.map_err(std::io::Error::other)?;
         while read.recv().await.is_some() {}
-        Ok(())
+        // Nobody sends records, and the proxy goes on.
+        std::future::pending().await
     })
 }

@@ -90,6 +90,22 @@ pub(crate) enum DialError {
     Failed(io::Error),
 }
 
+impl DialError {
+    /// What Envoy calls the transport's failure; empty where it has no word for it.
+    pub(crate) fn transport_failure(&self) -> &'static str {
+        match self {
+            Self::TimedOut => "",
+            Self::Failed(error) => match error.kind() {
+                io::ErrorKind::ConnectionRefused => "delayed connect error: Connection refused",
+                io::ErrorKind::ConnectionReset => "delayed connect error: Connection reset by peer",
+                io::ErrorKind::HostUnreachable => "delayed connect error: No route to host",
+                io::ErrorKind::NetworkUnreachable => "immediate connect error: Network is unreachable",
+                _ => "",
+            },
+        }
+    }
+}
+
 /// Connects within the timeout.
 pub(crate) async fn dial(address: SocketAddr, settings: &ConnectSettings) -> Result<TcpStream, DialError> {
     let address = match &settings.outside.reach {

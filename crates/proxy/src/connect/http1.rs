@@ -167,6 +167,7 @@ async fn connect(pools: &Rc<Pools>, pool: &Rc<HostPool>) -> Result<Conn, Reset> 
         let stream = dial(pool.address, &settings.connect).await.map_err(|error| {
             tracing::debug!(address = %pool.address, %error, "cannot connect");
             one_more(&pools.counts.connect_failures);
+            pool.failure.set(error.transport_failure());
             Reset::from(&error)
         })?;
         one_more(&pools.counts.connections);

@@ -154,6 +154,7 @@ async fn open(
     let stream = dial(pool.address, &pools.settings.connect).await.map_err(|error| {
         tracing::debug!(address = %pool.address, %error, "cannot connect");
         one_more(&pools.counts.connect_failures);
+        pool.failure.set(error.transport_failure());
         Reset::from(&error)
     })?;
     one_more(&pools.counts.connections);

@@ -88,6 +88,8 @@ pub(crate) struct HostPool {
     pub(crate) http2: http2::Pool,
     /// The endpoint has left: connections are used up, none is kept.
     pub(crate) retired: Cell<bool>,
+    /// Why the last connection could not be made, in Envoy's words.
+    pub(crate) failure: Cell<&'static str>,
 }
 
 impl Pools {
@@ -108,6 +110,7 @@ impl Pools {
                 http1: http1::Pool::default(),
                 http2: http2::Pool::default(),
                 retired: Cell::new(self.retired.get()),
+                failure: Cell::new(""),
             })
         }))
     }

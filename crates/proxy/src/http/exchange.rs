@@ -35,6 +35,8 @@ pub(crate) struct Exchange {
     pub(crate) grpc_status: Cell<Option<u32>>,
     pub(crate) flags: Cell<Flags>,
     pub(crate) details: Cell<&'static str>,
+    /// Why the upstream could not be reached, in Envoy's words.
+    pub(crate) transport_failure: Cell<&'static str>,
     pub(crate) attempts: Cell<u32>,
     pub(crate) grpc: Cell<bool>,
     /// Bytes of the request's and the answer's heads, as HTTP/1 writes them.
@@ -86,6 +88,7 @@ impl Exchange {
             grpc_status: Cell::new(None),
             flags: Cell::new(Flags::NONE),
             details: Cell::new(""),
+            transport_failure: Cell::new(""),
             attempts: Cell::new(0),
             grpc: Cell::new(false),
             request_head: Cell::new(0),

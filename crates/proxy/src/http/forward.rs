@@ -248,6 +248,9 @@ impl<'a> Job<'a> {
                 // HTTP/2 resets the stream of a body that broke off, and says no more.
                 let reset = if self.exchange.request_failed.get() { Reset::Local } else { reset };
                 self.report_reset(host, reset);
+                if reset == Reset::ConnectFailed {
+                    self.exchange.transport_failure.set(attempt.pool.failure.get());
+                }
                 let retriable = policy.is_some_and(|policy| retry::retries_reset(policy, reset, sent));
                 (self.reset_answer(reset), retriable)
             }

@@ -5,6 +5,7 @@ use super::counters::{Key, Kind, NO_STATUS, Request};
 use super::labels::{Service, Workload};
 use crate::http::exchange::Exchange;
 use amime_model::config::Direction;
+use std::borrow::Cow;
 use std::time::{Instant, SystemTime};
 
 /// Counts a request.
@@ -91,6 +92,12 @@ pub(crate) fn log(exchange: &Exchange) {
     let since = |at: Option<Instant>| at.map(|at| at.saturating_duration_since(exchange.started));
     let endpoint = host.as_ref().and_then(|host| host.endpoint.as_ref());
     let kept = exchange.kept.borrow();
+    // As Envoy tells it: `upstream_reset_before_response_started{remote_connection_failure|delayed_connect_error:_…}`.
+    let (failure, details) = (exchange.transport_failure.get(), exchange.details.get());
+    let details = match details.strip_suffix('}') {
+        Some(open) if !failure.is_empty() => Cow::Owned(format!("{open}|{failure}}}")),
+        _ => Cow::Borrowed(details),
+    };
     let entry = Entry {
         started: SystemTime::now() - duration,
         duration,
@@ -100,8 +107,8 @@ pub(crate) fn log(exchange: &Exchange) {
         status: exchange.status.get(),
         grpc_status: exchange.grpc_status.get(),
         flags: exchange.flags.get(),
-        details: exchange.details.get(),
-        transport_failure: "",
+        details: &details,
+        transport_failure: failure,
         received: exchange.received.get(),
         sent: exchange.sent.get(),
         request_head: exchange.request_head.get(),

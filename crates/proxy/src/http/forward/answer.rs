@@ -26,6 +26,7 @@ impl Job<'_> {
         exchange.answered_at.set(Some(Instant::now()));
         self.meet(response.headers_mut(), &attempt);
         exchange.details.set("via_upstream");
+        exchange.transport_failure.set("");
         let status = response.status();
         if let Some(status) = grpc_status(response.headers()) {
             exchange.grpc_status.set(Some(status));
