@@ -4,9 +4,11 @@ mod common;
 
 use amime_testkit::client::{Raw, get};
 use amime_testkit::origin::{Origin, Version, full};
-use common::control::Control;
+use common::control::{Control, run_printed};
 use common::proxy::{Proxy, free_port};
+use common::{Claim, eventually, example, try_get};
 use http::Response;
+use std::collections::BTreeMap;
 use std::fs;
 use std::net::SocketAddr;
 use std::path::Path;
@@ -308,4 +310,104 @@ fn what_is_missing_is_named_with_its_remedy() {
     let text = String::from_utf8_lossy(&output.stderr);
     assert_eq!(output.status.code(), Some(1), "{text}");
     assert!(text.contains("--admin-port N takes another"), "{text}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_gateway_and_every_sidecar_as_processes_of_their_own() {
+    let claim = Claim::take();
+    let offset = claim.offset.to_string();
+    let shop = example("shop").display().to_string();
+    let workloads = ["web-v1", "reviews-v1", "reviews-v2", "reviews-v3", "ratings-v1"];
+    let mut args = vec!["--config".to_owned(), shop, "--stand-ins".into(), "--gateway-port-offset".into(), offset];
+    for workload in workloads {
+        args.extend(["--sidecar".to_owned(), format!("shop/{workload}")]);
+    }
+    let control = Control::start(&args);
+    let mut sidecars = BTreeMap::new();
+    for workload in workloads {
+        let line = control.wait_output(0, &format!("sidecar shop/{workload}-"));
+        sidecars.insert(workload, Proxy { process: run_printed(&line) });
+    }
+    let gateway = Proxy { process: run_printed(&control.wait_output(0, "gateway istio-ingress/")) };
+    sidecars.values().chain([&gateway]).for_each(Proxy::wait_ready);
+
+    let port = 80 + claim.offset;
+    let chain = [("end-user", "jason"), ("x-amime-call", "http://reviews:9080/,http://ratings:9080/")];
+    let answer = eventually("an answer over the whole chain", || {
+        let answer = try_get(port, "shop.example.com", "/", &chain)?;
+        (answer.status == 200 && answer.called()["workload"] == "ratings-v1").then_some(answer)
+    });
+    assert_eq!(answer.workload(), "web-v1");
+    // The rule for this user decides at web's sidecar, whatever its turn.
+    for _ in 0..10 {
+        let answer = common::get(port, "shop.example.com", "/", &chain);
+        assert_eq!(answer.json()["called"]["workload"], "reviews-v2", "{answer:?}");
+    }
+
+    // Each hop was counted at both of its ends, by names.
+    let metrics = |proxy: &Proxy| proxy.get("stats", "/stats/prometheus").body;
+    let counted = |text: &str, labels: &[&str]| {
+        text.lines().any(|line| {
+            line.starts_with("istio_requests_total{") && labels.iter().all(|label| line.contains(label))
+        })
+    };
+    let web = metrics(&sidecars["web-v1"]);
+    let from_gateway = ["reporter=\"destination\"", "destination_workload=\"web-v1\""];
+    let to_reviews = ["reporter=\"source\"", "source_workload=\"web-v1\"", "destination_workload=\"reviews-v2\""];
+    assert!(counted(&web, &from_gateway) && counted(&web, &to_reviews), "{web}");
+    let ratings = metrics(&sidecars["ratings-v1"]);
+    assert!(counted(&ratings, &["reporter=\"destination\"", "destination_workload=\"ratings-v1\""]), "{ratings}");
+
+    // One ends; the others do not notice more than that.
+    let mut gone = sidecars.remove("reviews-v3").expect("started");
+    gone.process.signal("TERM");
+    assert_eq!(common::get(port, "shop.example.com", "/", &chain).status, 200);
+    assert_eq!(gone.send("POST", "agent", "/quitquitquit").status, 200);
+    assert_eq!(gone.process.wait_exit(), 0);
+    assert_eq!(common::get(port, "shop.example.com", "/", &chain).status, 200);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_proxy_starts_from_what_it_saved_while_no_control_plane_is_there() {
+    let origin = Origin::text("hello").await;
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = folder.path().join("gateway.saved");
+    let saved = file.display().to_string();
+    let edge = Edge::start(origin.address, &["--save", &saved], &[]);
+    assert_eq!(get(edge.address, "web", "/").await.body, "hello");
+    eventually("a saved configuration", || file.exists().then_some(()));
+    let mode = std::os::unix::fs::PermissionsExt::mode(&fs::metadata(&file).expect("there").permissions());
+    assert_eq!(mode & 0o777, 0o600);
+
+    // All of it dies at once.
+    let Edge { control, mut proxy, address, folder: config } = edge;
+    let grpc = control.address("grpc");
+    proxy.process.signal("KILL");
+    control.kill();
+    proxy.process.wait_exit();
+    assert!(Raw::try_connect(address).await.is_none());
+
+    let args = ["--save", &saved, "--start-from-saved"];
+    let proxy = Edge::proxy(&grpc.to_string(), &args, &[]);
+    proxy.wait_ready();
+    let told = proxy.wait_health(200, "no control plane since");
+    assert!(told.contains("serving the last configuration, saved 20"), "{told}");
+    assert_eq!(get(address, "web", "/").await.body, "hello");
+
+    // The control plane comes back, with something new.
+    let other = Origin::text("another").await;
+    let path = config.path().join("mesh.yaml");
+    fs::write(&path, mesh(address.port(), other.address)).expect("written");
+    let grpc = grpc.port().to_string();
+    let mut control = Control::with([Path::new("--config"), &path], [("grpc-port", grpc.as_str())]);
+    control.wait_ready();
+    while get(address, "web", "/").await.body != "another" {
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(proxy.get("health", "/healthz/ready").body, "ready\n");
+
+    // Another proxy does not take this one's.
+    let other = Edge::proxy("127.0.0.1:1", &[&args[..], &["--pod-name", "ingress-2"]].concat(), &[]);
+    other.process.wait_output(0, "it is of another proxy, router~127.0.0.1~ingress-1");
+    assert_eq!(other.get("health", "/healthz/ready").status, 503);
 }

@@ -21,6 +21,10 @@ Examples:
       --health-port 25021 --stats-port 25090 --outbound-port 25001
       a second one beside it; port 0 is any free one
 
+  amime proxy gateway --control a:15010 --control b:15010 \\
+      --save /var/lib/amime/gateway.saved --start-from-saved
+      several control planes, and a start while none of them is there
+
 Environment, as Istio's agent reads it (a flag wins):
   POD_NAME, POD_NAMESPACE, INSTANCE_IP, SERVICE_ACCOUNT, TRUST_DOMAIN
   ISTIO_META_NAME=text            NAME of the node's metadata
@@ -161,6 +165,14 @@ struct Proxy {
     #[arg(long, value_name = "IP", help_heading = "Ports")]
     bind: Vec<IpAddr>,
 
+    /// Keep what is accepted in this file, for --start-from-saved
+    #[arg(long, value_name = "FILE")]
+    save: Option<PathBuf>,
+
+    /// Begin with what --save has kept, where no control plane answers yet
+    #[arg(long, requires = "save")]
+    start_from_saved: bool,
+
     /// What is logged, to standard error: off, error, warn, info, debug, trace, or tracing's filters [env: AMIME_LOG] [default: warn]
     #[arg(long, value_name = "LEVEL")]
     log_level: Option<String>,
@@ -209,6 +221,8 @@ impl Proxy {
                 bind: self.bind,
                 capture: CapturePorts { outbound: self.outbound_port, inbound: self.inbound_port },
             },
+            save: self.save,
+            start_from_saved: self.start_from_saved,
             log_level: self.log_level,
         }
     }

@@ -6,6 +6,7 @@ mod identity;
 mod pages;
 mod proxy_config;
 mod run;
+mod saved;
 mod settings;
 
 pub(crate) use environment::Environment;
@@ -24,6 +25,10 @@ pub(crate) struct Options {
     pub(crate) identity: IdentityOptions,
     pub(crate) concurrency: Option<usize>,
     pub(crate) ports: Ports,
+    /// Where what is accepted is kept.
+    pub(crate) save: Option<PathBuf>,
+    /// Begin with what is kept there.
+    pub(crate) start_from_saved: bool,
     pub(crate) log_level: Option<String>,
 }
 

@@ -5,6 +5,7 @@
 use super::environment::Environment;
 use super::identity::{self, Identity, PodInfo};
 use super::pages::{AppMetrics, Asked, Opened, Probers, Shared};
+use super::saved::{self, Restored};
 use super::settings::{self, Lifecycle, Pages};
 use super::{ControlPlane, Kind, Options, ending};
 use crate::logging::LogLevel;
@@ -13,10 +14,13 @@ use crate::signals::{Signals, reopen_logs_when_told};
 use crate::up::machine::raise_file_limit;
 use amime_model::translate::Interception;
 use amime_proxy::{AdsOptions, CapturePorts, Placement, Proxy, ProxyOptions, Workers};
+use amime_xds::client::Saved;
 use amime_xds::transport::{ClientTls, ConnectionState, Dialer};
 use anyhow::{Context, bail};
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, SystemTime};
 use tokio::runtime::Builder;
 use tokio::sync::watch;
@@ -47,6 +51,8 @@ struct Plan {
     capture: CapturePorts,
     app_metrics: AppMetrics,
     probers: Probers,
+    save: Option<PathBuf>,
+    start_from_saved: bool,
 }
 
 /// Runs until SIGTERM, Ctrl-C or quitquitquit.
@@ -80,6 +86,9 @@ impl Plan {
         let identity = Identity::of(kind, &options.identity, environment, &pod, &config, &lifecycle)?;
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
         let pages = Pages::of(&options.ports, identity.address, environment, &config)?;
+        if let Some(path) = &options.save {
+            saved::check(path)?;
+        }
         let redirected = kind == Kind::Sidecar && identity.interception == Interception::Redirect;
         Ok(Self {
             kind,
@@ -89,6 +98,8 @@ impl Plan {
             capture: options.ports.capture,
             app_metrics: AppMetrics::of(kind, environment, &pages.ports())?,
             probers: Probers::of(environment, identity.address, redirected)?,
+            save: options.save.clone(),
+            start_from_saved: options.start_from_saved,
             pages,
             identity,
         })
@@ -138,21 +149,39 @@ async fn serve(plan: Plan, log: LogLevel) -> anyhow::Result<End> {
     let (asked, wishes) = watch::channel(Asked::Nothing);
     let (kind, lifecycle) = (plan.kind, plan.lifecycle);
     let control = plan.dialer.state();
-    proxy.follow(AdsOptions::new(plan.dialer, plan.identity.node.clone(), Arc::default()));
-    tokio::spawn(tell(proxy.clone(), control.clone()));
-    let servers = opened.serve(&Arc::new(Shared {
+    let node = plan.identity.node.clone();
+    let mut ads = AdsOptions::new(plan.dialer, node.clone(), Arc::default());
+    let (saves, accepted) = watch::channel(Saved::default());
+    ads.saves = Some(saves);
+    let mut saved_at = None;
+    if let Some(path) = plan.save {
+        if plan.start_from_saved
+            && let Some(Restored { saved, at }) = saved::restore(&path, &node, &ads.interner)
+        {
+            ads.saved = Some(saved);
+            saved_at = Some(at);
+        }
+        tokio::spawn(saved::follow(path, node, proxy.ready(), accepted.clone()));
+    }
+    proxy.follow(ads);
+    let shared = Arc::new(Shared {
         proxy: proxy.clone(),
         kind,
         identity: plan.identity,
         lifecycle,
         workers: plan.workers,
-        control,
+        control: control.clone(),
+        met: AtomicBool::new(false),
+        saved_at,
+        accepted,
         started: SystemTime::now(),
         log,
         app_metrics: plan.app_metrics,
         probers: plan.probers,
         asked,
-    }));
+    });
+    tokio::spawn(tell(shared.clone(), control));
+    let servers = opened.serve(&shared);
     let end = live(&proxy, kind, lifecycle, &mut signals, wishes).await;
     if end == End::Drained {
         let finish = futures_util::future::join_all(servers.into_iter().map(Server::finish));
@@ -163,11 +192,12 @@ async fn serve(plan: Plan, log: LogLevel) -> anyhow::Result<End> {
     Ok(end)
 }
 
-/// Tells the proxy's metrics whether a control plane is there.
-async fn tell(proxy: Proxy, mut control: watch::Receiver<ConnectionState>) {
+/// Tells metrics and pages whether a control plane is there.
+async fn tell(shared: Arc<Shared>, mut control: watch::Receiver<ConnectionState>) {
     loop {
         let connected = matches!(*control.borrow_and_update(), ConnectionState::Connected { .. });
-        proxy.tell_control_plane(connected);
+        shared.proxy.tell_control_plane(connected);
+        shared.met.fetch_or(connected, Ordering::Relaxed);
         if control.changed().await.is_err() {
             return;
         }

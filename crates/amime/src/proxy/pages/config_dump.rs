@@ -2,7 +2,7 @@
 
 use super::Shared;
 use crate::serve::{Answer, json, problem, query};
-use amime_xds::json::{DumpOptions, Versions, config_dump};
+use amime_xds::json::{DumpOptions, config_dump};
 use http::{Request, StatusCode};
 use serde_json::{Map, Value};
 
@@ -15,7 +15,7 @@ pub(super) fn answer<B>(shared: &Shared, request: &Request<B>) -> Answer {
     let include_eds =
         query(request, "include_eds").is_some() || resource.as_deref().is_some_and(|r| r.contains("endpoint"));
     let options = DumpOptions { include_eds, node: Some(&shared.identity.node) };
-    let dump = config_dump(&accepted.config, &Versions::default(), options);
+    let dump = config_dump(&accepted.config, shared.accepted.borrow().versions(), options);
     let dump = match &resource {
         Some(resource) => match only(&dump, resource) {
             Some(dump) => dump,

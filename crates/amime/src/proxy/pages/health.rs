@@ -7,6 +7,7 @@ use amime_xds::transport::ConnectionState;
 use http::{Request, StatusCode};
 use hyper::body::Incoming;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 const PAGES: &[Page] = &[Page::read("/healthz/ready", "whether the proxy is ready")];
 
@@ -46,8 +47,11 @@ pub(super) fn not_ready(shared: &Shared) -> Option<String> {
 fn ready(shared: &Shared) -> String {
     let control = shared.control.borrow();
     let ConnectionState::Away { since, why } = &*control else { return "ready\n".to_owned() };
-    let accepted = shared.proxy.accepted().borrow().as_ref().map(|accepted| accepted.at);
-    let config = accepted.map_or_else(String::new, |at| format!(", accepted {} ({} ago)", timestamp(at), age(at)));
+    let (word, at) = match shared.saved_at.filter(|_| !shared.met.load(Ordering::Relaxed)) {
+        Some(at) => ("saved", Some(at)),
+        None => ("accepted", shared.proxy.accepted().borrow().as_ref().map(|accepted| accepted.at)),
+    };
+    let config = at.map_or_else(String::new, |at| format!(", {word} {} ({} ago)", timestamp(at), age(at)));
     format!(
         "ready\nno control plane since {} ({}): {why}\nserving the last configuration{config}\n",
         timestamp(*since),

@@ -24,10 +24,12 @@ use super::settings::{Lifecycle, Pages};
 use crate::logging::LogLevel;
 use crate::serve::{self, Server};
 use amime_proxy::{OwnPorts, Proxy, Side};
+use amime_xds::client::Saved;
 use amime_xds::transport::ConnectionState;
 use anyhow::Context;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::time::{Duration, SystemTime};
 use tokio::net::TcpListener;
 use tokio::sync::watch;
@@ -40,7 +42,12 @@ pub(super) struct Shared {
     pub(super) lifecycle: Lifecycle,
     pub(super) workers: usize,
     pub(super) control: watch::Receiver<ConnectionState>,
-    /// Configurations that were saved are as old as their file says.
+    /// Whether a control plane was ever there.
+    pub(super) met: AtomicBool,
+    /// When what the proxy began with was saved.
+    pub(super) saved_at: Option<SystemTime>,
+    /// All that is accepted, with its versions.
+    pub(super) accepted: watch::Receiver<Saved>,
     pub(super) started: SystemTime,
     pub(super) log: LogLevel,
     pub(super) app_metrics: AppMetrics,
