@@ -347,9 +347,8 @@ async fn a_gateway_and_every_sidecar_as_processes_of_their_own() {
     // Each hop was counted at both of its ends, by names.
     let metrics = |proxy: &Proxy| proxy.get("stats", "/stats/prometheus").body;
     let counted = |text: &str, labels: &[&str]| {
-        text.lines().any(|line| {
-            line.starts_with("istio_requests_total{") && labels.iter().all(|label| line.contains(label))
-        })
+        text.lines()
+            .any(|line| line.starts_with("istio_requests_total{") && labels.iter().all(|label| line.contains(label)))
     };
     let web = metrics(&sidecars["web-v1"]);
     let from_gateway = ["reporter=\"destination\"", "destination_workload=\"web-v1\""];

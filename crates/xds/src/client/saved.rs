@@ -49,6 +49,16 @@ impl Saved {
         self.config.listeners.is_empty() && self.config.clusters.is_empty()
     }
 
+    /// The versions of all that is held, by type and name.
+    pub fn versions(&self) -> &PerType<Versions> {
+        &self.versions
+    }
+
+    /// So that the server sends everything again: for what another version of this program has saved.
+    pub fn forget_versions(&mut self) {
+        self.versions = PerType::default();
+    }
+
     /// For a file; [`Saved::parse`] reads it. Equal contents have equal bytes.
     pub fn to_bytes(&self) -> Bytes {
         let mut records = BytesMut::new();
