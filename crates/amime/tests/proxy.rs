@@ -351,7 +351,8 @@ async fn a_gateway_and_every_sidecar_as_processes_of_their_own() {
             .any(|line| line.starts_with("istio_requests_total{") && labels.iter().all(|label| line.contains(label)))
     };
     let web = metrics(&sidecars["web-v1"]);
-    let from_gateway = ["reporter=\"destination\"", "destination_workload=\"web-v1\""];
+    let gateway = "source_workload=\"ingressgateway\"";
+    let from_gateway = ["reporter=\"destination\"", gateway, "destination_workload=\"web-v1\""];
     let to_reviews = ["reporter=\"source\"", "source_workload=\"web-v1\"", "destination_workload=\"reviews-v2\""];
     assert!(counted(&web, &from_gateway) && counted(&web, &to_reviews), "{web}");
     let ratings = metrics(&sidecars["ratings-v1"]);

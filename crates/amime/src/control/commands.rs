@@ -46,6 +46,7 @@ impl Commands {
             // Writing into a String cannot fail.
             let _ = write!(line, " --label {key}={value}");
         }
+        let _ = write!(line, " --metadata WORKLOAD_NAME={}", pod.workload.workload);
         // Any free ports, so that all of them run side by side.
         line.push_str(" --interception proxy-protocol --admin-port 0 --agent-port 0 --health-port 0 --stats-port 0");
         Some(line)
