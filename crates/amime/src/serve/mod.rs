@@ -29,6 +29,9 @@ const HEAD: Duration = Duration::from_secs(30);
 /// How many clients one server has at once; who comes then waits in the system's queue.
 const MOST_CONNECTIONS: usize = 512;
 
+/// How many ports are tried where any will do.
+const ANY_PORT_TRIES: u32 = 16;
+
 /// Who asks: in the extensions of each request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Peer(pub(crate) SocketAddr);
@@ -57,16 +60,24 @@ pub(crate) async fn listen(address: SocketAddr) -> io::Result<TcpListener> {
     TcpListener::bind(address).await.map_err(named)
 }
 
-/// Opens a port at 127.0.0.1 and, where the machine has it, at ::1.
+/// Opens a port at 127.0.0.1 and, where the machine has it, at ::1: the same at both, also for port 0.
 ///
 /// # Errors
-/// Where it cannot be opened at 127.0.0.1.
+/// Where it cannot be opened at 127.0.0.1, or another program has it at ::1: who asks `localhost` may be sent there.
 pub(crate) async fn listen_local(port: u16) -> io::Result<Vec<TcpListener>> {
-    let first = listen(SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), port)).await?;
-    let port = first.local_addr()?.port();
-    // A machine without IPv6 has no ::1, and needs none.
-    let second = listen(SocketAddr::new(IpAddr::V6(Ipv6Addr::LOCALHOST), port)).await;
-    Ok(std::iter::once(first).chain(second.ok()).collect())
+    let mut tries = 0;
+    loop {
+        let first = listen(SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), port)).await?;
+        let same = first.local_addr()?.port();
+        match listen(SocketAddr::new(IpAddr::V6(Ipv6Addr::LOCALHOST), same)).await {
+            Ok(second) => return Ok(vec![first, second]),
+            // A free one here may be taken there; the next one is not, as a rule.
+            Err(error) if error.kind() == io::ErrorKind::AddrInUse && port == 0 && tries < ANY_PORT_TRIES => tries += 1,
+            Err(error) if error.kind() == io::ErrorKind::AddrInUse => return Err(error),
+            // A machine without IPv6 has no ::1, and needs none.
+            Err(_) => return Ok(vec![first]),
+        }
+    }
 }
 
 /// Answers at all these listeners by the handler, on the current runtime.
