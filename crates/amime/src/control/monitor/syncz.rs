@@ -145,8 +145,7 @@ fn one_type<'a>(view: &View, proxy: &ProxyStatus, status: &'a TypeStatus) -> Typ
 
 /// The objects that a refused resource was made of.
 pub(super) fn blamed(rejection: &Rejection) -> Option<String> {
-    let _ = rejection;
-    None // TODO-WIRE
+    (!rejection.objects.is_empty()).then(|| rejection.objects.join(", "))
 }
 
 /// So many names say enough.
