@@ -146,15 +146,15 @@ async fn what_a_proxy_refuses_is_named_with_its_object() {
     let channel = channel.expect("a URI").connect_lazy();
     let client = Client::new(sidecar("picky-1", "default", "10.1.1.9"), Arc::default(), ClientOptions::default());
     tokio::spawn(run(channel, client, Backoff::default(), |update| {
-        let refuses = !update.config.routes.is_empty();
-        std::future::ready(if refuses { Err("no routes, please".to_owned()) } else { Ok(()) })
+        let refuses = update.config.clusters.contains_key("outbound|80|v1|web.default.svc.cluster.local");
+        std::future::ready(if refuses { Err("no subsets, please".to_owned()) } else { Ok(()) })
     }));
     let rejected = |answer: &Answer| states(&answer.json()[0]).contains(&"REJECTED");
     let entry = page_until(&control, "/debug/syncz", rejected).await.json()[0].clone();
     let refused = entry["types"].as_object().into_iter().flatten().find(|(_, t)| t["state"] == "REJECTED");
     let (kind, refused) = refused.expect("one is rejected");
-    assert_eq!(refused["error"], "no routes, please", "{entry}");
-    assert!(refused["object"].as_str().is_some_and(|object| object.contains("VirtualService default/web")), "{entry}");
+    assert_eq!(refused["error"], "no subsets, please", "{entry}");
+    assert!(refused["object"].as_str().is_some_and(|object| object.contains("DestinationRule default/web")), "{entry}");
     let status = control.page("/debug/push_status").json();
     assert_eq!(
         (status["rejected"][0]["proxy"].as_str(), status["rejected"][0]["type"].as_str()),
@@ -169,7 +169,7 @@ async fn what_a_proxy_refuses_is_named_with_its_object() {
     let address = control.address("monitoring").to_string();
     let status = Command::new(env!("CARGO_BIN_EXE_amime")).args(["status", "--control", &address]).output();
     let output = String::from_utf8_lossy(&status.expect("it runs").stdout).into_owned();
-    for word in ["picky-1.default", "REJECTED", "VirtualService default/web", "no routes, please"] {
+    for word in ["picky-1.default", "REJECTED", "DestinationRule default/web", "no subsets, please"] {
         assert!(output.contains(word), "no {word} in\n{output}");
     }
 }
