@@ -8,7 +8,8 @@ use amime_model::snapshot::{Held, Snapshot};
 use amime_model::translate::{Interception, Node, NodeKind, Scope, translate};
 use amime_model::workload::{AddressPlan, expand};
 use amime_xds::json::{DumpOptions, Versions, config_dump};
-use common::example;
+use common::control::{Control, run_printed};
+use common::{eventually, example};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader, Write};
@@ -249,7 +250,7 @@ fn synced() -> Value {
     let waits = "VirtualService shop/reviews: waits for subset v3 of reviews.shop.svc.cluster.local";
     let refused = json!({
         "state": "REJECTED", "age_seconds": 3.0, "error": "route 9080: unknown cluster",
-        "object": "VirtualService shop/reviews http[0]",
+        "object": "VirtualService shop/reviews http[0]", "resource": "9080",
     });
     json!([
         proxy("web-1.shop", "sidecar", refused, &[waits]),
@@ -268,7 +269,7 @@ ratings-1.shop  sidecar  SYNCED (1m)  SYNCED (1m)  SYNCED (1m)  SYNCED (1m)    c
 web-1.shop      sidecar  SYNCED (1m)  SYNCED (1m)  SYNCED (1m)  REJECTED (3s)  cp-0           default   0.1.0
 
 Rejected:
-  web-1.shop RDS 3s ago: VirtualService shop/reviews http[0]: route 9080: unknown cluster
+  web-1.shop RDS 9080 3s ago: VirtualService shop/reviews http[0]: route 9080: unknown cluster
 
 Pending:
   VirtualService shop/reviews: waits for subset v3 of reviews.shop.svc.cluster.local (2 proxies)
@@ -303,4 +304,39 @@ fn status_of_one_proxy_compares_it_with_what_it_has() {
     };
     assert!(compare(&config).contains(&format!("Routes match ({})\n", config.routes.len())));
     assert!(compare(&other).contains("Routes differ\n  only at the control plane: 9080\n"));
+}
+
+#[test]
+fn a_real_control_plane_and_proxy_are_told_of() {
+    let shop = example("shop").display().to_string();
+    let control = Control::start(["--config", &shop, "--stand-ins", "--sidecar", "shop/reviews-v1"]);
+    let line = control.wait_output(0, "sidecar shop/reviews-v1-");
+    let proxy = run_printed(&line);
+    proxy.wait_output(0, "ready");
+    let monitoring = control.address("monitoring").to_string();
+    let admin = proxy.wait_output(0, "admin 127.0.0.1:");
+    let admin = admin.split(' ').nth(1).expect("an address");
+
+    // It is in step at some moment: what it was told of its start takes effect at once.
+    let status = |args: &[&str]| prints(&[&["status", "reviews", "--control", &monitoring], args].concat());
+    let text = eventually("in step", || {
+        let text = status(&["--proxy-admin", admin]);
+        (!["STALE", "REJECTED", "differ"].iter().any(|word| text.contains(word))).then_some(text)
+    });
+    assert!(
+        text.contains("SYNCED (") && text.contains("Routes match (") && text.contains("Endpoints match ("),
+        "{text}"
+    );
+
+    for what in ["listeners", "routes", "clusters", "endpoints"] {
+        let told = prints(&["config", what, "reviews-v1", "--control", &monitoring]);
+        let has = prints(&["config", what, "--proxy-admin", admin]);
+        // Of endpoints the proxy also knows how they are.
+        if what != "endpoints" {
+            assert_eq!(told, has, "{what}");
+        }
+        assert!(has.lines().count() > 1 && !has.contains("not understood"), "{has}");
+    }
+    let told = prints(&["config", "endpoints", "--proxy-admin", admin]);
+    assert!(told.contains("OK             outbound|9080|v1|reviews.shop.svc.cluster.local"), "{told}");
 }

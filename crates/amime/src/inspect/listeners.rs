@@ -73,7 +73,7 @@ pub(crate) fn table(seen: &[&Seen<'_>], verbose: bool) -> Table {
     let mut sorted: Vec<_> = seen.iter().filter_map(|seen| Some((listener(seen)?, seen))).collect();
     sorted.sort_by_key(|(l, _)| (l.address.port(), l.address.ip().to_string(), l.name.clone()));
     for (listener, _) in sorted {
-        let addresses = addresses(listener).map(|a| a.ip().to_string()).collect::<Vec<_>>().join(",");
+        let addresses = describe_addresses(listener);
         for chain in chains(listener) {
             let mut row = vec![
                 addresses.clone(),
@@ -96,6 +96,15 @@ pub(crate) fn table(seen: &[&Seen<'_>], verbose: bool) -> Table {
         table.push(row);
     }
     table
+}
+
+/// The port stands in a column of its own, unless a further address has another.
+fn describe_addresses(listener: &Listener) -> String {
+    let address = |address: SocketAddr| match address.port() == listener.address.port() {
+        true => address.ip().to_string(),
+        false => address.to_string(),
+    };
+    addresses(listener).map(address).collect::<Vec<_>>().join(",")
 }
 
 fn filter_origin(chain: &FilterChain) -> Option<&amime_model::config::Origin> {

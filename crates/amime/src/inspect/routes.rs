@@ -37,7 +37,10 @@ pub(crate) fn table(seen: &[&Seen<'_>], verbose: bool) -> Table {
     // Ports in their order, then names.
     sorted.sort_by_key(|r| (r.name.parse::<u16>().map_or(u32::MAX, u32::from), r.name.clone()));
     for routes in sorted {
-        for host in &routes.virtual_hosts {
+        // Their order means nothing; the one that takes what no other does is read last.
+        let mut hosts: Vec<_> = routes.virtual_hosts.iter().collect();
+        hosts.sort_by_key(|host| (host.domains == ["*"], &host.name));
+        for host in hosts {
             let cells = || [routes.name.clone(), host.name.clone(), describe_domains(&host.domains)];
             if host.routes.is_empty() {
                 table.push(cells().into_iter().chain(["/*".into(), "404".into()]));

@@ -4,6 +4,7 @@ use super::output;
 use super::source;
 use super::table::Table;
 use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// One proxy, as a control plane lists it.
@@ -29,6 +30,12 @@ pub(crate) struct Proxy {
     /// Rules that wait for something that is missing, one line each.
     #[serde(default)]
     pub(crate) pending: Vec<String>,
+    /// Of all that the control plane reads: control planes that agree have the same.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) inputs: Option<String>,
+    /// Whatever else the page tells, for `-o json`.
+    #[serde(flatten)]
+    pub(crate) rest: Map<String, Value>,
 }
 
 /// How far one type of resources has come at a proxy.
@@ -47,7 +54,9 @@ pub(crate) struct Sync {
     /// Why the proxy rejected it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) error: Option<String>,
-    /// The object that the rejected resource was made of.
+    /// What it rejected, by name, and the object that this was made of.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) resource: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) object: Option<String>,
 }
@@ -108,14 +117,16 @@ pub(crate) fn print(proxies: &[Proxy]) -> anyhow::Result<()> {
     let mut table = Table::new(head);
     let dash = |text: &str| if text.is_empty() { "-".to_owned() } else { text.to_owned() };
     for proxy in proxies {
-        let states = types.iter().map(|name| proxy.types.get(*name).map_or_else(|| "NOT SENT".to_owned(), cell));
+        let absent = |name: &str| if USUAL.contains(&name) { "NOT SENT" } else { "-" };
+        let states = types.iter().map(|name| proxy.types.get(*name).map_or_else(|| absent(name).to_owned(), cell));
         let begin = [proxy.proxy.clone(), proxy.kind().to_owned()];
         let end = [dash(&proxy.control_plane), dash(&proxy.revision), dash(&proxy.version)];
         table.push(begin.into_iter().chain(states).chain(end));
     }
     output::table(&table, "no proxies are connected")?;
     output::print(&rejections(proxies))?;
-    output::print(&pending(proxies))
+    output::print(&pending(proxies))?;
+    output::print(&disagreement(proxies))
 }
 
 /// `SYNCED (5m)`.
@@ -146,9 +157,10 @@ fn rejections(proxies: &[Proxy]) -> String {
             text.push_str(&format!("\n{bad}Rejected:{bad:#}\n"));
         }
         let age = sync.age_seconds.map(|age| format!(" {} ago", describe_age(age))).unwrap_or_default();
+        let resource = sync.resource.as_ref().map(|resource| format!(" {resource}")).unwrap_or_default();
         let object = sync.object.as_ref().map(|object| format!("{object}: ")).unwrap_or_default();
         let error = sync.error.as_deref().unwrap_or("no reason was given");
-        text.push_str(&format!("  {} {name}{age}: {object}{error}\n", proxy.proxy));
+        text.push_str(&format!("  {} {name}{resource}{age}: {object}{error}\n", proxy.proxy));
     }
     text
 }
@@ -174,5 +186,18 @@ fn pending(proxies: &[Proxy]) -> String {
         };
         text.push_str(&format!("  {rule} ({whose})\n"));
     }
+    text
+}
+
+/// Control planes of one mesh read the same; where they do not, proxies get what theirs reads.
+fn disagreement(proxies: &[Proxy]) -> String {
+    let inputs: BTreeMap<&str, &str> =
+        proxies.iter().filter_map(|p| Some((p.control_plane.as_str(), p.inputs.as_deref()?))).collect();
+    if inputs.values().collect::<BTreeSet<_>>().len() < 2 {
+        return String::new();
+    }
+    let doubtful = output::DOUBTFUL;
+    let mut text = format!("\n{doubtful}Control planes do not read the same:{doubtful:#}\n");
+    text.extend(inputs.iter().map(|(control, inputs)| format!("  {control} inputs {inputs}\n")));
     text
 }
