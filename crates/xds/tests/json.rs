@@ -18,7 +18,7 @@ fn all() -> DumpOptions<'static> {
     DumpOptions { include_eds: true, node: None }
 }
 
-fn of<T>(values: Vec<T>, name: impl Fn(&T) -> &str) -> std::collections::BTreeMap<Arc<str>, Arc<T>> {
+fn of<T>(values: Vec<T>, name: impl Fn(&T) -> &str) -> Named<T> {
     values.into_iter().map(|value| (name(&value).into(), Arc::new(value))).collect()
 }
 

@@ -8,6 +8,7 @@ mod cluster;
 mod endpoint;
 mod http;
 mod listener;
+mod named;
 mod route;
 mod secret;
 
@@ -15,22 +16,20 @@ pub use cluster::*;
 pub use endpoint::*;
 pub use http::*;
 pub use listener::*;
+pub use named::Named;
 pub use route::*;
 pub use secret::*;
-
-use std::collections::BTreeMap;
-use std::sync::Arc;
 
 /// Everything one proxy was told, by resource name. Names are `Arc<str>` because the sidecars of one
 /// process share them, as they share the resources.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct ProxyConfig {
-    pub listeners: BTreeMap<Arc<str>, Arc<Listener>>,
-    pub routes: BTreeMap<Arc<str>, Arc<RouteConfig>>,
-    pub clusters: BTreeMap<Arc<str>, Arc<Cluster>>,
+    pub listeners: Named<Listener>,
+    pub routes: Named<RouteConfig>,
+    pub clusters: Named<Cluster>,
     /// By cluster name (an EDS resource has its cluster's name).
-    pub endpoints: BTreeMap<Arc<str>, Arc<ClusterEndpoints>>,
-    pub secrets: BTreeMap<Arc<str>, Arc<Secret>>,
+    pub endpoints: Named<ClusterEndpoints>,
+    pub secrets: Named<Secret>,
 }
 
 /// The object, and the place in it, that a compiled thing came from. On the wire it is

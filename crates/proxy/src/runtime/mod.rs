@@ -6,7 +6,7 @@ mod listener;
 
 pub(crate) use listener::{ChainAction, ChainRuntime, Hcm, ListenerRuntime, TcpRuntime};
 
-use amime_model::config::{Listener, ProxyConfig, RouteConfig};
+use amime_model::config::{Listener, Named, ProxyConfig, RouteConfig};
 use amime_model::route::{CompileError, RouteTable};
 use std::collections::{BTreeMap, HashMap};
 use std::net::SocketAddr;
@@ -57,8 +57,9 @@ impl RuntimeConfig {
 }
 
 /// Whether two maps hold the very same resources.
-fn same<T>(a: &BTreeMap<Arc<str>, Arc<T>>, b: &BTreeMap<Arc<str>, Arc<T>>) -> bool {
-    a.len() == b.len() && a.iter().zip(b).all(|((n, x), (m, y))| Arc::ptr_eq(x, y) && n == m)
+fn same<T>(a: &Named<T>, b: &Named<T>) -> bool {
+    let equal = |((n, x), (m, y)): ((&Arc<str>, &Arc<T>), (&Arc<str>, &Arc<T>))| Arc::ptr_eq(x, y) && n == m;
+    a.is_same(b) || (a.len() == b.len() && a.iter().zip(b).all(equal))
 }
 
 fn compile(routes: &BTreeMap<Arc<str>, Arc<RouteConfig>>, previous: Option<&Tables>) -> Result<Tables, ConfigError> {
