@@ -129,7 +129,7 @@ async fn why_an_upstream_was_not_reached() {
     let found = words(&lines(&path, 1).await[0]);
     let details =
         "upstream_reset_before_response_started{remote_connection_failure|delayed_connect_error:_Connection_refused}";
-    assert_eq!(found[2..7], ["503", "UF", details, "-", "delayed connect error: Connection refused"], "{found:?}");
+    assert_eq!(found[2..7], ["503", "UF", details, "-", "delayed_connect_error:_Connection_refused"], "{found:?}");
     assert_eq!(found[15..18], [nobody.to_string(), "a".into(), "-".into()], "{found:?}");
 }
 

@@ -79,7 +79,7 @@ async fn a_server_may_speak_first() {
 #[tokio::test]
 async fn failures_of_tcp() {
     let nobody = std::net::TcpListener::bind(ANY).unwrap().local_addr().unwrap();
-    for (cluster_name, flags) in [("none", Flags::NC), ("empty", Flags::UH), ("refused", Flags::UF)] {
+    for (cluster_name, flags) in [("none", Flags::NC), ("empty", Flags::UH), ("refused", Flags::UF.with(Flags::URX))] {
         let clusters = [cluster("empty", &[]), cluster("refused", &[nobody])];
         let mut running = Running::start(tcp_config(&[(cluster_name, 1)], clusters)).await;
         let mut client = Raw::connect(running.address).await;

@@ -85,7 +85,6 @@ const KNOWN: &[&str] = &[
     "HOSTNAME",
     "METADATA",
     "PATH",
-    "PER_REQUEST_STATE",
     "PROTOCOL",
     "QUERY_PARAM",
     "REQ",

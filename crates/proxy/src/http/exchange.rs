@@ -205,6 +205,7 @@ impl Drop for Exchange {
             tcp_origin: None,
             cluster: self.cluster.borrow().as_ref().map(|cluster| cluster.shared.name.clone()),
             upstream_local: self.upstream_local.get(),
+            transport_failure: self.transport_failure.get(),
             upstream: self
                 .host
                 .borrow()

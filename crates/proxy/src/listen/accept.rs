@@ -193,6 +193,7 @@ fn refused(
         cluster: None,
         upstream: None,
         upstream_local: None,
+        transport_failure: "",
         downstream_remote: remote,
         downstream_local: local,
         status: 0,

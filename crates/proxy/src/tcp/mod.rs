@@ -46,6 +46,7 @@ pub(crate) async fn serve(
         cluster: None,
         upstream: None,
         upstream_local: None,
+        transport_failure: "",
         downstream_remote: accepted.remote,
         downstream_local: accepted.local,
         status: 0,
@@ -144,17 +145,18 @@ async fn connect(
             Ok(stream) => {
                 one_more(&cluster.pools.counts.connections);
                 record.upstream_local = stream.local_addr().ok();
+                record.transport_failure = "";
                 cluster.report(&host, Outcome::Connected, &proxy.rng);
                 return Ok((stream, Gauge::take(ActiveHost(host)), slot));
             }
             Err(error) => {
                 tracing::debug!(address = %host.address, %error, "cannot connect");
                 one_more(&cluster.pools.counts.connect_failures);
+                record.transport_failure = error.transport_failure();
                 let status = if matches!(error, DialError::TimedOut) { 504 } else { 503 };
                 cluster.report(&host, Outcome::Local(status), &proxy.rng);
                 if record.attempts >= tcp.config.max_connect_attempts.max(1) {
-                    let used_up = tcp.config.max_connect_attempts > 1;
-                    return Err(if used_up { Flags::UF.with(Flags::URX) } else { Flags::UF });
+                    return Err(Flags::UF.with(Flags::URX));
                 }
                 tried.push(host.address);
             }

@@ -116,6 +116,8 @@ pub struct RequestRecord {
     pub upstream: Option<Upstream>,
     /// The address that the upstream was reached from.
     pub upstream_local: Option<SocketAddr>,
+    /// Why the upstream could not be reached, in Envoy's words; empty where it was.
+    pub transport_failure: &'static str,
     pub downstream_remote: SocketAddr,
     /// The original destination where one was told, else the local address.
     pub downstream_local: SocketAddr,

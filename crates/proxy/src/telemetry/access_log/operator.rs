@@ -50,6 +50,8 @@ pub(super) enum Operator {
 /// Whose address.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum End {
+    /// That was chosen, reached or not.
+    UpstreamHost,
     UpstreamRemote,
     UpstreamLocal,
     DownstreamRemote,
@@ -88,7 +90,8 @@ impl Operator {
             "RESPONSE_DURATION" => Self::ResponseDuration,
             "RESPONSE_TX_DURATION" => Self::ResponseTxDuration,
             "UPSTREAM_REQUEST_ATTEMPT_COUNT" => Self::Attempts,
-            "UPSTREAM_HOST" | "UPSTREAM_REMOTE_ADDRESS" => Self::Address(End::UpstreamRemote, Part::Whole),
+            "UPSTREAM_HOST" => Self::Address(End::UpstreamHost, Part::Whole),
+            "UPSTREAM_REMOTE_ADDRESS" => Self::Address(End::UpstreamRemote, Part::Whole),
             "UPSTREAM_REMOTE_ADDRESS_WITHOUT_PORT" => Self::Address(End::UpstreamRemote, Part::Ip),
             "UPSTREAM_REMOTE_PORT" => Self::Address(End::UpstreamRemote, Part::Port),
             "UPSTREAM_HOST_NAME" => Self::UpstreamName,
@@ -155,11 +158,8 @@ impl Operator {
             Self::Status => write(out, entry.status),
             Self::Flags => write(out, entry.flags),
             Self::FlagsLong => return text(out, &entry.flags.long()),
-            Self::Details => {
-                let details = Some(entry.details).filter(|details| !details.is_empty())?;
-                out.extend(details.chars().map(|c| if c == ' ' { '_' } else { c }));
-            }
-            Self::TransportFailure => return text(out, entry.transport_failure),
+            Self::Details => return one_word(out, entry.details),
+            Self::TransportFailure => return one_word(out, entry.transport_failure),
             Self::Received => write(out, entry.received),
             Self::Sent => write(out, entry.sent),
             Self::RequestHead => write(out, entry.request_head),
@@ -216,7 +216,8 @@ const GRPC: [&str; 17] = [
 impl End {
     fn of(self, entry: &Entry<'_>) -> Option<SocketAddr> {
         match self {
-            Self::UpstreamRemote => entry.upstream,
+            Self::UpstreamHost => entry.upstream,
+            Self::UpstreamRemote => entry.upstream_local.and(entry.upstream),
             Self::UpstreamLocal => entry.upstream_local,
             Self::DownstreamRemote => Some(entry.remote),
             Self::DownstreamLocal => Some(entry.local),
@@ -235,6 +236,13 @@ fn address(out: &mut String, address: SocketAddr, part: Part) -> Option<()> {
 
 fn text(out: &mut String, value: &str) -> Option<()> {
     out.push_str(Some(value).filter(|value| !value.is_empty())?);
+    Some(())
+}
+
+/// Envoy puts these together, so that a line can be cut at its spaces.
+fn one_word(out: &mut String, value: &str) -> Option<()> {
+    let value = Some(value).filter(|value| !value.is_empty())?;
+    out.extend(value.chars().map(|c| if c == ' ' { '_' } else { c }));
     Some(())
 }
 
