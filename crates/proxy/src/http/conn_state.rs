@@ -7,6 +7,7 @@ use super::wire::Refusal;
 use crate::flags::Flags;
 use crate::proxy_worker::ProxyWorker;
 use crate::runtime::{ChainRuntime, Hcm, ListenerRuntime, RuntimeConfig};
+use crate::telemetry::http::NamedService;
 use crate::telemetry::peer::Peer;
 use amime_model::config::RouteSource;
 use amime_model::route::RouteTable;
@@ -36,6 +37,8 @@ pub(crate) struct ConnState {
     pub(crate) server_name: Option<String>,
     /// Who said last who it is.
     pub(crate) peer: RefCell<Option<Rc<Peer>>>,
+    /// The service of its last request that no cluster told one of.
+    pub(crate) named: RefCell<NamedService>,
     /// Requests under way.
     pub(crate) active: Cell<u32>,
     pub(crate) requests: Cell<u32>,
@@ -100,6 +103,7 @@ impl ConnState {
             original: peers.original,
             server_name: peers.server_name,
             peer: RefCell::default(),
+            named: RefCell::default(),
             active: Cell::new(0),
             requests: Cell::new(0),
             ended: Cell::new(0),

@@ -144,7 +144,7 @@ async fn serve_http1(state: Rc<ConnState>, stream: ClientStream) {
             tracing::debug!(%error, remote = %state.remote, "a client's connection ended");
             if error.is_parse() {
                 let status = if error.is_parse_too_large() { 431 } else { 400 };
-                respond::record_refused(&state, status, "http1.codec_error");
+                respond::record_refused(&state, status, "http1.codec_error", 0);
             }
             return;
         }
@@ -156,7 +156,7 @@ async fn serve_http1(state: Rc<ConnState>, stream: ClientStream) {
         return;
     }
     if let Some(refusal) = state.refusal.get() {
-        respond::record_refused(&state, refusal.status(), refusal.details());
+        respond::record_refused(&state, refusal.status(), refusal.details(), respond::reason(refusal).len());
         if stream.write_all(&respond::refusal(refusal, &state.hcm)).await.is_err() {
             return;
         }

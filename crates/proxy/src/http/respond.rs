@@ -268,10 +268,15 @@ pub(crate) fn finish(exchange: &Exchange, response: &mut Response<ResponseBody>,
     }
 }
 
+/// The text of such an answer.
+pub(crate) fn reason(refusal: Refusal) -> &'static str {
+    StatusCode::from_u16(refusal.status()).ok().and_then(|status| status.canonical_reason()).unwrap_or("Bad Request")
+}
+
 /// The bytes that answer a request which the codec never saw.
 pub(crate) fn refusal(refusal: Refusal, hcm: &Hcm) -> Vec<u8> {
     let status = StatusCode::from_u16(refusal.status()).unwrap_or(StatusCode::BAD_REQUEST);
-    let reason = status.canonical_reason().unwrap_or("Bad Request");
+    let reason = reason(refusal);
     let mut text = format!("HTTP/1.1 {} {reason}\r\n", status.as_u16());
     if let Some(server) = hcm.server.as_ref().and_then(|value| value.to_str().ok()) {
         text.push_str(&format!("server: {server}\r\n"));
@@ -283,11 +288,12 @@ pub(crate) fn refusal(refusal: Refusal, hcm: &Hcm) -> Vec<u8> {
     text.into_bytes()
 }
 
-/// A record of a request that was never read whole.
-pub(crate) fn record_refused(conn: &Rc<ConnState>, status: u16, details: &'static str) {
+/// A record of a request that was never read whole. `sent`: bytes of the answer's body.
+pub(crate) fn record_refused(conn: &Rc<ConnState>, status: u16, details: &'static str, sent: usize) {
     conn.exchange_begun();
     let exchange = Exchange::begin(conn, crate::telemetry::Protocol::Http11);
     exchange.status.set(status);
+    exchange.sent.set(sent as u64);
     exchange.flag(Flags::DPE);
     exchange.details.set(details);
     exchange.end_response();

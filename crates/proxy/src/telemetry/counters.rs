@@ -192,11 +192,6 @@ impl Counters {
         self.tables.borrow_mut().services.of(at, which)
     }
 
-    /// A service that is kept nowhere: one that only the request names.
-    pub(crate) fn service_named(&self, service: Service) -> u32 {
-        self.tables.borrow_mut().services.number(service)
-    }
-
     pub(crate) fn request(&self, request: &Request) {
         self.tables.borrow_mut().http.count(request.key, |counts| {
             counts.requests += 1;

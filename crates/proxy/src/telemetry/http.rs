@@ -2,11 +2,19 @@
 
 use super::access_log::Entry;
 use super::counters::{Key, Kind, NO_STATUS, Request};
-use super::labels::{Service, Workload};
+use super::labels::{Number, Service, Workload};
 use crate::http::exchange::Exchange;
 use amime_model::config::Direction;
 use std::borrow::Cow;
+use std::cell::Cell;
 use std::time::{Instant, SystemTime};
+
+/// A service that only a request names, kept by its connection for the next one.
+#[derive(Debug, Default)]
+pub(crate) struct NamedService {
+    service: Service,
+    number: Cell<Number>,
+}
 
 /// Counts a request.
 pub(crate) fn count(exchange: &Exchange) {
@@ -68,7 +76,12 @@ fn service(exchange: &Exchange, destination: bool) -> u32 {
         return 0;
     }
     let name = if name.is_empty() { host } else { name };
-    counters.service_named(Service { host: host.to_owned(), name: name.to_owned(), namespace: String::new() })
+    let mut named = exchange.conn.named.borrow_mut();
+    if named.service.host != host || named.service.name != name {
+        let service = Service { host: host.to_owned(), name: name.to_owned(), namespace: String::new() };
+        *named = NamedService { service, number: Cell::default() };
+    }
+    counters.service(&named.number, || named.service.clone())
 }
 
 /// Clusters of nobody in particular are named as services are; others not.
