@@ -6,14 +6,14 @@ use amime_testkit::client::{Raw, get};
 use amime_testkit::origin::{Origin, Version, full};
 use common::control::{Control, run_printed};
 use common::proxy::{Proxy, free_port};
-use common::{Claim, eventually, example, try_get};
+use common::{Claim, PATIENCE, eventually, example, try_get};
 use http::Response;
-use std::collections::BTreeMap;
 use std::fs;
 use std::net::SocketAddr;
 use std::path::Path;
 use std::process::Command;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 use tokio::sync::Semaphore;
 
 /// What Istio's injector sets.
@@ -323,20 +323,24 @@ async fn a_gateway_and_every_sidecar_as_processes_of_their_own() {
         args.extend(["--sidecar".to_owned(), format!("shop/{workload}")]);
     }
     let control = Control::start(&args);
-    let mut sidecars = BTreeMap::new();
-    for workload in workloads {
-        let line = control.wait_output(0, &format!("sidecar shop/{workload}-"));
-        sidecars.insert(workload, Proxy { process: run_printed(&line) });
-    }
+    let lines = control.output();
+    let sidecar_lines = lines.lines().filter(|line| line.starts_with("sidecar shop/"));
+    let mut sidecars: Vec<Proxy> = sidecar_lines.map(|line| Proxy { process: run_printed(line) }).collect();
+    assert_eq!(sidecars.len(), workloads.len() + 1, "web-v1 has two pods: {lines}");
     let gateway = Proxy { process: run_printed(&control.wait_output(0, "gateway istio-ingress/")) };
-    sidecars.values().chain([&gateway]).for_each(Proxy::wait_ready);
+    sidecars.iter().chain([&gateway]).for_each(Proxy::wait_ready);
 
     let port = 80 + claim.offset;
     let chain = [("end-user", "jason"), ("x-amime-call", "http://reviews:9080/,http://ratings:9080/")];
-    let answer = eventually("an answer over the whole chain", || {
-        let answer = try_get(port, "shop.example.com", "/", &chain)?;
-        (answer.status == 200 && answer.called()["workload"] == "ratings-v1").then_some(answer)
-    });
+    let begun = Instant::now();
+    let answer = loop {
+        let answer = try_get(port, "shop.example.com", "/", &chain);
+        match answer {
+            Some(answer) if answer.status == 200 && answer.called()["workload"] == "ratings-v1" => break answer,
+            other => assert!(begun.elapsed() < PATIENCE, "{other:?}\n{}", gateway.get("admin", "/clusters").body),
+        }
+        std::thread::sleep(Duration::from_millis(10));
+    };
     assert_eq!(answer.workload(), "web-v1");
     // The rule for this user decides at web's sidecar, whatever its turn.
     for _ in 0..10 {
@@ -350,16 +354,21 @@ async fn a_gateway_and_every_sidecar_as_processes_of_their_own() {
         text.lines()
             .any(|line| line.starts_with("istio_requests_total{") && labels.iter().all(|label| line.contains(label)))
     };
-    let web = metrics(&sidecars["web-v1"]);
+    let of = |workload: &str| {
+        let metrics: Vec<String> = sidecars.iter().filter(|proxy| proxy.is_of(workload)).map(metrics).collect();
+        metrics.concat()
+    };
+    let web = of("web-v1");
     let gateway = "source_workload=\"ingressgateway\"";
     let from_gateway = ["reporter=\"destination\"", gateway, "destination_workload=\"web-v1\""];
     let to_reviews = ["reporter=\"source\"", "source_workload=\"web-v1\"", "destination_workload=\"reviews-v2\""];
     assert!(counted(&web, &from_gateway) && counted(&web, &to_reviews), "{web}");
-    let ratings = metrics(&sidecars["ratings-v1"]);
+    let ratings = of("ratings-v1");
     assert!(counted(&ratings, &["reporter=\"destination\"", "destination_workload=\"ratings-v1\""]), "{ratings}");
 
     // One ends; the others do not notice more than that.
-    let mut gone = sidecars.remove("reviews-v3").expect("started");
+    let index = sidecars.iter().position(|proxy| proxy.is_of("reviews-v3")).expect("started");
+    let mut gone = sidecars.swap_remove(index);
     gone.process.signal("TERM");
     assert_eq!(common::get(port, "shop.example.com", "/", &chain).status, 200);
     assert_eq!(gone.send("POST", "agent", "/quitquitquit").status, 200);

@@ -41,6 +41,11 @@ impl Proxy {
         line.split(' ').nth(1).expect("an address").parse().expect("an address")
     }
 
+    /// Whether it is the proxy of a pod of that workload, as it says itself.
+    pub fn is_of(&self, workload: &str) -> bool {
+        self.get("admin", "/server_info").json()["node"]["metadata"]["WORKLOAD_NAME"] == workload
+    }
+
     pub fn get(&self, page: &str, path: &str) -> Answer {
         self.send("GET", page, path)
     }
