@@ -1,92 +1,31 @@
 //! A proxy: started on some workers, given configurations, drained. What the binary and `ads` hold.
 
 mod drain;
+mod metrics;
+mod options;
+mod resolving;
 mod status;
 
 pub use drain::Side;
+pub use options::{Placement, ProxyOptions};
 pub use status::{ClusterStatus, EndpointStatus, UsageStatus};
 
 use crate::capture_ports::{CapturePorts, Moved};
-use crate::cluster::ClusterShared;
-use crate::connect::dial::{Outside, OwnPorts, Reach};
-use crate::connect::dns;
+use crate::connect::dial::Outside;
 use crate::listen::socket;
 use crate::proxy_worker::{Draining, ProxyShared, ProxyWorker, Settings};
 use crate::runtime::{ConfigError, RuntimeConfig};
-use crate::telemetry::gather::Gathered;
-use crate::telemetry::{self, Exposition, MetricsFormat, ProxyIdentity, RecordSender, totals};
+use crate::telemetry;
 use crate::workers::{Workers, WorkersGone};
-use amime_model::config::{Cluster, Discovery, ProxyConfig};
+use amime_model::config::{Cluster, ProxyConfig};
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, Weak};
 use std::time::{Duration, Instant, SystemTime};
 use tokio::runtime::Handle;
 use tokio::sync::{Mutex, watch};
 use tokio::task::JoinHandle;
-
-/// How a proxy runs.
-#[derive(Debug, Clone)]
-pub struct ProxyOptions {
-    /// Who it is, as its records say.
-    pub identity: ProxyIdentity,
-    pub placement: Placement,
-    /// Where records go; None: none are made.
-    pub records: Option<RecordSender>,
-    /// Put the response flags of the proxy's own answers into `x-amime-flag`, on outbound listeners alone.
-    pub flag_header: bool,
-    /// Count requests and connections for `metrics`.
-    pub metrics: bool,
-    /// Client connections at once; more are closed as they come.
-    pub max_connections: u32,
-    /// How long a connection of a removed listener may stay idle before it is closed.
-    pub drain: Duration,
-    /// The address that upstream sockets are bound to where the cluster names none and the destination is on the
-    /// loopback network: the pod's, for a proxy that is not in its pod.
-    pub loopback_source: Option<IpAddr>,
-    /// How long the next bytes of a request's body may take while it has no answer, whatever the configuration says
-    /// (Istio's sets no limit): 408 then. Zero: no limit. gRPC's streams, which may be silent for long, have none.
-    pub body_timeout: Duration,
-    /// Where addresses are really reached, where that is not what they say.
-    pub reach: Option<Reach>,
-    /// What is passed through never goes to these: the proxy's own pages, which trust who is on their machine.
-    pub own: OwnPorts,
-    /// Other ports than the configuration's for the listeners that take redirected connections.
-    pub capture_ports: CapturePorts,
-    /// The runtime of what is no data path: DNS, xDS.
-    pub background: Handle,
-}
-
-/// Which workers a proxy lives on.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Placement {
-    /// One of them, in turn: for sidecars.
-    One,
-    /// All of them, each with sockets of its own (SO_REUSEPORT): for gateways.
-    All,
-}
-
-impl ProxyOptions {
-    /// A proxy on one worker without records, and the defaults of everything else.
-    pub fn new(identity: ProxyIdentity, background: Handle) -> Self {
-        Self {
-            identity,
-            placement: Placement::One,
-            records: None,
-            flag_header: false,
-            metrics: true,
-            max_connections: 100_000,
-            drain: Duration::from_secs(45),
-            loopback_source: None,
-            body_timeout: Duration::from_secs(300),
-            reach: None,
-            own: OwnPorts::default(),
-            capture_ports: CapturePorts::default(),
-            background,
-        }
-    }
-}
 
 /// Why a configuration was not applied. The last good one goes on.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -302,35 +241,6 @@ impl Proxy {
     pub fn connections(&self) -> u32 {
         self.0.shared.connections.load(Ordering::Relaxed)
     }
-
-    /// Metrics of now: Istio's standard ones, those of Envoy's that dashboards look at, and the proxy's own.
-    pub async fn metrics(&self, format: MetricsFormat) -> String {
-        let inner = &self.0;
-        let id = inner.id;
-        let portions = inner.on.iter().map(|worker| {
-            inner.workers.call(*worker, move |here| here.proxies.borrow().get(&id).map(|proxy| proxy.portion()))
-        });
-        let mut gathered = Gathered::default();
-        // A worker without it: the proxy has no configuration yet, or has ended.
-        for portion in futures_util::future::join_all(portions).await.into_iter().flatten().flatten() {
-            gathered.add(&inner.shared.own, portion);
-        }
-        let config = inner.state.lock().await.config.clone();
-        let mut text = Exposition::new(format);
-        gathered.write(&mut text);
-        totals::write(&mut text, &inner.shared, config.as_deref(), &gathered);
-        text.into_text()
-    }
-
-    /// Says whether a control plane is connected, for the metrics. Who holds the connection calls it.
-    pub fn tell_control_plane(&self, connected: bool) {
-        self.0.shared.vitals.connected(connected);
-    }
-
-    /// Records that were lost because their reader did not keep up.
-    pub fn records_dropped(&self) -> u64 {
-        self.0.shared.records_dropped.load(Ordering::Relaxed)
-    }
 }
 
 impl Inner {
@@ -378,33 +288,6 @@ impl Inner {
         Ok(opened)
     }
 
-    /// Keeps a task for each DNS cluster. New ones are waited for, a little while.
-    async fn resolve(self: &Arc<Self>, config: &RuntimeConfig, state: &mut State) {
-        let is_dns = |c: &Cluster| matches!(c.discovery, Discovery::StrictDns(_) | Discovery::LogicalDns(_));
-        state.resolving.retain(|name, (cluster, task)| {
-            let stays = config.config.clusters.get(name).is_some_and(|now| now == cluster);
-            if !stays {
-                task.abort();
-            }
-            stays
-        });
-        let mut first = Vec::new();
-        for (name, cluster) in &config.config.clusters {
-            if !is_dns(cluster) || state.resolving.contains_key(name) {
-                continue;
-            }
-            let shared = self.shared.cluster(name);
-            let (known, wait) = tokio::sync::oneshot::channel();
-            first.push(wait);
-            let task = self.background.spawn(keep_resolving(Arc::downgrade(self), Arc::clone(cluster), shared, known));
-            state.resolving.insert(Arc::clone(name), (Arc::clone(cluster), task));
-        }
-        let all = futures_util::future::join_all(first);
-        if tokio::time::timeout(DNS_WARM, all).await.is_err() {
-            tracing::warn!("going on without the addresses of some DNS clusters");
-        }
-    }
-
     /// Takes the proxy off its workers.
     async fn end(&self) {
         if let Some(task) = self.following().take() {
@@ -449,41 +332,5 @@ impl Drop for Inner {
         for (_, (_, task)) in std::mem::take(&mut self.state.get_mut().resolving) {
             task.abort();
         }
-    }
-}
-
-/// How long a configuration waits for names that are new in it.
-const DNS_WARM: Duration = Duration::from_secs(2);
-
-async fn keep_resolving(
-    proxy: Weak<Inner>,
-    cluster: Arc<Cluster>,
-    shared: Arc<ClusterShared>,
-    known: tokio::sync::oneshot::Sender<()>,
-) {
-    let mut known = Some(known);
-    let refresh = cluster.dns.refresh.unwrap_or(dns::REFRESH).max(Duration::from_millis(100));
-    loop {
-        if let Some(found) = dns::resolve(&cluster).await {
-            let found = Arc::new(found);
-            let before = shared.resolved.lock().unwrap_or_else(PoisonError::into_inner).replace(Arc::clone(&found));
-            let Some(proxy) = proxy.upgrade() else { return };
-            if before.is_none_or(|before| before != found) {
-                for worker in &proxy.on {
-                    let (id, name) = (proxy.id, Arc::clone(&shared.name));
-                    // An error: the workers are gone; so is this task, soon.
-                    let _ = proxy.workers.post(*worker, move |here| {
-                        if let Some(proxy) = here.proxies.borrow().get(&id) {
-                            proxy.refresh_clusters(Some(&name));
-                        }
-                    });
-                }
-            }
-        }
-        if let Some(known) = known.take() {
-            // Nobody waits any more where it took too long.
-            let _ = known.send(());
-        }
-        tokio::time::sleep(refresh).await;
     }
 }
