@@ -104,6 +104,10 @@ pub(crate) struct Args {
     /// Answer /debug to other machines too; it tells the whole configuration but for Secrets' data
     #[arg(long)]
     debug_from_anywhere: bool,
+
+    /// What is logged, to standard error: off, error, warn, info, debug, trace, or tracing's filters [env: AMIME_LOG] [default: warn]
+    #[arg(long, value_name = "LEVEL")]
+    log_level: Option<String>,
 }
 
 pub(crate) fn run(args: Args) -> anyhow::Result<ExitCode> {
@@ -121,5 +125,6 @@ pub(crate) fn run(args: Args) -> anyhow::Result<ExitCode> {
         http_port: args.http_port,
         monitoring_port: args.monitoring_port,
         debug_from_anywhere: args.debug_from_anywhere,
+        log_level: args.log_level,
     })
 }

@@ -37,4 +37,5 @@ pub(crate) struct Options {
     pub(crate) monitoring_port: u16,
     /// Tell other machines too what `/debug` tells.
     pub(crate) debug_from_anywhere: bool,
+    pub(crate) log_level: Option<String>,
 }

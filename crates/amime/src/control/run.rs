@@ -6,6 +6,7 @@ use super::monitor::{self, Monitor};
 use super::ports::{self, Ports};
 use super::ready;
 use super::stand_ins::{Ground, StandIns};
+use crate::logging::LogLevel;
 use crate::serve;
 use crate::signals::Signals;
 use crate::up::findings::Findings;
@@ -45,6 +46,11 @@ enum End {
 pub(crate) fn run(options: Options) -> anyhow::Result<ExitCode> {
     if let Some(code) = missing_file(options.config.iter().chain(&options.mesh_config)) {
         return Ok(code);
+    }
+    // What the libraries tell goes to standard error, beside what is printed here.
+    if let Err(error) = LogLevel::install(options.log_level.as_deref()) {
+        crate::cmd::report(&error);
+        return Ok(ExitCode::from(2));
     }
     let offset = UtcOffset::current_local_offset().unwrap_or(UtcOffset::UTC);
     let files = machine::raise_file_limit();

@@ -1,9 +1,6 @@
 //! The small HTTP/1.1 server of amime's own pages: health, metrics, admin, debug. `up`, `control` and `proxy` start one
 //! for each port that they answer at; which pages there are they say by [`Page`]s, what is in them by a handler.
 
-// Parts of it have their first callers in other commands.
-#![allow(dead_code, unused_imports)]
-
 mod answer;
 mod pages;
 

@@ -17,7 +17,9 @@ use amime_xds::server::{Status, StreamOptions};
 use amime_xds::transport::{Link, serve_connection};
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::watch;
 
@@ -39,6 +41,9 @@ impl ProxyStatus {
         self.generation >= generation && self.stream.in_step
     }
 }
+
+/// How long a connection may be open before its first stream.
+const FIRST_STREAM: Duration = Duration::from_secs(10);
 
 /// Serves ADS. Clones are the same server; the thread behind it ends with the last of them and the last stream.
 #[derive(Debug, Clone)]
@@ -100,10 +105,18 @@ impl Distributor {
         IO: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
         let (shared, mut ending) = (self.0.clone(), self.0.ending.subscribe());
+        let is_used = Arc::new(AtomicBool::new(false));
+        let used = is_used.clone();
         let accept = move |opened| {
+            used.store(true, Ordering::Relaxed);
             tokio::spawn(stream::run(shared.clone(), opened, peer));
         };
-        let end = async move { ended(&mut ending).await };
+        let end = async move {
+            tokio::select! {
+                () = ended(&mut ending) => {}
+                () = stays_unused(link, &is_used) => {}
+            }
+        };
         serve_connection(io, link, accept, end).await.map_err(|error| Broken(error.to_string()))
     }
 
@@ -132,6 +145,17 @@ impl Distributor {
 async fn ended(ending: &mut watch::Receiver<bool>) {
     // The sender going away is the end of all, too.
     let _ = ending.wait_for(|ending| *ending).await;
+}
+
+/// Returns where a connection has come over the network, and has had no stream after a while.
+async fn stays_unused(link: Link, is_used: &AtomicBool) {
+    if link == Link::Network {
+        tokio::time::sleep(FIRST_STREAM).await;
+        if !is_used.load(Ordering::Relaxed) {
+            return;
+        }
+    }
+    std::future::pending().await
 }
 
 /// A connection that broke.

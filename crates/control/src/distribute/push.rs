@@ -2,7 +2,9 @@
 
 use crate::engine::Generation;
 use amime_model::snapshot::Snapshot;
-use amime_model::translate::{Node, Scope, SharedScope, Translation, translate_local, translate_shared};
+use amime_model::translate::{
+    Interception, Node, NodeKind, Scope, SharedScope, Translation, translate_local, translate_shared,
+};
 use amime_xds::server::{Encoder, Resources};
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -18,6 +20,8 @@ pub(super) struct Target {
     /// When the change was seen that this comes of.
     pub changed: Option<Instant>,
     pub resources: Arc<Resources>,
+    /// Nothing can be made for this proxy, and it has had nothing before.
+    pub refused: bool,
 }
 
 /// How a proxy wants its routes.
@@ -133,6 +137,14 @@ impl Pusher {
 
     fn give(&mut self, stream: u64) {
         let Some(member) = self.members.get(&stream) else { return };
+        if !has_place(&self.published.snapshot, &member.node) {
+            // What it has goes on: its pod has gone, and it is to go, too.
+            let generation = self.published.number;
+            return member.target.send_modify(|target| match target.generation {
+                0 => target.refused = true,
+                _ => target.generation = generation,
+            });
+        }
         let scope = Scope::of(&self.published.snapshot, &member.node);
         let resources = self.resources(scope, member.form);
         let published = &self.published;
@@ -141,6 +153,7 @@ impl Pusher {
                 generation: published.number,
                 changed: Some(published.changed),
                 resources,
+                refused: false,
             });
         }
     }
@@ -162,4 +175,12 @@ impl Pusher {
         self.scopes.insert(key, resources.clone());
         resources
     }
+}
+
+/// Whether it is known where this proxy listens. One that is told where connections go (PROXY protocol) listens at the
+/// addresses of its pod, which are this control plane's to give; by any others it would be no proxy at all.
+fn has_place(snapshot: &Snapshot, node: &Node) -> bool {
+    node.kind != NodeKind::Sidecar
+        || node.interception != Interception::ProxyProtocol
+        || snapshot.pod(&node.namespace, &node.name).is_some_and(|pod| pod.placement().is_some())
 }

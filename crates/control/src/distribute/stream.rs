@@ -7,9 +7,16 @@ use amime_xds::server::{Diff, Protocol, Stream};
 use amime_xds::transport::{AdsStream, Incoming, Requests, Responses};
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 use tokio::sync::watch;
 use tokio::time::Instant;
 use tonic::Status;
+
+/// Streams end over so many milliseconds, where there are as many.
+const MOST_SPREAD: u64 = 1000;
+
+const NO_PLACE: &str = "INTERCEPTION_MODE is PROXY_PROTOCOL, and this control plane has no address for that pod: \
+                        it is none of its manifests, or the pods are another one's (--stand-ins)";
 
 pub(super) async fn run(shared: Arc<Shared>, mut opened: AdsStream, peer: Option<SocketAddr>) {
     let first = match opened.requests.next().await {
@@ -77,7 +84,14 @@ impl Task<'_> {
     async fn run(mut self, first: Requests, mut requests: Incoming, mut targets: watch::Receiver<Target>) {
         let mut ending = self.shared.ending.subscribe();
         // Nothing can be answered before it is known what the proxy is to have.
-        let Ok(_) = targets.wait_for(|target| target.generation > 0).await else { return };
+        let refused = match targets.wait_for(|target| target.generation > 0 || target.refused).await {
+            Ok(target) => target.refused,
+            Err(_) => return,
+        };
+        if refused {
+            // It turns to another control plane, or comes again.
+            return self.responses.fail(Status::failed_precondition(NO_PLACE)).await;
+        }
         self.retarget(&mut targets);
         self.hear(first);
         loop {
@@ -105,8 +119,11 @@ impl Task<'_> {
                 },
                 () = time => {}
                 () = self.responses.closed() => return,
-                // Dropping the responses ends the stream well.
-                () = super::ended(&mut ending) => return,
+                () = super::ended(&mut ending) => {
+                    // Not all at once: another control plane is to take them up. Dropping the responses ends it well.
+                    let spread = (self.shared.proxies().len() as u64).clamp(1, MOST_SPREAD);
+                    return tokio::time::sleep(Duration::from_millis(self.connection.number % spread)).await;
+                }
             }
         }
     }
