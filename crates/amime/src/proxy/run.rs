@@ -160,6 +160,13 @@ async fn serve(plan: Plan, log: LogLevel) -> anyhow::Result<End> {
         {
             ads.saved = Some(saved);
             saved_at = Some(at);
+            let (proxy, mut first) = (proxy.clone(), proxy.accepted());
+            tokio::spawn(async move {
+                // An error: the proxy has ended.
+                if first.changed().await.is_ok() {
+                    proxy.tell_age(at.elapsed().unwrap_or_default());
+                }
+            });
         }
         tokio::spawn(saved::follow(path, node, proxy.ready(), accepted.clone()));
     }

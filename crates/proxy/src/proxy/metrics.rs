@@ -4,6 +4,7 @@ use super::Proxy;
 use crate::telemetry::gather::Gathered;
 use crate::telemetry::{Exposition, MetricsFormat, totals};
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 impl Proxy {
     /// Metrics of now: Istio's standard ones, those of Envoy's that dashboards look at, and the proxy's own.
@@ -23,6 +24,11 @@ impl Proxy {
         gathered.write(&mut text);
         totals::write(&mut text, &inner.shared, config.as_deref(), &gathered);
         text.into_text()
+    }
+
+    /// Says how old what runs now is, for the metrics, where it was accepted by an earlier run.
+    pub fn tell_age(&self, age: Duration) {
+        self.0.shared.vitals.accepted_before(age);
     }
 
     /// Says whether a control plane is connected, for the metrics. Who holds the connection calls it.

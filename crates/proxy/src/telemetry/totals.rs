@@ -9,7 +9,7 @@ use crate::runtime::RuntimeConfig;
 use std::cell::Cell;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 /// One worker's counts of one cluster. They live as long as the worker uses the cluster, through its updates.
 #[derive(Debug, Default)]
@@ -110,6 +110,11 @@ impl Vitals {
         let mut told = self.told();
         told.accepted += 1;
         told.accepted_at = Some(Instant::now());
+    }
+
+    /// What runs now had been accepted so long before.
+    pub(crate) fn accepted_before(&self, age: Duration) {
+        self.told().accepted_at = Instant::now().checked_sub(age);
     }
 
     pub(crate) fn rejected(&self) {
