@@ -122,7 +122,7 @@ fn spoil(value: &mut Value, mut at: usize, by: &Value) {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(192))]
+    #![proptest_config(ProptestConfig::with_cases(96))]
 
     #[test]
     fn what_is_dumped_reads_back(config in config()) {

@@ -56,7 +56,7 @@ impl Printer {
 
     /// None for what is sensitive and has no form that says so.
     fn field(&self, field: &FieldDescriptor, value: &Field, sight: Sight) -> Option<Value> {
-        let hidden = sight.hidden || (self.redact && pool::is_sensitive(field.full_name()));
+        let hidden = sight.hidden || (self.redact && pool::is_sensitive(field));
         self.value(&field.kind(), value, Sight { hidden, ..sight.deeper() })
     }
 
