@@ -101,6 +101,7 @@ async fn pages_tell_what_a_proxy_has_and_what_waits() {
 
     // What it is to have is what it has.
     let dump = control.page("/debug/config_dump?proxyID=caller-1.default&include_eds").body;
+    assert!(dump.contains("\"version_info\""), "{dump}");
     let endpoints = control.page("/debug/edsz?proxyID=caller-1").body;
     let running = configs.borrow().clone();
     for cluster in running.clusters.keys() {

@@ -165,6 +165,15 @@ impl Resources {
         &self.versions[kind]
     }
 
+    /// The version of each resource, by type and name.
+    pub fn versions(&self) -> PerType<BTreeMap<Arc<str>, Arc<str>>> {
+        let mut versions = PerType::default();
+        for (kind, resources) in self.of.iter() {
+            versions[kind] = resources.iter().map(|(name, one)| (name.clone(), one.version.clone())).collect();
+        }
+        versions
+    }
+
     /// How many resources of that type there are.
     pub fn len(&self, kind: ResourceType) -> usize {
         self.of[kind].len()

@@ -6,6 +6,7 @@ use amime_control::ProxyStatus;
 use amime_model::config::ProxyConfig;
 use amime_model::translate::{Scope, translate};
 use amime_xds::json::{DumpOptions, Versions, to_json};
+use amime_xds::server::Encoder;
 use amime_xds::{Node, ResourceType, encode};
 use http::StatusCode;
 use serde_json::Value;
@@ -18,7 +19,9 @@ pub(super) fn config_dump(view: &View, asked: &Asked) -> Answer {
     let (_, metadata) = proxy.node.to_id();
     let node = Node { id: proxy.id.to_string(), metadata, ..Node::default() };
     let options = DumpOptions { include_eds: asked.has("include_eds"), node: Some(&node) };
-    json(&amime_xds::json::config_dump(&config(view, proxy), &Versions::default(), options))
+    let config = config(view, proxy);
+    let versions = versions(proxy, &config);
+    json(&amime_xds::json::config_dump(&config, &versions, options))
 }
 
 pub(super) fn endpoints(view: &View, asked: &Asked) -> Answer {
@@ -38,6 +41,16 @@ pub(super) fn endpoints(view: &View, asked: &Asked) -> Answer {
 /// What the newest snapshot makes for it.
 fn config(view: &View, proxy: &ProxyStatus) -> ProxyConfig {
     translate(view.snapshot(), &Scope::of(view.snapshot(), &proxy.node)).config
+}
+
+/// By which the proxy knows it.
+fn versions(proxy: &ProxyStatus, config: &ProxyConfig) -> Versions {
+    let mut encoder = Encoder::default();
+    let resources = match proxy.stream.types[ResourceType::VirtualHost].subscribed {
+        true => encoder.encode_vhds(config),
+        false => encoder.encode(config),
+    };
+    resources.versions()
 }
 
 /// The proxies that are asked for by `proxyID`; all where there is none.
