@@ -184,13 +184,14 @@ impl RouteTable {
 /// A part of a virtual host that cannot be compiled.
 struct HostProblem {
     host: String,
-    origin: Option<Origin>,
+    /// The rule, as messages name it.
+    rule: Option<String>,
     problem: CompileProblem,
 }
 
 impl HostProblem {
     fn in_config(self, config: &RouteConfig) -> CompileError {
-        let rule = self.origin.map(|origin| format!(", {origin}")).unwrap_or_default();
+        let rule = self.rule.map(|rule| format!(", {rule}")).unwrap_or_default();
         let place = format!("route configuration {}, virtual host {}{rule}", config.name, self.host);
         CompileError { place, reason: self.problem.0 }
     }
@@ -200,7 +201,7 @@ impl CompiledVirtualHost {
     fn compile(host: &VirtualHost) -> Result<Self, HostProblem> {
         let fail = |origin: &Option<Origin>, problem: CompileProblem| HostProblem {
             host: host.name.clone(),
-            origin: origin.clone(),
+            rule: origin.as_ref().map(ToString::to_string),
             problem,
         };
         let one = |route: &Route| CompiledRoute::compile(route).map_err(|problem| fail(&route.origin, problem));
@@ -269,7 +270,12 @@ impl Domains {
         for (index, host) in config.virtual_hosts.iter().enumerate() {
             for domain in &host.domains {
                 domains.insert(domain, index).map_err(|problem| {
-                    HostProblem { host: host.name.clone(), origin: host.origin.clone(), problem }.in_config(config)
+                    HostProblem {
+                        host: host.name.clone(),
+                        rule: host.origin.as_ref().map(ToString::to_string),
+                        problem,
+                    }
+                    .in_config(config)
                 })?;
             }
         }

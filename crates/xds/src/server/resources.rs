@@ -246,6 +246,9 @@ impl Diff {
 /// By name and version.
 type ByName<T> = HashMap<Arc<str>, HashMap<Arc<str>, T>>;
 
+/// A virtual host, kept so that its address stays its own, and the resources that it was encoded to, by name.
+type SeenHost = (Arc<VirtualHost>, Vec<(Arc<str>, Arc<Encoded>)>);
+
 /// Encodes configurations, each shared resource once. Keep one for all the proxies of a control plane.
 #[derive(Debug, Default)]
 pub struct Encoder {
@@ -255,7 +258,7 @@ pub struct Encoder {
     /// have a thousand listeners of one name, so a look at each would cost a million.
     known: PerType<ByName<Weak<Encoded>>>,
     /// As `seen`, of virtual hosts, which several route configurations may share: by route configuration.
-    hosts_seen: HashMap<usize, (Arc<VirtualHost>, Vec<(Arc<str>, Arc<Encoded>)>)>,
+    hosts_seen: HashMap<usize, SeenHost>,
 }
 
 /// Any `Arc`, for its address.
