@@ -58,8 +58,8 @@ impl RuntimeConfig {
 
 /// Whether two maps hold the very same resources.
 fn same<T>(a: &Named<T>, b: &Named<T>) -> bool {
-    let equal = |((n, x), (m, y)): ((&Arc<str>, &Arc<T>), (&Arc<str>, &Arc<T>))| Arc::ptr_eq(x, y) && n == m;
-    a.is_same(b) || (a.len() == b.len() && a.iter().zip(b).all(equal))
+    let each_equal = || a.iter().zip(b).all(|((n, x), (m, y))| Arc::ptr_eq(x, y) && n == m);
+    a.is_same(b) || (a.len() == b.len() && each_equal())
 }
 
 fn compile(routes: &BTreeMap<Arc<str>, Arc<RouteConfig>>, previous: Option<&Tables>) -> Result<Tables, ConfigError> {
