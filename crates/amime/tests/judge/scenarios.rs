@@ -16,7 +16,8 @@ pub enum Order {
     AtOnce,
 }
 
-/// What is changed.
+/// What is changed. Tests import the variants, which then have to tell what of.
+#[allow(clippy::enum_variant_names)]
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Change {
     AddSubset,
