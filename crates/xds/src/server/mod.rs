@@ -9,6 +9,7 @@
 //! clusters are taken away. Each step looks at what the client has and what it is to have, not at what happened,
 //! so that no order of events can lose one.
 
+mod encoded;
 mod hosts;
 mod order;
 mod origins;
@@ -18,7 +19,8 @@ mod response;
 mod state;
 mod status;
 
-pub use resources::{Diff, Encoded, Encoder, Resources};
+pub use encoded::Encoded;
+pub use resources::{Diff, Encoder, Resources};
 pub use response::{Message, Protocol, Response};
 pub use state::Rejection;
 pub use status::{Status, TypeStatus};

@@ -1,6 +1,6 @@
 //! What goes out next: the order of "make before break".
 
-use super::resources::Encoded;
+use super::encoded::Encoded;
 use super::state::{Held, InFlight};
 use super::{Protocol, Response, Stream, USERS};
 use crate::ResourceType;

@@ -1,6 +1,6 @@
 //! A response as the server's state machine gives it, and its bytes.
 
-use super::resources::Encoded;
+use super::encoded::Encoded;
 use bytes::{BufMut, Bytes, BytesMut};
 use prost::encoding::encode_varint;
 use std::sync::Arc;

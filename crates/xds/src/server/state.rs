@@ -1,7 +1,8 @@
 //! What a stream knows of one resource type.
 
+use super::encoded::Encoded;
 use super::origins;
-use super::resources::{Encoded, Resources};
+use super::resources::Resources;
 use crate::{ResourceType, refs};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
