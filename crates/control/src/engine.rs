@@ -7,7 +7,7 @@ use crate::source::{Files, Input, SourceError, Watch, listing};
 use crate::state::{Remembered, State};
 use amime_model::diagnostic::{Diagnostic, Severity, Texts};
 use amime_model::resource::{LoadedMeshConfig, MeshConfig, ResourceSet, load_mesh_config, unknown_kinds};
-use amime_model::snapshot::{Held, Snapshot};
+use amime_model::snapshot::{Built, Held, Snapshot};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -20,7 +20,9 @@ const POLL: Duration = Duration::from_millis(500);
 pub struct EngineOptions {
     pub inputs: Vec<Input>,
     pub mesh_config: Option<PathBuf>,
-    /// So long without a further change, and a burst of changes is over.
+    /// A change that comes alone is waited for no longer than it takes to save a file.
+    pub first_quiet: Duration,
+    /// In a burst: so long without a further change, and it is over.
     pub quiet: Duration,
     /// A burst is cut here, so that steady changes do take effect.
     pub at_most: Duration,
@@ -43,6 +45,7 @@ impl EngineOptions {
         Self {
             inputs,
             mesh_config: None,
+            first_quiet: Duration::from_millis(5),
             quiet: Duration::from_millis(30),
             at_most: Duration::from_millis(200),
             prepare: Box::new(|resources| (resources.clone(), Vec::new())),
@@ -76,7 +79,7 @@ pub fn start(mut options: EngineOptions) -> Result<watch::Receiver<Generation>, 
     let files = Files::open(options.inputs.clone(), remembered.files)?;
     let mut watch = Watch::start();
     let mesh = MeshText::remembered(&options.mesh_config, remembered.mesh_config);
-    let mut engine = Engine { files, options, mesh, held: remembered.held, number: 0 };
+    let mut engine = Engine { files, options, mesh, held: remembered.held, last: None, number: 0 };
     engine.refresh(&mut watch);
     if let Some(path) = engine.options.mesh_config.as_ref().filter(|_| engine.mesh.last.is_none()) {
         let source = std::fs::File::open(path).err().unwrap_or(std::io::ErrorKind::InvalidData.into());
@@ -92,6 +95,8 @@ struct Engine {
     files: Files,
     mesh: MeshText,
     held: Held,
+    /// What the next build goes on from.
+    last: Option<Built>,
     number: u64,
 }
 
@@ -122,6 +127,7 @@ impl Engine {
 
     async fn run(mut self, mut watch: Watch, publish: watch::Sender<Generation>) {
         let mut again: Option<Instant> = None;
+        let mut built: Option<Instant> = None;
         loop {
             let poll = watch.failure.is_some().then(|| Instant::now() + POLL);
             let wake = [again, poll].into_iter().flatten().min();
@@ -134,13 +140,16 @@ impl Engine {
             }
             let seen = Instant::now();
             if settles {
-                settle(&watch, self.options.quiet, self.options.at_most).await;
+                let alone = built.is_none_or(|built| built.elapsed() > self.options.at_most);
+                let quiet = if alone { self.options.first_quiet } else { self.options.quiet };
+                settle(&watch, quiet, self.options.quiet, self.options.at_most).await;
             }
             let refreshed = self.refresh(&mut watch);
             again = refreshed.again;
             let edited = refreshed.changed;
             if edited || rebuild {
                 publish.send_replace(self.build(edited, seen, watch.failure.as_deref()));
+                built = Some(Instant::now());
             }
         }
     }
@@ -173,16 +182,18 @@ impl Engine {
         diagnostics.extend(findings);
         let (prepared, findings) = (self.options.prepare)(&fit);
         diagnostics.extend(findings);
-        let built = Snapshot::build(&prepared, &mesh, &self.held);
-        self.held = built.held;
-        diagnostics.extend(built.diagnostics);
+        let built = Snapshot::build_after(&prepared, &mesh, &self.held, self.last.as_ref());
+        self.held.clone_from(&built.held);
+        diagnostics.extend(built.diagnostics.iter().cloned());
         if let Some(state) = &self.options.state {
             let mesh_config = self.mesh.good.as_ref().map(|(_, text)| text.clone());
             state.remember(Remembered { held: self.held.clone(), files: self.files.in_force(), mesh_config });
         }
+        let snapshot = built.snapshot.clone();
+        self.last = Some(built);
         Generation {
             number: self.number,
-            snapshot: built.snapshot,
+            snapshot,
             diagnostics: Arc::new(diagnostics),
             texts: Arc::new(texts),
             changed,
@@ -219,10 +230,16 @@ impl MeshText {
     }
 }
 
-/// Returns once the burst of changes is over.
-async fn settle(watch: &Watch, quiet: Duration, at_most: Duration) {
+/// Returns once the burst of changes is over: after `first` where it is but one, or without one for `quiet`.
+async fn settle(watch: &Watch, first: Duration, quiet: Duration, at_most: Duration) {
     let end = tokio::time::Instant::now() + at_most;
-    while tokio::time::timeout(quiet, watch.changed()).await.is_ok() {
+    let began = tokio::time::Instant::now();
+    loop {
+        // Saving one file is several changes, all within a moment.
+        let wait = if began.elapsed() < first { first } else { quiet };
+        if tokio::time::timeout(wait, watch.changed()).await.is_err() {
+            return;
+        }
         if tokio::time::Instant::now() >= end {
             return;
         }

@@ -1,7 +1,7 @@
 //! A control plane that serves what a test sets: the server half of ADS over in-memory streams.
 
 use amime_model::config::ProxyConfig;
-use amime_xds::server::{Diff, Encoder, Protocol, Resources, Status, Stream, StreamOptions};
+use amime_xds::server::{Diff, Encoder, Form, Protocol, Resources, Status, Stream, StreamOptions};
 use amime_xds::transport::{AdsStream, Link, Requests, channel_over, serve_connection};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
@@ -17,7 +17,10 @@ struct Targets {
 
 impl Targets {
     fn of(config: &ProxyConfig, encoder: &mut Encoder) -> Self {
-        Self { whole: Arc::new(encoder.encode(config)), vhds: Arc::new(encoder.encode_vhds(config)) }
+        Self {
+            whole: Arc::new(encoder.encode(config, Form::Whole)),
+            vhds: Arc::new(encoder.encode(config, Form::Parts)),
+        }
     }
 }
 

@@ -1,7 +1,7 @@
 //! Small configurations for the tests of both state machines.
 
 use crate::ResourceType;
-use crate::server::{Encoder, Resources};
+use crate::server::{Encoder, Form, Resources};
 use amime_model::config::{
     Cluster, ClusterEndpoints, Direction, Discovery, Endpoint, Fault, FilterChain, FilterChainMatch, Forward,
     HttpConnectionManager, Listener, LocalityEndpoints, NetworkFilter, PerMillion, ProxyConfig, Route, RouteAction,
@@ -122,12 +122,13 @@ impl Mesh {
     }
 
     pub(crate) fn resources(&self) -> Arc<Resources> {
-        Arc::new(Encoder::default().encode(&self.config))
+        self.resources_for(false)
     }
 
     /// With virtual hosts as resources of their own, or without.
     pub(crate) fn resources_for(&self, vhds: bool) -> Arc<Resources> {
-        if vhds { Arc::new(Encoder::default().encode_vhds(&self.config)) } else { self.resources() }
+        let form = if vhds { Form::Parts } else { Form::Whole };
+        Arc::new(Encoder::default().encode(&self.config, form))
     }
 }
 

@@ -1,12 +1,13 @@
 //! The one thread that translates: for each snapshot every scope once, and hands each stream what it is to have.
 
 use crate::engine::Generation;
-use amime_model::snapshot::Snapshot;
+use amime_model::snapshot::{ServiceKey, Snapshot};
 use amime_model::translate::{
-    Interception, Node, NodeKind, Scope, SharedScope, Translation, translate_local, translate_shared,
+    Interception, Memo, Node, NodeKind, Outline, Scope, SharedScope, translate_endpoints, translate_own,
+    translate_shared_with,
 };
-use amime_xds::server::{Encoder, Resources};
-use std::collections::HashMap;
+use amime_xds::server::{Common, Encoder, Form, Resources};
+use std::collections::{BTreeMap, HashMap};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, mpsc};
 use std::time::Instant;
@@ -22,15 +23,6 @@ pub(super) struct Target {
     pub resources: Arc<Resources>,
     /// Nothing can be made for this proxy, and it has had nothing before.
     pub refused: bool,
-}
-
-/// How a proxy wants its routes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub(super) enum Form {
-    /// Route configurations whole, as any Envoy does.
-    Whole,
-    /// Virtual hosts as resources of their own, as ours do.
-    VirtualHosts,
 }
 
 enum Command {
@@ -81,30 +73,42 @@ struct Member {
     node: Arc<Node>,
     form: Form,
     target: watch::Sender<Target>,
+    /// Of this snapshot's parts.
+    group: Option<Arc<(Scope, Form)>>,
+}
+
+/// What is made for one `SharedScope`. The translation itself is not kept: it is several times as large.
+struct View {
+    outline: Outline,
+    whole: Option<Arc<Common>>,
+    parts: Option<Arc<Common>>,
 }
 
 struct Pusher {
     published: Generation,
-    members: HashMap<u64, Member>,
+    members: BTreeMap<u64, Member>,
     encoder: Encoder,
+    memo: Memo,
     /// Of this snapshot.
-    shared: HashMap<SharedScope, Translation>,
+    views: HashMap<SharedScope, View>,
     /// Of this snapshot.
-    scopes: HashMap<(Scope, Form), Arc<Resources>>,
+    groups: HashMap<Arc<(Scope, Form)>, Arc<Resources>>,
 }
 
 impl Pusher {
     fn new(published: Generation) -> Self {
         Self {
             published,
-            members: HashMap::new(),
+            members: BTreeMap::new(),
             encoder: Encoder::default(),
-            shared: HashMap::new(),
-            scopes: HashMap::new(),
+            memo: Memo::default(),
+            views: HashMap::new(),
+            groups: HashMap::new(),
         }
     }
 
     fn run(mut self, inbox: &mpsc::Receiver<Command>) {
+        self.memo.begin(&self.published.snapshot);
         while let Ok(command) = inbox.recv() {
             let mut newest = None;
             let mut joined = Vec::new();
@@ -113,7 +117,7 @@ impl Pusher {
                 match command {
                     Command::Snapshot(published) => newest = Some(published),
                     Command::Join { stream, node, form, target } => {
-                        self.members.insert(stream, Member { node, form, target });
+                        self.members.insert(stream, Member { node, form, target, group: None });
                         joined.push(stream);
                     }
                     Command::Leave(stream) => drop(self.members.remove(&stream)),
@@ -127,16 +131,43 @@ impl Pusher {
     }
 
     fn publish(&mut self, published: Generation) {
-        self.published = published;
-        self.encoder.begin();
-        self.shared.clear();
-        self.scopes.clear();
+        let last = std::mem::replace(&mut self.published, published);
+        match self.published.snapshot.endpoints_changed_since(&last.snapshot) {
+            Some(services) => self.change_endpoints(&services),
+            None => {
+                self.encoder.begin();
+                self.memo.begin(&self.published.snapshot);
+                self.views.clear();
+                self.groups.clear();
+                self.members.values_mut().for_each(|member| member.group = None);
+            }
+        }
         let streams: Vec<_> = self.members.keys().copied().collect();
         streams.into_iter().for_each(|stream| self.give(stream));
     }
 
+    /// Nothing else has changed: views have other endpoints, and what is a proxy's own stays.
+    fn change_endpoints(&mut self, services: &[ServiceKey]) {
+        for (scope, view) in &mut self.views {
+            let endpoints = translate_endpoints(&self.published.snapshot, scope, services, &mut self.memo);
+            for common in [&mut view.whole, &mut view.parts].into_iter().flatten() {
+                *common = Arc::new(self.encoder.with_endpoints(common, &endpoints));
+            }
+        }
+        for (group, resources) in &mut self.groups {
+            let view = self.views.get(&group.0.shared);
+            let common = view.and_then(|view| match group.1 {
+                Form::Whole => view.whole.clone(),
+                Form::Parts => view.parts.clone(),
+            });
+            if let Some(common) = common {
+                *resources = Arc::new(resources.after(common));
+            }
+        }
+    }
+
     fn give(&mut self, stream: u64) {
-        let Some(member) = self.members.get(&stream) else { return };
+        let Some(member) = self.members.get_mut(&stream) else { return };
         if !has_place(&self.published.snapshot, &member.node) {
             // What it has goes on: its pod has gone, and it is to go, too.
             let generation = self.published.number;
@@ -145,8 +176,9 @@ impl Pusher {
                 _ => target.generation = generation,
             });
         }
-        let scope = Scope::of(&self.published.snapshot, &member.node);
-        let resources = self.resources(scope, member.form);
+        let (snapshot, form) = (&self.published.snapshot, member.form);
+        let group = member.group.get_or_insert_with(|| Arc::new((Scope::of(snapshot, &member.node), form))).clone();
+        let resources = self.resources(&group);
         let published = &self.published;
         if let Some(member) = self.members.get(&stream) {
             member.target.send_replace(Target {
@@ -158,22 +190,42 @@ impl Pusher {
         }
     }
 
-    fn resources(&mut self, scope: Scope, form: Form) -> Arc<Resources> {
-        let key = (scope, form);
-        if let Some(known) = self.scopes.get(&key) {
+    fn resources(&mut self, group: &Arc<(Scope, Form)>) -> Arc<Resources> {
+        if let Some(known) = self.groups.get(group) {
             return known.clone();
         }
-        let scope = &key.0;
+        let (scope, form) = &**group;
+        let common = self.common(&scope.shared, *form);
         let snapshot: &Snapshot = &self.published.snapshot;
-        let shared =
-            self.shared.entry(scope.shared.clone()).or_insert_with(|| translate_shared(snapshot, &scope.shared));
-        let translation = translate_local(snapshot, scope, shared);
-        let resources = Arc::new(match form {
-            Form::Whole => self.encoder.encode(&translation.config),
-            Form::VirtualHosts => self.encoder.encode_vhds(&translation.config),
+        // It was made just now, or earlier.
+        let own = self.views.get(&scope.shared).map(|view| {
+            let own = translate_own(snapshot, scope, &view.outline);
+            self.encoder.own(&own.config, &own.without, *form)
         });
-        self.scopes.insert(key, resources.clone());
+        let resources = Arc::new(Resources::new(common, Arc::new(own.unwrap_or_default())));
+        self.groups.insert(group.clone(), resources.clone());
         resources
+    }
+
+    fn common(&mut self, scope: &SharedScope, form: Form) -> Arc<Common> {
+        let known = self.views.get(scope).and_then(|view| match form {
+            Form::Whole => view.whole.clone(),
+            Form::Parts => view.parts.clone(),
+        });
+        known.unwrap_or_else(|| {
+            let translation = translate_shared_with(&self.published.snapshot, scope, &mut self.memo);
+            let common = Arc::new(self.encoder.common(&translation.config, form));
+            let view = self.views.entry(scope.clone()).or_insert_with(|| View {
+                outline: Outline::of(&translation),
+                whole: None,
+                parts: None,
+            });
+            match form {
+                Form::Whole => view.whole = Some(common.clone()),
+                Form::Parts => view.parts = Some(common.clone()),
+            }
+            common
+        })
     }
 }
 

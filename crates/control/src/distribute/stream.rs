@@ -1,9 +1,9 @@
 //! The task of one stream: the state machine of `xds::server` between what a proxy says and what it is to have.
 
-use super::push::{Form, Target};
+use super::push::Target;
 use super::{Connection, ProxyStatus, Shared};
 use amime_model::translate::Node;
-use amime_xds::server::{Diff, Protocol, Stream};
+use amime_xds::server::{Diff, Form, Protocol, Stream};
 use amime_xds::transport::{AdsStream, Incoming, Requests, Responses};
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -43,7 +43,7 @@ pub(super) async fn run(shared: Arc<Shared>, mut opened: AdsStream, peer: Option
     let mut form = Form::Whole;
     if protocol == Protocol::Delta && introduced.asks_for_vhds() {
         stream = stream.of_own_proxy();
-        form = Form::VirtualHosts;
+        form = Form::Parts;
     }
     let joined = Instant::now();
     let (number, targets) = shared.push.join(node.clone(), form);
@@ -147,8 +147,12 @@ impl Task<'_> {
 
     fn retarget(&mut self, targets: &mut watch::Receiver<Target>) {
         let target = targets.borrow_and_update().clone();
+        // At first nobody has asked for anything yet, so nothing differs from what was asked for.
+        let diff = match self.generation {
+            0 => Diff::default(),
+            _ => Diff::between(self.stream.target(), &target.resources),
+        };
         self.generation = target.generation;
-        let diff = Diff::between(self.stream.target(), &target.resources);
         self.stream.set_target(target.resources, &diff);
         if !diff.is_empty() {
             self.converging = self.converging.or(target.changed.map(Instant::from_std));

@@ -10,6 +10,7 @@
 //! so that no order of events can lose one.
 
 mod encoded;
+mod encoder;
 mod hosts;
 mod order;
 mod origins;
@@ -20,7 +21,8 @@ mod state;
 mod status;
 
 pub use encoded::Encoded;
-pub use resources::{Diff, Encoder, Resources};
+pub use encoder::{Encoder, Form};
+pub use resources::{Common, Diff, Own, Resources};
 pub use response::{Message, Protocol, Response};
 pub use state::Rejection;
 pub use status::{Status, TypeStatus};
@@ -101,14 +103,19 @@ impl Stream {
     /// From now on the client is to have `target`. `diff` is what that changes of [`Stream::target`].
     pub fn set_target(&mut self, target: Arc<Resources>, diff: &Diff) {
         let old = std::mem::replace(&mut self.target, target);
-        for (kind, names) in diff.names.iter() {
+        for kind in ResourceType::ALL {
             let state = &mut self.types[kind];
-            for name in names.iter().filter(|name| state.wants(name)).cloned().collect::<Vec<_>>() {
-                let held = state.held(kind, &old, &name);
-                state.set_held(kind, &self.target, &name, held);
+            if !state.subscribed {
+                continue;
+            }
+            for name in diff.names(kind) {
+                if state.wants(name) {
+                    let held = state.held(kind, &old, name);
+                    state.set_held(kind, &self.target, name, held);
+                }
             }
         }
-        self.leaving.retain(|name, _| !self.target.of[ResourceType::Cluster].contains_key(name));
+        self.leaving.retain(|name, _| self.target.get(ResourceType::Cluster, name).is_none());
     }
 
     /// When [`Stream::next`], which has just been asked, has to be asked again though nothing has happened.

@@ -117,7 +117,7 @@ impl Stream {
     /// The client has the routes of all the listeners that it is to have.
     fn listeners_are_warm(&self) -> bool {
         let routes = &self.types[ResourceType::Route];
-        let listeners = self.target.of[ResourceType::Listener].values();
+        let listeners = self.target.iter(ResourceType::Listener).map(|(_, listener)| listener);
         let mut named = listeners.flat_map(|l| &l.refs.routes);
         named.all(|name| {
             let is_there = routes.names.contains(name) && !routes.behind.contains_key(name) && self.has_hosts_of(name);
@@ -284,7 +284,7 @@ impl Stream {
     /// All that a client of the state-of-the-world protocol is to have of a type once it has taken `items`.
     fn whole(&self, kind: ResourceType, items: &[Item]) -> Vec<(Arc<str>, Arc<Encoded>)> {
         let state = &self.types[kind];
-        let names: BTreeSet<_> = self.target.of[kind].keys().chain(state.behind.keys()).collect();
+        let names: BTreeSet<_> = self.target.iter(kind).map(|(name, _)| name).chain(state.behind.keys()).collect();
         let version = |name: &Arc<str>| {
             if let Some((_, item)) = items.iter().find(|(n, _)| n == name) {
                 return item.clone();

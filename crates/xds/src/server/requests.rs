@@ -177,7 +177,7 @@ impl Stream {
     fn subscribe_all(&mut self, kind: ResourceType, initial: &BTreeMap<Arc<str>, Arc<str>>) {
         let state = &mut self.types[kind];
         if state.wildcard {
-            state.owed.extend(self.target.of[kind].keys().cloned());
+            state.owed.extend(self.target.iter(kind).map(|(name, _)| name.clone()));
         }
         let named = std::mem::take(&mut state.names);
         let was_wildcard = std::mem::replace(&mut state.wildcard, true);
@@ -186,7 +186,11 @@ impl Stream {
             state.set_held(kind, &self.target, name, Held::Version(version.clone()));
         }
         if !was_wildcard {
-            let new = self.target.of[kind].keys().filter(|n| !initial.contains_key(*n) && !named.contains(*n));
+            let new = self
+                .target
+                .iter(kind)
+                .map(|(name, _)| name)
+                .filter(|n| !initial.contains_key(*n) && !named.contains(*n));
             for name in new {
                 state.set_held(kind, &self.target, name, Held::Nothing);
             }
@@ -212,6 +216,8 @@ impl Stream {
     }
 
     fn subscribe(&mut self, kind: ResourceType, name: Arc<str>, initial: &BTreeMap<Arc<str>, Arc<str>>) {
+        // Of a thousand streams' names there is but one copy.
+        let name = self.target.name(kind, &name).cloned().unwrap_or(name);
         let state = &mut self.types[kind];
         if !state.wants(&name) {
             // An Envoy that lost its stream while a cluster was warming tells of endpoints that the cluster was not

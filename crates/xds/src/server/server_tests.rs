@@ -270,12 +270,12 @@ fn one_response_of_a_type_is_under_way_at_a_time() {
 fn equal_contents_have_equal_versions_and_share_their_bytes() {
     let mut encoder = Encoder::default();
     encoder.begin();
-    let first = encoder.encode(&one().config);
+    let first = encoder.encode(&one().config, Form::Whole);
     encoder.begin();
-    let second = encoder.encode(&one().config);
+    let second = encoder.encode(&one().config, Form::Whole);
     for kind in ResourceType::ALL {
-        for (name, encoded) in &first.of[kind] {
-            assert!(Arc::ptr_eq(encoded, &second.of[kind][name]), "{name}");
+        for (name, encoded) in first.iter(kind) {
+            assert!(second.get(kind, name).is_some_and(|second| Arc::ptr_eq(encoded, second)), "{name}");
         }
     }
     assert!(Diff::between(&first, &second).is_empty());
@@ -426,21 +426,18 @@ fn a_refused_virtual_host_is_named_with_its_objects_and_harms_only_itself() {
 }
 
 #[test]
-fn a_route_configuration_shares_the_bytes_of_its_virtual_hosts() {
+fn a_route_configuration_is_put_together_of_its_virtual_hosts() {
     use crate::decode;
     let mesh = shop("v1", "v2");
     let mut encoder = Encoder::default();
-    let (whole, parts) = (encoder.encode(&mesh.config), encoder.encode_vhds(&mesh.config));
-    let encoded = &whole.of[ResourceType::Route]["80"];
+    let (whole, parts) = (encoder.encode(&mesh.config, Form::Whole), encoder.encode(&mesh.config, Form::Parts));
+    let encoded = whole.get(ResourceType::Route, "80").expect("a route configuration");
     assert_eq!(decode::route(&encoded.body()).as_ref(), Ok(&*mesh.config.routes["80"]));
-    let head = decode::route(&parts.of[ResourceType::Route]["80"].body()).expect("a route configuration");
+    let head =
+        decode::route(&parts.get(ResourceType::Route, "80").expect("a head").body()).expect("a route configuration");
     assert!(head.vhds && head.virtual_hosts.is_empty());
-    for (index, name) in ["80/ratings", "80/reviews"].into_iter().enumerate() {
-        let host = &parts.of[ResourceType::VirtualHost][name];
-        let piece = encoded.piece(Protocol::Delta, index + 1).expect("a piece");
-        let own = host.piece(Protocol::Delta, 0).expect("a piece");
-        assert!(own.as_ptr_range().contains(&piece.as_ptr()), "not a copy");
-    }
+    let hosts: Vec<_> = parts.hosts_of("80").map(|(name, _)| &**name).collect();
+    assert_eq!(hosts, ["80/ratings", "80/reviews"]);
 }
 
 #[test]

@@ -64,7 +64,7 @@ impl Stream {
         }
         let began = [ResourceType::Cluster, ResourceType::Listener].into_iter().all(|kind| {
             let state = &self.types[kind];
-            state.subscribed && (state.last_ack.is_some() || self.target.of[kind].is_empty())
+            state.subscribed && (state.last_ack.is_some() || self.target.is_empty(kind))
         });
         status.in_step = began && status.types.iter().all(|(_, of_type)| of_type.in_step);
         status

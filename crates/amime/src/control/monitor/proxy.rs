@@ -6,7 +6,7 @@ use amime_control::ProxyStatus;
 use amime_model::config::ProxyConfig;
 use amime_model::translate::{Scope, translate};
 use amime_xds::json::{DumpOptions, Versions, to_json};
-use amime_xds::server::Encoder;
+use amime_xds::server::{Encoder, Form};
 use amime_xds::{Node, ResourceType, encode};
 use http::StatusCode;
 use serde_json::Value;
@@ -47,8 +47,8 @@ fn config(view: &View, proxy: &ProxyStatus) -> ProxyConfig {
 fn versions(proxy: &ProxyStatus, config: &ProxyConfig) -> Versions {
     let mut encoder = Encoder::default();
     let resources = match proxy.stream.types[ResourceType::VirtualHost].subscribed {
-        true => encoder.encode_vhds(config),
-        false => encoder.encode(config),
+        true => encoder.encode(config, Form::Parts),
+        false => encoder.encode(config, Form::Whole),
     };
     resources.versions()
 }

@@ -62,7 +62,7 @@ fn run(protocol: Protocol, vhds: bool, hasty: bool, first: &Mesh, steps: &[Step]
     }
     let target = mesh.resources_for(vhds);
     for kind in [ResourceType::Cluster, ResourceType::Listener, ResourceType::Endpoints] {
-        let wanted: Vec<_> = target.of[kind].iter().map(|(n, e)| (n.clone(), e.version.clone())).collect();
+        let wanted: Vec<_> = target.iter(kind).map(|(n, e)| (n.clone(), e.version.clone())).collect();
         prop_assert_eq!(peer.names(kind), wanted, "{:?}", peer.log);
     }
     for kind in [ResourceType::Route, ResourceType::VirtualHost] {
