@@ -2,7 +2,7 @@
 
 CARGO ?= cargo
 
-.PHONY: test format lint unit envoy bench bless
+.PHONY: test format lint unit envoy bench soak bless
 
 ## Everything that must hold: format, lints, forbidden edges, all tests.
 test: format lint unit
@@ -31,3 +31,7 @@ bench:
 	$(CARGO) run --release --locked -p amime-proxy --example bench
 	$(CARGO) run --release --locked -p amime-control --example scale
 	$(CARGO) bench --locked -p amime --bench pods
+
+## Every change under load with every kind of proxy, 1,000 changes by chance; writes docs/soak.md. Takes a quarter of an hour.
+soak: envoy
+	$(CARGO) bench --locked -p amime --bench soak

@@ -4,11 +4,12 @@
 
 mod judge;
 
-use judge::random;
 use judge::scenarios::Change::{AddSubset, RemoveSubset, RenameSubset};
 use judge::scenarios::Order::{AtOnce, DestinationRuleFirst, VirtualServiceFirst};
 use judge::scenarios::{self, Change, Order};
 use judge::stage::Effort;
+use judge::{random, restart};
+use rustix::process::Signal;
 
 async fn subset(change: Change, order: Order) {
     if let Some(report) = scenarios::subset(Effort::SHORT, change, order).await {
@@ -52,5 +53,28 @@ async fn changes_by_chance() {
     let seed = given.unwrap_or_else(|| now().as_secs());
     if let Some(report) = random::changes(Effort::SHORT, seed, 50).await {
         report.assert_lossless(&format!("50 changes of seed {seed}"));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_control_plane_starts_again_while_something_is_pending() {
+    for signal in [Signal::KILL, Signal::TERM] {
+        if let Some(report) = restart::pending(Effort::SHORT, signal).await {
+            report.assert_lossless(&format!("pending, {signal:?}"));
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_control_plane_is_killed_under_load() {
+    if let Some(report) = restart::killed(Effort::SHORT).await {
+        report.assert_lossless("killed");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_proxy_that_stands_still_delays_no_other() {
+    if let Some(report) = restart::stopped(Effort::SHORT).await {
+        report.assert_lossless("stopped");
     }
 }

@@ -86,6 +86,8 @@ impl Envoy {
         let mut command = Command::new(binary);
         // Faults of the mesh are told by statistics and the control plane; the log is for what cannot be explained.
         command.args(["--concurrency", "1", "--disable-hot-restart", "-l", "warning", "--drain-time-s", "5"]);
+        // Else its access log comes every ten seconds.
+        command.args(["--file-flush-interval-msec", "20"]);
         command.arg("-c").arg(&bootstrap).arg("--admin-address-path").arg(&admin);
         let mut child =
             command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("Envoy");

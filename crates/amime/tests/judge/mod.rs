@@ -2,13 +2,17 @@
 //! what they got, a constant load, and an oracle that knows who may answer when.
 #![allow(dead_code, unreachable_pub, clippy::unwrap_used)] // Each test file uses a part of it; failing is its job.
 
+pub mod cases;
+pub mod command;
 pub mod envoy;
 pub mod oracle;
 pub mod ours;
 pub mod output;
+pub mod parity;
 pub mod plane;
 pub mod ports;
 pub mod random;
+pub mod restart;
 pub mod scenarios;
 pub mod shop;
 pub mod stage;

@@ -41,20 +41,29 @@ impl Output {
 
     /// Waits for the line that begins like this; what follows on it.
     pub fn wait_line(&self, start: &str) -> String {
+        self.wait(start, |line| line.strip_prefix(start).map(str::to_owned))
+    }
+
+    /// Waits for a line that holds this.
+    pub fn wait_for(&self, part: &str) -> String {
+        self.wait(part, |line| line.contains(part).then(|| line.to_owned()))
+    }
+
+    fn wait(&self, what: &str, find: impl Fn(&str) -> Option<String>) -> String {
         let began = Instant::now();
         let mut text = self.text.lock().unwrap();
         loop {
-            if let Some(rest) = text.lines().find_map(|line| line.strip_prefix(start)) {
-                return rest.to_owned();
+            if let Some(found) = text.lines().find_map(&find) {
+                return found;
             }
-            assert!(began.elapsed() < PATIENCE, "no line {start:?} in:\n{text}");
+            assert!(began.elapsed() < PATIENCE, "no line {what:?} in:\n{text}");
             text = self.more.wait_timeout(text, Duration::from_millis(100)).unwrap().0;
         }
     }
 
     /// Response code, flags and details of a request that a proxy logged (see `plane::MESH`).
-    pub fn logged(&self, request_id: &str) -> Logged {
-        let line = self.wait_line(&format!("judged {request_id} "));
+    pub fn logged(&self, mark: &str) -> Logged {
+        let line = self.wait_line(&format!("judged {mark} "));
         let mut parts = line.splitn(3, ' ').map(str::to_owned);
         let mut part = || parts.next().unwrap_or_default();
         Logged { status: part(), flags: part(), details: part() }

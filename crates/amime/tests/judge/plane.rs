@@ -24,7 +24,7 @@ pub struct Plane {
 }
 
 /// Proxies log each request by this, to the standard output.
-pub const MESH: &str = "accessLogFile: /dev/stdout\naccessLogFormat: \"judged %REQ(X-REQUEST-ID)% %RESPONSE_CODE% \
+pub const MESH: &str = "accessLogFile: /dev/stdout\naccessLogFormat: \"judged %REQ(X-JUDGED)% %RESPONSE_CODE% \
                         %RESPONSE_FLAGS% %RESPONSE_CODE_DETAILS%\\n\"\n";
 
 impl Plane {

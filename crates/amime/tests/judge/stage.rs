@@ -6,7 +6,7 @@ use super::ours::Ours;
 use super::plane::Plane;
 use super::ports::Port;
 use super::shop;
-use amime_testkit::load::{Lane, Load, Speaks};
+use amime_testkit::load::{Lane, Load, Outcome, Speaks};
 use std::collections::BTreeMap;
 use std::time::Duration;
 
@@ -83,23 +83,7 @@ impl Stage {
             ));
         }
         plane.settled(KINDS.len()).await;
-        let lanes = u32::try_from(KINDS.len() * classes.len() * Speaks::ALL.len()).expect("few");
-        let lane = |kind: &str, port: &Port, class: &Class<'_>, speaks| Lane {
-            name: format!("{} {kind} {speaks:?}", class.0),
-            speaks,
-            target: port.address(),
-            preface: Default::default(),
-            host: shop::HOST.into(),
-            path: if speaks == Speaks::Grpc { "/echo.Echo/Say".into() } else { "/".into() },
-            headers: class.1.iter().map(|user| ("x-user".to_owned(), (*user).to_owned())).collect(),
-            every: Duration::from_secs(1) * lanes / effort.rate,
-        };
-        let mut lanes = Vec::new();
-        for (kind, port) in KINDS.iter().zip(&ports) {
-            for class in classes {
-                lanes.extend(Speaks::ALL.map(|speaks| lane(kind, port, class, speaks)));
-            }
-        }
+        let lanes = lanes(effort, classes, &ports);
         let oracle = Oracle::new(allowed);
         let load = Load::start(lanes);
         load.more(effort.between).await;
@@ -150,19 +134,45 @@ impl Stage {
                 complaints.extend(envoy.faults().await.into_iter().map(|fault| format!("{kind}: {fault}")));
             }
         }
-        let of = |kind: &str| {
-            let own = |outcome: &&_| lane_kind(&lanes, outcome) == kind;
-            self.oracle.judge(&lanes, &outcomes.iter().filter(own).cloned().collect::<Vec<_>>())
-        };
-        Report { verdicts: KINDS.into_iter().map(|kind| (kind, of(kind))).collect(), complaints }
+        Report::of(&self.oracle, &lanes, &outcomes, complaints)
     }
 }
 
-fn lane_kind<'a>(lanes: &'a [Lane], outcome: &amime_testkit::load::Outcome) -> &'a str {
+/// Each class by each protocol at each gateway.
+pub fn lanes(effort: Effort, classes: &[Class<'_>], ports: &[Port]) -> Vec<Lane> {
+    let count = u32::try_from(KINDS.len() * classes.len() * Speaks::ALL.len()).expect("few");
+    let lane = |kind: &str, port: &Port, class: &Class<'_>, speaks| Lane {
+        name: format!("{} {kind} {speaks:?}", class.0),
+        speaks,
+        target: port.address(),
+        preface: Default::default(),
+        host: shop::HOST.into(),
+        path: if speaks == Speaks::Grpc { "/echo.Echo/Say".into() } else { "/".into() },
+        headers: class.1.iter().map(|user| ("x-user".to_owned(), (*user).to_owned())).collect(),
+        every: Duration::from_secs(1) * count / effort.rate,
+    };
+    let mut lanes = Vec::new();
+    for (kind, port) in KINDS.iter().zip(ports) {
+        for class in classes {
+            lanes.extend(Speaks::ALL.map(|speaks| lane(kind, port, class, speaks)));
+        }
+    }
+    lanes
+}
+
+fn lane_kind<'a>(lanes: &'a [Lane], outcome: &Outcome) -> &'a str {
     lanes[outcome.lane].name.split(' ').nth(1).unwrap_or_default()
 }
 
 impl Report {
+    pub fn of(oracle: &Oracle, lanes: &[Lane], outcomes: &[Outcome], complaints: Vec<String>) -> Self {
+        let of = |kind: &str| {
+            let own = |outcome: &&Outcome| lane_kind(lanes, outcome) == kind;
+            oracle.judge(lanes, &outcomes.iter().filter(own).cloned().collect::<Vec<_>>())
+        };
+        Self { verdicts: KINDS.into_iter().map(|kind| (kind, of(kind))).collect(), complaints }
+    }
+
     /// Nothing failed, nobody wrong answered, nothing was refused.
     pub fn assert_lossless(&self, scenario: &str) {
         for (kind, verdict) in &self.verdicts {
@@ -174,13 +184,16 @@ impl Report {
             );
             assert!(verdict.requests > 0);
         }
+        assert!(self.is_clean(), "{scenario}:\n{}", self.told());
+    }
+
+    pub fn is_clean(&self) -> bool {
         let clean = |verdict: &Verdict| verdict.failed.is_empty() && verdict.wrong.is_empty();
-        let clean = self.verdicts.values().all(clean) && self.complaints.is_empty();
-        assert!(clean, "{scenario}:\n{}", self.told());
+        self.verdicts.values().all(clean) && self.complaints.is_empty()
     }
 
     /// The first of each kind of what went wrong.
-    fn told(&self) -> String {
+    pub fn told(&self) -> String {
         const FIRST: usize = 12;
         let mut lines: Vec<String> = self.complaints.clone();
         for verdict in self.verdicts.values() {

@@ -62,8 +62,9 @@ impl CompiledCors {
                 headers.insert(name, value.clone());
             }
         };
+        // Of no use to a preflight, where Envoy sends it all the same.
+        put(header::ACCESS_CONTROL_EXPOSE_HEADERS, &self.expose_headers);
         if !preflight {
-            put(header::ACCESS_CONTROL_EXPOSE_HEADERS, &self.expose_headers);
             return CorsDecision::Allowed(headers);
         }
         put(header::ACCESS_CONTROL_ALLOW_METHODS, &self.allow_methods);

@@ -211,15 +211,15 @@ impl Text {
     }
 }
 
+/// Each line of a header is looked at for itself, and one that matches is enough (Envoy since 1.31); what is inverted
+/// holds where none matches. A header that is not there matches nothing, inverted or not.
 fn header_holds(header: &HeaderMatch, value: &Value, request: &RequestView<'_>) -> bool {
-    let found = request.header(&header.name);
-    if matches!(value, Value::Present) {
-        return (found.is_some() || header.absent_is_empty) != header.invert;
-    }
-    match found {
-        Some(found) => value.holds(&found) != header.invert,
-        None if header.absent_is_empty => value.holds("") != header.invert,
-        None => false,
+    let mut found = request.header_lines(&header.name).peekable();
+    let absent = found.peek().is_none();
+    match value {
+        Value::Present => (!absent || header.absent_is_empty) != header.invert,
+        Value::Text { .. } if !absent => found.any(|line| value.holds(&line)) != header.invert,
+        Value::Text { .. } => header.absent_is_empty && value.holds("") != header.invert,
     }
 }
 

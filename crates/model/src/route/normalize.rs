@@ -11,14 +11,14 @@ pub enum Normalized<'p> {
     Path(Cow<'p, str>),
     /// The client is sent to this path (307).
     Redirect(String),
-    /// The path cannot be normalised, or has an escaped slash where none may be (400).
+    /// The path has an escaped NUL, or an escaped slash where none may be (400).
     Refused,
 }
 
 /// The rules of a connection manager.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct PathRules {
-    /// Resolve `.` and `..`, take `\` for `/` and `%2e` for `.`.
+    /// Resolve `.` and `..`, take `\` for `/` and escaped unreserved characters (`%2e`, `%61`) for themselves.
     pub normalize: bool,
     pub merge_slashes: bool,
     pub escaped_slashes: EscapedSlashes,
@@ -71,7 +71,7 @@ impl PathRules {
 /// Whether any rule could change the path: nearly none does.
 fn needs_work(path: &str) -> bool {
     let bytes = path.as_bytes();
-    bytes.windows(2).any(|pair| matches!(pair, b"//" | b"/.")) || bytes.iter().any(|b| matches!(b, b'%' | b'\\'))
+    bytes.windows(2).any(|pair| matches!(pair, b"//" | b"/.")) || bytes.iter().any(|b| b"%\\\"<>^`{|}".contains(b))
 }
 
 fn has_escaped_slash(path: &str) -> bool {
@@ -103,21 +103,15 @@ fn unescape_slashes(path: &str) -> String {
     out
 }
 
-/// Dot segments resolved (RFC 3986, 5.2.4); None for an incomplete escape. `..` does not climb above the root.
+/// Dot segments resolved (RFC 3986, 5.2.4), after escaped unreserved characters became themselves (6.2.2.2) and what no
+/// path may hold became escaped, as Envoy does. `..` does not climb above the root. None for an escaped NUL.
 fn resolve(path: &str) -> Option<String> {
-    let bytes = path.as_bytes();
-    for (at, byte) in bytes.iter().enumerate() {
-        if *byte == b'%' && !bytes.get(at + 1..at + 3).is_some_and(|hex| hex.iter().all(u8::is_ascii_hexdigit)) {
-            return None;
-        }
-    }
-    let path = path.replace('\\', "/");
+    let path = unescape_unreserved(path)?;
     let mut out: Vec<&str> = Vec::new();
     let segments: Vec<&str> = path.split('/').skip(1).collect();
     for (at, segment) in segments.iter().enumerate() {
         let last = at + 1 == segments.len();
-        let plain = segment.replace("%2e", ".").replace("%2E", ".");
-        match plain.as_str() {
+        match *segment {
             "." if last => out.push(""),
             "." => {}
             ".." => {
@@ -126,10 +120,41 @@ fn resolve(path: &str) -> Option<String> {
                     out.push("");
                 }
             }
-            _ => out.push(segment),
+            segment => out.push(segment),
         }
     }
     Some(format!("/{}", out.join("/")))
+}
+
+/// What is no escape stays as it is.
+fn unescape_unreserved(path: &str) -> Option<String> {
+    let bytes = path.as_bytes();
+    let mut out = Vec::with_capacity(bytes.len());
+    let mut at = 0;
+    while let Some(&byte) = bytes.get(at) {
+        at += 1;
+        match byte {
+            b'%' => match bytes.get(at..at + 2).and_then(escaped) {
+                Some(0) => return None,
+                Some(plain) if plain.is_ascii_alphanumeric() || b"-._~".contains(&plain) => {
+                    out.push(plain);
+                    at += 2;
+                }
+                _ => out.push(byte),
+            },
+            b'\\' => out.push(b'/'),
+            b'"' | b'<' | b'>' | b'^' | b'`' | b'{' | b'|' | b'}' => out.extend(format!("%{byte:02X}").bytes()),
+            _ => out.push(byte),
+        }
+    }
+    String::from_utf8(out).ok()
+}
+
+/// The byte that two hexadecimal digits are.
+fn escaped(digits: &[u8]) -> Option<u8> {
+    let value = |digit: u8| char::from(digit).to_digit(16);
+    let [high, low] = digits else { return None };
+    u8::try_from(value(*high)? * 16 + value(*low)?).ok()
 }
 
 #[cfg(test)]
@@ -153,6 +178,9 @@ mod tests {
             (base, "/a/b/.", "/a/b/"),
             (base, "/a\\b", "/a/b"),
             (base, "/a//b", "/a//b"),
+            (base, "/%61%7E%2d%5f/%3A%20%2f", "/a~-_/%3A%20%2f"),
+            (base, "/a%2", "/a%2"),
+            (base, "/a%zz{b}", "/a%zz%7Bb%7D"),
             (base, "/a%2Fb", "/a%2Fb"),
             (base, "/.well-known/x", "/.well-known/x"),
             (base, "*", "*"),
@@ -162,7 +190,7 @@ mod tests {
             assert_eq!(rules.apply(from), Normalized::Path(to.into()), "{from}");
         }
         assert_eq!(rules(true, false, EscapedSlashes::Reject).apply("/a%2Fb"), Normalized::Refused);
-        assert_eq!(base.apply("/a%2"), Normalized::Refused);
+        assert_eq!(base.apply("/a%00"), Normalized::Refused);
         assert_eq!(
             rules(false, false, EscapedSlashes::UnescapeAndRedirect).apply("/a%2Fb?q"),
             Normalized::Redirect("/a/b?q".into())

@@ -48,6 +48,17 @@ impl<'a> RequestView<'a> {
         Some(Cow::Owned(joined))
     }
 
+    /// The lines of a header, or a pseudo header, by lower-case name.
+    pub fn header_lines(&self, name: &str) -> impl Iterator<Item = Cow<'a, str>> {
+        let pseudo = match name {
+            ":method" | ":scheme" | ":authority" | "host" | ":path" => self.header(name),
+            _ => None,
+        };
+        let lines = self.headers.get_all(name).iter().map(|value| text(value.as_bytes()));
+        let has_lines = pseudo.is_none();
+        pseudo.into_iter().chain(lines.filter(move |_| has_lines))
+    }
+
     /// The first value of a query parameter; the text after `=`, empty without one. Nothing is decoded.
     pub fn query_parameter(&self, name: &str) -> Option<&'a str> {
         self.query()?.split('&').find_map(|pair| {

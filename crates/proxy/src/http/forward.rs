@@ -6,6 +6,7 @@ mod answer;
 use super::body::{RequestBody, ResponseBody, Streamed, grpc_status};
 use super::deadline::{Deadline, Expired};
 use super::exchange::Exchange;
+use super::format::Values;
 use super::outgoing::{self, Head};
 use super::prepare::Prepared;
 use super::respond::{self, Own};
@@ -92,21 +93,23 @@ pub(super) fn begin<'a>(
     let grpc = prepared.grpc;
     let route = forwarding.route;
     let Some(cluster) = proxy.cluster(&forwarding.cluster.name).or(held) else {
-        let status = route.cluster_not_found_status.unwrap_or(503);
+        let own = Own::no_cluster(route.cluster_not_found_status.unwrap_or(503));
         exchange.keep_authority(&prepared.authority);
-        return Err(Own::no_cluster(status).into_response(exchange, grpc));
+        return Err(answer_at_once(exchange, &prepared, &selection, &forwarding, own));
     };
     if cluster.config.service.is_none() {
         exchange.keep_authority(&prepared.authority);
     }
     *exchange.cluster.borrow_mut() = Some(Rc::clone(&cluster));
     let Some(unit) = Gauge::take_below(RequestAt(Rc::clone(&cluster)), cluster.max_requests) else {
-        return Err(Own::reset(Reset::Overflow, false).into_response(exchange, grpc));
+        let own = Own::reset(Reset::Overflow, false);
+        return Err(answer_at_once(exchange, &prepared, &selection, &forwarding, own));
     };
     let (hash, set_cookie) = consistent_hash(exchange, &prepared, &route.hash);
+    let total = time_limits::total(&forwarding, &prepared.headers, grpc);
     let deadline = Deadline {
         timer: exchange.conn.spare_timer.take(),
-        total: time_limits::total(&forwarding, &prepared.headers, grpc),
+        total,
         one_try: None,
         body: Some(proxy.shared.settings.body_timeout).filter(|limit| !grpc && !limit.is_zero()),
         idle: route.idle_timeout.map_or(exchange.conn.hcm.stream_idle, |idle| Some(idle).filter(|d| !d.is_zero())),
@@ -114,7 +117,7 @@ pub(super) fn begin<'a>(
     exchange.conn.be_patient(deadline.idle);
     let edits_response = selection.response_edits(Some(forwarding.cluster_index)).any(|edits| !edits.is_empty());
     let request_headers = edits_response.then(|| prepared.headers.clone());
-    let head = match outgoing::head(&forwarding, &selection, &mut prepared, exchange) {
+    let head = match outgoing::head(&forwarding, &selection, &mut prepared, exchange, total) {
         Ok(head) => head,
         Err(own) => return Err(own.into_response(exchange, grpc)),
     };
@@ -122,8 +125,7 @@ pub(super) fn begin<'a>(
     let mut body = (!body.is_end_stream()).then(|| Streamed::new(body, Rc::clone(exchange)));
     for mirrored in route.mirrors.iter().filter(|mirror| within(mirror_draw, mirror.share)) {
         let mut copy = head.clone();
-        copy.authority = mirror::authority(&copy.authority);
-        copy.upgrade = None;
+        mirror::mark(&mut copy);
         let copied = body.as_mut().map_or(RequestBody::Empty, Streamed::mirror);
         mirror::send(proxy, &mirrored.cluster, copy, copied, http2);
     }
@@ -149,6 +151,36 @@ pub(super) fn begin<'a>(
         retries: 0,
         retrying: None,
     }))
+}
+
+/// The proxy's own answer to a request that a route took but nothing could be begun for.
+fn answer_at_once(
+    exchange: &Rc<Exchange>,
+    prepared: &Prepared,
+    selection: &Selection<'_>,
+    forwarding: &Forwarding<'_>,
+    own: Own,
+) -> Response<ResponseBody> {
+    let mut response = own.into_response(exchange, prepared.grpc);
+    let values = Values {
+        exchange,
+        request: Some(&prepared.headers),
+        method: prepared.method.as_str(),
+        authority: prepared.authority.to_str().unwrap_or(""),
+        path: prepared.path.as_str(),
+        route: &selection.route.name,
+        cluster: &forwarding.cluster.name,
+        upstream: None,
+        status: Some(response.status().as_u16()),
+    };
+    let headers = response.headers_mut();
+    for (name, value) in &forwarding.cors {
+        headers.insert(name.clone(), value.clone());
+    }
+    for edits in selection.response_edits(Some(forwarding.cluster_index)) {
+        edits.apply(headers, &|command, headers| values.of(command, headers));
+    }
+    response
 }
 
 impl<'a> Job<'a> {
@@ -333,7 +365,10 @@ impl<'a> Job<'a> {
 
     fn own(&mut self, own: Own) -> Response<ResponseBody> {
         self.exchange.conn.spare_timer.set(self.deadline.timer.take());
-        own.into_response(self.exchange, self.grpc)
+        let mut response = own.into_response(self.exchange, self.grpc);
+        let status = response.status();
+        self.edit_as_routed(response.headers_mut(), status);
+        response
     }
 }
 

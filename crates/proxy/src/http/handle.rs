@@ -156,7 +156,7 @@ fn answer(
         Some("FI") => "fault_filter_abort",
         _ => "direct_response",
     };
-    let mut response = if let Some(status) = respond.grpc_status {
+    let mut response = if let Some(status) = respond.grpc_status.filter(|_| prepared.grpc) {
         exchange.flag(flags);
         exchange.details.set(details);
         respond::grpc_answer(exchange, status, HeaderValue::from_bytes(respond.body).ok())
@@ -177,6 +177,14 @@ fn answer(
         && let Ok(location) = HeaderValue::from_str(location)
     {
         response.headers_mut().insert(header::LOCATION, location);
+    }
+    if details == "direct_response" && matches!(respond.status, 201 | 300..400) && respond.location.is_none() {
+        // As Envoy does: where there is no other place, it is here.
+        let own =
+            [prepared.scheme.as_bytes(), b"://", prepared.authority.as_bytes(), prepared.path.as_str().as_bytes()];
+        if let Ok(location) = HeaderValue::from_bytes(&own.concat()) {
+            response.headers_mut().insert(header::LOCATION, location);
+        }
     }
     if let (true, Some(selection)) = (respond.edited, selection) {
         let status = response.status().as_u16();

@@ -1,16 +1,19 @@
 //! Mirrored requests: sent beside the real one, their answers read and forgotten.
 
 use super::body::RequestBody;
+use super::forward::count_attempt;
 use super::outgoing::Head;
 use crate::balance::PickContext;
 use crate::balance::limits::Gauge;
 use crate::cluster::RequestAt;
 use crate::connect::pool::{self, Pools};
 use crate::proxy_worker::ProxyWorker;
-use http::HeaderValue;
+use http::{HeaderName, HeaderValue};
 use http_body_util::BodyExt;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
+
+const INTERNAL: HeaderName = HeaderName::from_static("x-envoy-internal");
 
 /// How long a mirror may take where its route sets no time.
 const LONGEST: Duration = Duration::from_secs(15);
@@ -42,8 +45,15 @@ pub(super) fn send(proxy: &Rc<ProxyWorker>, cluster: &str, head: Head, body: Req
     });
 }
 
-/// The authority of a mirror: `-shadow` behind the host, as Envoy marks it.
-pub(super) fn authority(authority: &HeaderValue) -> HeaderValue {
+/// Marks a copy as Envoy does: `-shadow` behind the host, counted as a first try, sent by the inside itself.
+pub(super) fn mark(copy: &mut Head) {
+    copy.authority = authority(&copy.authority);
+    copy.upgrade = None;
+    count_attempt(&mut copy.headers, 1);
+    copy.headers.insert(INTERNAL, HeaderValue::from_static("true"));
+}
+
+fn authority(authority: &HeaderValue) -> HeaderValue {
     let text = authority.to_str().unwrap_or("");
     let host = amime_model::route::table::without_port(text);
     let port = &text[host.len()..];

@@ -15,8 +15,11 @@ use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use http::uri::{Authority, PathAndQuery, Scheme};
 use http::{Method, Request, Uri, Version};
 use hyper::body::Body;
+use std::time::Duration;
 
 const ORIGINAL_PATH: HeaderName = HeaderName::from_static("x-envoy-original-path");
+const ORIGINAL_HOST: HeaderName = HeaderName::from_static("x-envoy-original-host");
+const GRPC_TIMEOUT: HeaderName = HeaderName::from_static("grpc-timeout");
 const EXPECTED_TIMEOUT: HeaderName = HeaderName::from_static("x-envoy-expected-rq-timeout-ms");
 
 #[derive(Debug, Clone)]
@@ -28,12 +31,13 @@ pub(super) struct Head {
     pub(super) upgrade: Option<HeaderValue>,
 }
 
-/// Applies what the route says. Takes the headers out of `prepared`.
+/// Applies what the route says. Takes the headers out of `prepared`. `total` is the time that all of it may take.
 pub(super) fn head(
     forwarding: &Forwarding<'_>,
     selection: &Selection<'_>,
     prepared: &mut Prepared,
     exchange: &Exchange,
+    total: Option<Duration>,
 ) -> Result<Head, Own> {
     let mut headers = std::mem::take(&mut prepared.headers);
     let values = Values {
@@ -61,12 +65,13 @@ pub(super) fn head(
         path = PathAndQuery::try_from(rewritten.as_str()).map_err(|_| bad("rewritten_path_invalid"))?;
     }
     let authority = match forwarding.authority {
-        Some(rewritten) => HeaderValue::from_str(rewritten).map_err(|_| bad("rewritten_authority_invalid"))?,
+        Some(rewritten) => {
+            headers.insert(ORIGINAL_HOST, prepared.authority.clone());
+            HeaderValue::from_str(rewritten).map_err(|_| bad("rewritten_authority_invalid"))?
+        }
         None => prepared.authority.clone(),
     };
-    if let Some(timeout) = forwarding.route.timeout.filter(|timeout| !timeout.is_zero()) {
-        headers.insert(EXPECTED_TIMEOUT, HeaderValue::from(timeout.as_millis() as u64));
-    }
+    tell_time(forwarding, &mut headers, total, prepared.grpc);
     // The log tells of the request as it went on.
     exchange.keep_request(&access_log::Head {
         method: prepared.method.as_str(),
@@ -76,6 +81,25 @@ pub(super) fn head(
         headers: &headers,
     });
     Ok(Head { method: prepared.method.clone(), path, authority, headers, upgrade: prepared.upgrade.take() })
+}
+
+/// How long the upstream has: the time of one try, where that is less than that of all; in gRPC's own header too,
+/// where the route's time counts for gRPC.
+fn tell_time(forwarding: &Forwarding<'_>, headers: &mut HeaderMap, total: Option<Duration>, grpc: bool) {
+    let route = forwarding.route;
+    if route.timeout.is_none() && route.max_grpc_timeout.is_none() && route.grpc_timeout_max.is_none() {
+        return;
+    }
+    let one_try = route.retry.as_ref().and_then(|retry| retry.per_try_timeout).filter(|time| !time.is_zero());
+    let Some(time) = total.into_iter().chain(one_try).min() else { return };
+    let millis = time.as_millis() as u64;
+    headers.insert(EXPECTED_TIMEOUT, HeaderValue::from(millis));
+    if grpc && route.max_grpc_timeout.or(route.grpc_timeout_max).is_some() {
+        let text = if millis < 100_000_000 { format!("{millis}m") } else { format!("{}S", millis / 1000) };
+        if let Ok(value) = HeaderValue::from_str(&text) {
+            headers.insert(GRPC_TIMEOUT, value);
+        }
+    }
 }
 
 impl Head {
@@ -118,6 +142,9 @@ impl Head {
             if !body.is_end_stream() && !headers.contains_key(header::CONTENT_LENGTH) {
                 headers.insert(header::TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
             }
+            if body.is_end_stream() && upgrade.is_none() && may_have_content(&method) {
+                headers.entry(header::CONTENT_LENGTH).or_insert(HeaderValue::from_static("0"));
+            }
             if let Some(protocol) = upgrade {
                 headers.insert(header::CONNECTION, HeaderValue::from_static("upgrade"));
                 headers.insert(header::UPGRADE, protocol);
@@ -130,4 +157,9 @@ impl Head {
         *request.headers_mut() = headers;
         Ok(request)
     }
+}
+
+/// Servers may ask for a length of requests that could have content (RFC 9110, 8.6).
+fn may_have_content(method: &Method) -> bool {
+    !matches!(*method, Method::GET | Method::HEAD | Method::DELETE | Method::TRACE | Method::CONNECT)
 }

@@ -19,7 +19,7 @@ pub(crate) const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarde
 pub(crate) const FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
 pub(crate) const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 const EXTERNAL_ADDRESS: HeaderName = HeaderName::from_static("x-envoy-external-address");
-const INTERNAL: HeaderName = HeaderName::from_static("x-envoy-internal");
+const ATTEMPTS: HeaderName = HeaderName::from_static("x-envoy-attempt-count");
 
 /// A request as the matcher sees it and the router sends it on.
 pub(crate) struct Prepared {
@@ -299,24 +299,21 @@ const HOP_BY_HOP: &[&str] =
 /// Sets the headers that tell where a request came from; gives back its scheme.
 fn forwarding_headers(conn: &ConnState, headers: &mut HeaderMap) -> &'static str {
     let hcm = &conn.hcm.config;
-    let mut external = false;
     if hcm.use_remote_address {
         let remote = conn.remote.ip();
         let trusted = trusted_address(headers, hcm.xff_num_trusted_hops).unwrap_or(remote);
         append_forwarded_for(headers, &conn.remote_text);
-        external = !is_private(trusted);
-        if external {
-            // Such headers would steer the proxy; only the inside may send them.
-            let own: Vec<HeaderName> =
-                headers.keys().filter(|name| name.as_str().starts_with("x-envoy-")).cloned().collect();
-            for name in own {
-                headers.remove(name);
-            }
-            if let Ok(value) = HeaderValue::from_str(&trusted.to_string()) {
-                headers.insert(EXTERNAL_ADDRESS, value);
-            }
-        } else {
-            headers.insert(INTERNAL, HeaderValue::from_static("true"));
+        // Such headers would steer the proxy. No address counts as the inside: Envoy's default since 1.33.
+        let own: Vec<HeaderName> = headers
+            .keys()
+            .filter(|name| name.as_str().starts_with("x-envoy-") && **name != ATTEMPTS)
+            .cloned()
+            .collect();
+        for name in own {
+            headers.remove(name);
+        }
+        if let Ok(value) = HeaderValue::from_str(&trusted.to_string()) {
+            headers.insert(EXTERNAL_ADDRESS, value);
         }
     }
     // Only a trusted proxy in front may say that the client spoke TLS.
@@ -330,7 +327,7 @@ fn forwarding_headers(conn: &ConnState, headers: &mut HeaderMap) -> &'static str
         }
     };
     if hcm.generate_request_id {
-        let replace = external && !hcm.preserve_external_request_id;
+        let replace = hcm.use_remote_address && !hcm.preserve_external_request_id;
         if replace || !headers.contains_key(REQUEST_ID) {
             headers.insert(REQUEST_ID, request_id(conn));
         }
@@ -359,14 +356,6 @@ fn append_forwarded_for(headers: &mut HeaderMap, remote: &HeaderValue) {
     text.extend_from_slice(remote.as_bytes());
     if let Ok(value) = HeaderValue::from_maybe_shared(bytes::Bytes::from(text)) {
         headers.insert(FORWARDED_FOR, value);
-    }
-}
-
-/// Addresses that Envoy takes for the inside.
-fn is_private(address: IpAddr) -> bool {
-    match address.to_canonical() {
-        IpAddr::V4(v4) => v4.is_private() || v4.is_loopback(),
-        IpAddr::V6(v6) => v6.is_loopback() || v6.is_unique_local(),
     }
 }
 

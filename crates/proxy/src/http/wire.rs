@@ -305,9 +305,10 @@ fn hopeless(head: &Head, line: &[u8]) -> Result<(), Refusal> {
     Ok(())
 }
 
-/// One of the four forms of a target (RFC 9112, 3.2); the codec looks at their details.
+/// One of the four forms of a target (RFC 9112, 3.2); the codec looks at their details, but lets a fragment pass.
 fn is_target(method: &[u8], target: &[u8]) -> bool {
     match target {
+        _ if target.contains(&b'#') => false,
         [b'/', ..] => true,
         b"*" => method == b"OPTIONS",
         _ if method == b"CONNECT" => true,

@@ -69,12 +69,20 @@ impl Job<'_> {
         if exchange.conn.proxy.shared.settings.flag_header {
             headers.remove(FLAG_HEADER);
         }
-        headers.insert(SERVICE_TIME, HeaderValue::from(begun.elapsed().as_millis() as u64));
-        for (name, value) in &self.forwarding.cors {
-            headers.insert(name.clone(), value.clone());
+        if status != StatusCode::SWITCHING_PROTOCOLS {
+            headers.insert(SERVICE_TIME, HeaderValue::from(begun.elapsed().as_millis() as u64));
         }
         if let Some(cookie) = &self.set_cookie {
             headers.append(SET_COOKIE, cookie.clone());
+        }
+        self.edit_as_routed(headers, status);
+    }
+
+    /// What the route says of every answer, the proxy's own too.
+    pub(super) fn edit_as_routed(&self, headers: &mut HeaderMap, status: StatusCode) {
+        let exchange = self.exchange;
+        for (name, value) in &self.forwarding.cors {
+            headers.insert(name.clone(), value.clone());
         }
         let Some(request) = &self.request_headers else { return };
         let values = Values {
