@@ -10,14 +10,15 @@ use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-/// PING, SETTINGS, PRIORITY and RST_STREAM frames that a client may send in `WINDOW`. An idle client sends a few;
-/// one that cancels all of its requests at once sends one each.
+/// PING, SETTINGS, PRIORITY and RST_STREAM frames that a client may send in `WINDOW`, answers to ours not counted,
+/// over one for each HEADERS and each DATA with something in it: clients that measure the round trip ping with data.
 const CONTROL_FRAMES_MAX: u32 = 10_000;
 const WINDOW: Duration = Duration::from_secs(10);
 
 const PREFACE: usize = 24;
 const FRAME_HEADER: usize = 9;
 
+const DATA: u8 = 0x0;
 const HEADERS: u8 = 0x1;
 const PRIORITY: u8 = 0x2;
 const RST_STREAM: u8 = 0x3;
@@ -25,6 +26,7 @@ const SETTINGS: u8 = 0x4;
 const PING: u8 = 0x6;
 const CONTINUATION: u8 = 0x9;
 
+const ACK: u8 = 0x1;
 const END_HEADERS: u8 = 0x4;
 const PADDED: u8 = 0x8;
 const PRIORITY_FLAG: u8 = 0x20;
@@ -153,8 +155,12 @@ impl Frames {
         let [a, b, c, kind, flags, d, e, f, g] = self.header;
         let length = u32::from_be_bytes([0, a, b, c]) as usize;
         let stream = u32::from_be_bytes([d, e, f, g]) & 0x7fff_ffff;
-        if matches!(kind, PRIORITY | RST_STREAM | SETTINGS | PING) {
-            self.control_frame()?;
+        match kind {
+            SETTINGS | PING if flags & ACK != 0 => {}
+            PRIORITY | RST_STREAM | SETTINGS | PING => self.control_frame()?,
+            HEADERS => self.control = self.control.saturating_sub(1),
+            DATA if length > 0 => self.control = self.control.saturating_sub(1),
+            _ => {}
         }
         let trailers = match kind {
             HEADERS => {

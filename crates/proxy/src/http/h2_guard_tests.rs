@@ -73,3 +73,13 @@ fn control_frames_are_limited() {
     let refused = guard.look(&ping).is_err();
     assert!(refused || guard.control == 1);
 }
+
+#[test]
+fn pings_that_come_with_data_or_answer_ours_are_no_flood() {
+    let mut guard = Frames::new(Instant::now());
+    guard.look(&[0; PREFACE]).expect("a preface");
+    let both = [frame(DATA, 0, 1, b"x"), frame(PING, 0, 0, &[0; 8]), frame(PING, ACK, 0, &[0; 8])].concat();
+    for _ in 0..3 * CONTROL_FRAMES_MAX {
+        guard.look(&both).expect("no flood");
+    }
+}

@@ -135,6 +135,12 @@ fn json_of(answer: Answer) -> Value {
     serde_json::from_str(&body(answer)).unwrap()
 }
 
+fn asked(query: &[(&str, &str)]) -> Asked {
+    let query: Vec<_> = query.iter().map(|(name, value)| format!("{name}={value}")).collect();
+    let request = Request::builder().uri(format!("/?{}", query.join("&"))).body(()).unwrap();
+    Asked::new("/", &request)
+}
+
 #[test]
 fn syncz_has_one_entry_for_each_proxy() {
     let view = view();
@@ -222,7 +228,7 @@ amime_proxies{in_step=\"false\"} 1
 #[test]
 fn secrets_have_their_names_alone() {
     let view = view();
-    let found = json_of(objects::page(&view, &Asked::with(&[("kind", "Secret")])));
+    let found = json_of(objects::page(&view, &asked(&[("kind", "Secret")])));
     assert_eq!(found[0]["data"], json!({"tls.key": "[redacted]"}));
     assert_eq!(found[0]["stringData"], json!({"more": "[redacted]"}));
     let all = body(objects::page(&view, &Asked::default()));
@@ -232,14 +238,14 @@ fn secrets_have_their_names_alone() {
 #[test]
 fn what_is_in_force_and_not_written_so_is_told() {
     let view = view();
-    let of = |kind| json_of(objects::page(&view, &Asked::with(&[("kind", kind)])))[0].clone();
+    let of = |kind| json_of(objects::page(&view, &asked(&[("kind", kind)])))[0].clone();
     let rule = of("DestinationRule");
     assert_eq!(rule["spec"]["subsets"].as_array().map(Vec::len), Some(1));
     assert_eq!(rule["amime"], json!({"place": "mesh.yaml:13:1", "last_good_version": true, "subsets_kept": ["v2"]}));
     let service = of("Service");
     assert_eq!(service["spec"]["ports"][0], json!({"name": "http", "port": 80, "targetPort": 8080}));
     assert_eq!(service["amime"], json!({"place": "mesh.yaml:2:1"}));
-    let nothing = json_of(objects::page(&view, &Asked::with(&[("kind", "Service"), ("namespace", "other")])));
+    let nothing = json_of(objects::page(&view, &asked(&[("kind", "Service"), ("namespace", "other")])));
     assert_eq!(nothing, json!([]));
 }
 
@@ -268,7 +274,7 @@ fn services_endpoints_scopes_and_clients() {
     assert_eq!(endpoints[0]["endpoints"][0]["address"], "10.1.1.1:8080");
     let scopes = json_of(scopes::page(&view, &all));
     assert_eq!((scopes[0]["namespace"].as_str(), scopes[0]["proxies"].as_u64()), (Some("other"), Some(1)));
-    let instances = json_of(scopes::instances(&view, &Asked::with(&[("proxyID", "web-1.shop")])));
+    let instances = json_of(scopes::instances(&view, &asked(&[("proxyID", "web-1.shop")])));
     assert_eq!(
         instances[0]["services"],
         json!([{"service": "web.shop.svc.cluster.local", "port": 80, "targetPort": 8080}])
@@ -280,7 +286,7 @@ fn services_endpoints_scopes_and_clients() {
     );
     let watches = json_of(clients::ads(&view, &all));
     assert_eq!(watches["clients"][1]["watches"]["RDS"]["rejects"], 1);
-    assert_eq!(clients::ads(&view, &Asked::with(&[("push", "true")])).status(), StatusCode::BAD_REQUEST);
+    assert_eq!(clients::ads(&view, &asked(&[("push", "true")])).status(), StatusCode::BAD_REQUEST);
     assert_eq!(json_of(mesh::page(&view))["outboundTrafficPolicy"]["mode"], "ALLOW_ANY");
     let status = json_of(push_status::page(&view, &Digests::of(&view.generation)));
     assert_eq!(status["rejected"][0]["object"], "VirtualService shop/web");
@@ -290,14 +296,14 @@ fn services_endpoints_scopes_and_clients() {
 #[test]
 fn a_proxy_is_named_by_its_pod_or_its_whole_id() {
     let view = view();
-    let ask = |id: &str| proxy::config_dump(&view, &Asked::with(&[("proxyID", id)])).status().as_u16();
+    let ask = |id: &str| proxy::config_dump(&view, &asked(&[("proxyID", id)])).status().as_u16();
     for id in ["web-1.shop", "web-1", "sidecar~10.1.1.1~web-1.shop~shop.svc.cluster.local"] {
         assert_eq!(ask(id), 200, "{id}");
     }
     assert_eq!(ask("web-2.shop"), 404);
     assert_eq!(ask(""), 400);
     assert_eq!(proxy::endpoints(&view, &Asked::default()).status().as_u16(), 400);
-    let endpoints = body(proxy::endpoints(&view, &Asked::with(&[("proxyID", "web-1.shop")])));
+    let endpoints = body(proxy::endpoints(&view, &asked(&[("proxyID", "web-1.shop")])));
     assert!(endpoints.contains("outbound|80|v2|web.shop.svc.cluster.local"), "{endpoints}");
 }
 
@@ -346,6 +352,6 @@ fn the_index_is_text_or_a_page_of_links() {
     browser.html = true;
     let page = body(index::index(&browser, PAGES));
     assert!(page.contains("<a href=\"/debug/syncz\">") && page.contains("?kind= &amp;namespace="), "{page}");
-    let version = json_of(index::version(&Asked::with(&[("format", "json")]), "control-1"));
+    let version = json_of(index::version(&asked(&[("format", "json")]), "control-1"));
     assert_eq!(version, json!({"version": env!("CARGO_PKG_VERSION"), "control_plane": "control-1"}));
 }

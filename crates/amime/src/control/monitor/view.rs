@@ -70,12 +70,6 @@ impl Asked {
         }
     }
 
-    #[cfg(test)]
-    pub(super) fn with(query: &[(&str, &str)]) -> Self {
-        let query = query.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
-        Self { query, ..Self::default() }
-    }
-
     pub(super) fn get(&self, name: &str) -> Option<&str> {
         self.query.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_str())
     }
