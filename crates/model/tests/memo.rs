@@ -1,5 +1,6 @@
 //! What is taken over from an earlier build, and what is remembered of an earlier translation, changes nothing: after
 //! any edits the outcome equals that of a look at everything.
+#![allow(clippy::unwrap_used)]
 
 use amime_model::resource::{MeshConfig, Object, ResourceSet, load};
 use amime_model::snapshot::{Built, Held, Snapshot};
