@@ -17,6 +17,7 @@ mod origins;
 mod requests;
 mod resources;
 mod response;
+mod returning;
 mod state;
 mod status;
 
@@ -72,6 +73,8 @@ pub struct Stream {
     leaving: BTreeMap<Arc<str>, Instant>,
     /// The longest linger of what was replaced since the last cluster left.
     linger: Duration,
+    /// When a client of the state-of-the-world protocol came back with clusters that are not known.
+    came_back: Option<Instant>,
     next_nonce: u64,
 }
 
@@ -86,6 +89,7 @@ impl Stream {
             unknown: Vec::new(),
             leaving: BTreeMap::new(),
             linger: Duration::ZERO,
+            came_back: None,
             next_nonce: 1,
         }
     }
@@ -126,7 +130,8 @@ impl Stream {
         let since = waiting().copied().chain(sent.filter(|_| waiting().next().is_some()));
         let waiting = since.map(|since| since + self.options.cluster_wait);
         // What is due but has not gone out waits for an answer of the client.
-        self.leaving.values().copied().chain(waiting).filter(|time| *time > now).min()
+        let keeping = self.keeping_ends();
+        self.leaving.values().copied().chain(waiting).chain(keeping).filter(|time| *time > now).min()
     }
 
     fn nonce(&mut self) -> String {

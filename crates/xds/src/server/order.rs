@@ -39,7 +39,8 @@ impl Stream {
         ];
         for kind in ORDER {
             let state = &self.types[kind];
-            if state.subscribed && state.in_flight.is_none() {
+            let keeps = kind == ResourceType::Cluster && self.keeps_clusters(now);
+            if state.subscribed && state.in_flight.is_none() && !keeps {
                 let response = self.suspect(kind, now).or_else(|| match kind {
                     ResourceType::VirtualHost => self.due_hosts(now),
                     _ => self.due(kind, now),
@@ -96,6 +97,9 @@ impl Stream {
                 None => {}
             }
         }
+        if kind == ResourceType::Listener && waits && self.needs_all_listeners() {
+            return None;
+        }
         if kind == ResourceType::Listener && !removals.is_empty() {
             // What takes the place of an old listener has to work first.
             let busy = waits || !items.is_empty() || !self.listeners_are_warm();
@@ -145,6 +149,7 @@ impl Stream {
             }
             // A client ignores that endpoints have gone; they are withdrawn by an assignment without any. Those
             // of a cluster that is about to go stay for the requests that still need it.
+            ResourceType::Endpoints if self.keeps_endpoints(name) => None,
             ResourceType::Endpoints => {
                 let none = Encoded::no_endpoints(name);
                 let has_none = held.and_then(Held::version) == Some(&none.version);
@@ -157,6 +162,9 @@ impl Stream {
     pub(super) fn turn(&self, kind: ResourceType, name: &str, encoded: &Encoded, now: Instant) -> Turn {
         if self.waits_for_parts(kind, name, encoded) {
             return Turn::Waits;
+        }
+        if let Some(turn) = self.turn_before_clusters(kind, encoded) {
+            return turn;
         }
         let clusters = &self.types[ResourceType::Cluster];
         let waits_for_clusters = USERS.contains(&kind);

@@ -69,6 +69,9 @@ impl Stream {
         self.types[kind].subscribed = true;
         let everything = request.names.is_empty() || request.names.iter().any(|name| &**name == EVERYTHING);
         if kind.is_wildcard() && everything {
+            if first && kind == ResourceType::Cluster && !request.version.is_empty() {
+                self.came_back = Some(now);
+            }
             if !self.types[kind].wildcard {
                 self.subscribe_all(kind, &none);
             } else if !answers {

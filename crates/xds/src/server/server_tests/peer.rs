@@ -115,7 +115,10 @@ impl Peer {
                     initial_versions: versions,
                     ..Default::default()
                 }),
-                Protocol::Sotw => Said::Sotw(SotwRequest { type_url, names, ..Default::default() }),
+                Protocol::Sotw => {
+                    let version = if self.held[kind].is_empty() { "" } else { "before" }.to_owned();
+                    Said::Sotw(SotwRequest { type_url, names, version, ..Default::default() })
+                }
             });
             // A stream keeps the order of its first requests; answers may come in any.
             self.tell(kind);
