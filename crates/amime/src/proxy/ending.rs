@@ -39,9 +39,8 @@ impl Steps {
         let at_least = match kind {
             // Nobody's way out: it may end once it takes nothing any more.
             Kind::Gateway if !lifecycle.exit_on_zero => accept,
-            Kind::Gateway | Kind::Sidecar => {
-                at_most.map_or(lifecycle.minimum_drain, |most| most.min(lifecycle.minimum_drain))
-            }
+            // What its application still has to call, nobody but the application knows: Istio's agent waits it all.
+            Kind::Gateway | Kind::Sidecar => whole,
         };
         Self { accept, accept_at_most: whole.mul_f64(0.8).max(accept), at_least, at_most }
     }
@@ -117,7 +116,8 @@ mod tests {
         };
         for (kind, lifecycle, expected) in [
             (Kind::Sidecar, lifecycle(5, 5, false), (2500, 4000, 5000, Some(5000))),
-            (Kind::Sidecar, lifecycle(60, 5, false), (5000, 48_000, 5000, Some(60_000))),
+            (Kind::Sidecar, lifecycle(60, 5, false), (5000, 48_000, 60_000, Some(60_000))),
+            (Kind::Sidecar, lifecycle(60, 5, true), (2500, 4000, 5000, None)),
             (Kind::Gateway, lifecycle(60, 5, false), (5000, 48_000, 5000, Some(60_000))),
             (Kind::Gateway, lifecycle(5, 5, false), (2500, 4000, 2500, Some(5000))),
             (Kind::Gateway, lifecycle(5, 20, true), (5000, 16_000, 20_000, None)),
