@@ -38,11 +38,40 @@ impl Steps {
         let accept = ACCEPT.min(whole / 2);
         let at_least = match kind {
             // Nobody's way out: it may end once it takes nothing any more.
-            Kind::Gateway if !lifecycle.exit_on_zero => accept,
+            Kind::Gateway if !lifecycle.exit_on_zero => Duration::ZERO,
             // What its application still has to call, nobody but the application knows: Istio's agent waits it all.
             Kind::Gateway | Kind::Sidecar => whole,
         };
         Self { accept, accept_at_most: whole.mul_f64(0.8).max(accept), at_least, at_most }
+    }
+
+    /// The same, of a proxy that has drained and accepted for so long before it was told to end.
+    fn after(self, accepted_for: Duration) -> Self {
+        Self {
+            accept: self.accept.saturating_sub(accepted_for),
+            accept_at_most: self.accept_at_most.saturating_sub(accepted_for),
+            ..self
+        }
+    }
+}
+
+/// A drain that a page was asked for, before the proxy is told to end.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Begun {
+    at: Instant,
+    graceful: bool,
+}
+
+impl Begun {
+    /// One more drain is asked for: who sends connections has known since the first.
+    pub(super) fn with(before: Option<Self>, draining: Draining) -> Self {
+        let at = before.map_or_else(Instant::now, |before| before.at);
+        Self { at, graceful: draining.graceful && before.is_none_or(|before| before.graceful) }
+    }
+
+    /// For how long new connections were taken already, of all the time for it.
+    fn accepted_for(self) -> Duration {
+        if self.graceful { self.at.elapsed() } else { Duration::MAX }
     }
 }
 
@@ -56,14 +85,11 @@ pub(super) async fn stop_accepting(proxy: &Proxy, draining: Draining, kind: Kind
     proxy.stop_accepting(draining.side()).await;
 }
 
-/// Lets the proxy end as its kind and its lifecycle say. `drained`: it does not accept any more already, and what it
-/// had has had its time.
-pub(super) async fn drain(proxy: &Proxy, kind: Kind, lifecycle: Lifecycle, drained: bool) {
+/// Lets the proxy end as its kind and its lifecycle say. `before`: it drains already, and so much less is the time
+/// for which it accepts; all other times count from now.
+pub(super) async fn drain(proxy: &Proxy, kind: Kind, lifecycle: Lifecycle, before: Option<Begun>) {
     let begun = Instant::now();
-    let mut steps = Steps::of(kind, lifecycle);
-    if drained {
-        steps = Steps { accept: Duration::ZERO, accept_at_most: Duration::ZERO, at_least: Duration::ZERO, ..steps };
-    }
+    let steps = Steps::of(kind, lifecycle).after(before.map_or(Duration::ZERO, Begun::accepted_for));
     let side = if kind == Kind::Sidecar { Side::Inbound } else { Side::All };
     proxy.begin_drain(side, steps.accept).await;
     let (mut seen, mut last) = (proxy.late_connections(), begun);
@@ -118,12 +144,28 @@ mod tests {
             (Kind::Sidecar, lifecycle(5, 5, false), (2500, 4000, 5000, Some(5000))),
             (Kind::Sidecar, lifecycle(60, 5, false), (5000, 48_000, 60_000, Some(60_000))),
             (Kind::Sidecar, lifecycle(60, 5, true), (2500, 4000, 5000, None)),
-            (Kind::Gateway, lifecycle(60, 5, false), (5000, 48_000, 5000, Some(60_000))),
-            (Kind::Gateway, lifecycle(5, 5, false), (2500, 4000, 2500, Some(5000))),
+            (Kind::Gateway, lifecycle(60, 5, false), (5000, 48_000, 0, Some(60_000))),
+            (Kind::Gateway, lifecycle(5, 5, false), (2500, 4000, 0, Some(5000))),
             (Kind::Gateway, lifecycle(5, 20, true), (5000, 16_000, 20_000, None)),
             (Kind::Sidecar, lifecycle(0, 5, false), (0, 0, 0, Some(0))),
         ] {
             assert_eq!(millis(Steps::of(kind, lifecycle)), expected, "{kind:?} {lifecycle:?}");
         }
+    }
+
+    #[test]
+    fn a_drain_before_shortens_only_how_long_it_accepts() {
+        for (kind, exit_on_zero) in [(Kind::Sidecar, false), (Kind::Sidecar, true), (Kind::Gateway, true)] {
+            let steps = Steps::of(kind, lifecycle(60, 30, exit_on_zero));
+            let later = steps.after(Duration::from_secs(2));
+            assert_eq!((later.at_least, later.at_most), (steps.at_least, steps.at_most));
+            assert_eq!(later.accept, steps.accept - Duration::from_secs(2));
+            assert_eq!(later.accept_at_most, steps.accept_at_most - Duration::from_secs(2));
+        }
+        let asked = |graceful| Draining { all: true, graceful };
+        let first = Begun::with(None, asked(true));
+        assert_eq!(Begun::with(Some(first), asked(true)).at, first.at);
+        let closed = Begun::with(Some(first), asked(false)).accepted_for();
+        assert_eq!(Steps::of(Kind::Sidecar, lifecycle(60, 5, false)).after(closed).accept_at_most, Duration::ZERO);
     }
 }

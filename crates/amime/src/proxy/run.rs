@@ -2,6 +2,7 @@
 //!
 //! Threads: the workers, and this one, where xDS, DNS and the pages run.
 
+use super::ending::Begun;
 use super::environment::Environment;
 use super::identity::{self, Identity, PodInfo};
 use super::pages::{AppMetrics, Asked, Opened, Probers, Shared};
@@ -221,7 +222,7 @@ async fn live(
 ) -> End {
     let mut ready = proxy.ready();
     let mut told = false;
-    let mut drained = false;
+    let mut begun = None;
     loop {
         tokio::select! {
             Ok(_) = ready.wait_for(|ready| *ready), if !told => {
@@ -234,7 +235,7 @@ async fn live(
                 match wish {
                     Asked::Nothing => {}
                     Asked::Drain(draining) => {
-                        drained = true;
+                        begun = Some(Begun::with(begun, draining));
                         let proxy = proxy.clone();
                         tokio::spawn(async move { ending::stop_accepting(&proxy, draining, kind, lifecycle).await });
                     }
@@ -253,7 +254,7 @@ async fn live(
         }
     };
     tokio::select! {
-        () = ending::drain(proxy, kind, lifecycle, drained) => End::Drained,
+        () = ending::drain(proxy, kind, lifecycle, begun) => End::Drained,
         () = signals.next() => End::AtOnce,
         () = quit => {
             ending::quit(proxy).await;
