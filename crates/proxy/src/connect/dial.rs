@@ -112,6 +112,11 @@ pub(crate) async fn dial(address: SocketAddr, settings: &ConnectSettings) -> Res
         Some(reach) => (reach.0)(address).ok_or_else(|| DialError::Failed(io::ErrorKind::HostUnreachable.into()))?,
         None => address,
     };
+    // Whatever cluster leads there: else who may send to the proxy could ask it for its own pages as this machine.
+    if settings.outside.own.has(address) {
+        let error = io::Error::new(io::ErrorKind::PermissionDenied, "a port of the proxy itself");
+        return Err(DialError::Failed(error));
+    }
     let socket = prepare(address, settings).map_err(DialError::Failed)?;
     match tokio::time::timeout(settings.timeout, socket.connect(address)).await {
         Err(_) => Err(DialError::TimedOut),
@@ -145,4 +150,29 @@ fn prepare(address: SocketAddr, settings: &ConnectSettings) -> io::Result<TcpSoc
         socket.bind(SocketAddr::new(source, 0))?;
     }
     Ok(socket)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use amime_model::config::Discovery;
+
+    #[tokio::test]
+    async fn no_cluster_leads_to_the_proxy_s_own_pages() {
+        let page = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let port = page.local_addr().unwrap().port();
+        let pod: IpAddr = "10.1.1.1".parse().unwrap();
+        let to = |own: OwnPorts, ip: &str| {
+            let outside = Outside { own: Arc::new(own), ..Outside::default() };
+            let settings = ConnectSettings::of(&Cluster::new("entry", Discovery::Static(Default::default())), outside);
+            let address = SocketAddr::new(ip.parse().unwrap(), port);
+            async move { dial(address, &settings).await }
+        };
+        let own = OwnPorts { ports: vec![port], addresses: vec![pod], loopback: true };
+        for ip in ["127.0.0.1", "127.0.0.9", "::1", "::ffff:127.0.0.1", "0.0.0.0", "10.1.1.1"] {
+            let error = to(own.clone(), ip).await.unwrap_err().to_string();
+            assert_eq!(error, "a port of the proxy itself", "{ip}");
+        }
+        assert!(to(OwnPorts { ports: vec![1], ..own }, "127.0.0.1").await.is_ok());
+    }
 }
