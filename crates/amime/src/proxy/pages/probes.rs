@@ -17,6 +17,8 @@ use std::time::Duration;
 /// Where Istio's injector writes them.
 const VARIABLE: &str = "ISTIO_KUBE_APP_PROBERS";
 const LEGACY: &str = "REWRITE_PROBE_LEGACY_LOCALHOST_DESTINATION";
+/// Where its hooks are asked for, in the place of probes.
+const HOOKS: &str = "/app-lifecycle/";
 /// As much of the application's answer as is handed back.
 const MOST: usize = 10 << 10;
 /// And is read at most.
@@ -92,11 +94,20 @@ impl Probers {
             let known = if known.is_empty() { format!("{VARIABLE} names none") } else { known.join(", ") };
             return problem(StatusCode::BAD_REQUEST, &format!("there is no probe {path}; known: {known}"));
         };
-        let limit = Duration::from_secs(prober.timeout_seconds.max(1));
-        match tokio::time::timeout(limit, self.probe(prober, request)).await {
-            Ok(Ok(answer)) => answer,
-            Ok(Err(error)) => failed(path, &format!("{error:#}")),
-            Err(_) => failed(path, &format!("no answer within {} s", limit.as_secs())),
+        let late = async {
+            match limit(path, prober.timeout_seconds) {
+                Some(limit) => {
+                    tokio::time::sleep(limit).await;
+                    limit.as_secs()
+                }
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            answer = self.probe(prober, request) => {
+                answer.unwrap_or_else(|error| failed(path, &format!("{error:#}")))
+            }
+            seconds = late => failed(path, &format!("no answer within {seconds} s")),
         }
     }
 
@@ -226,6 +237,15 @@ fn same_place<B>(answer: &Response<B>, headers: &HeaderMap) -> Option<Uri> {
         }
     }
     target.path_and_query().map(|path| Uri::from(path.clone()))
+}
+
+/// How long the application may take. Kubernetes gives probes a second where nothing else is said, and hooks all of
+/// the pod's grace period: a preStop hook that sleeps is to be waited for.
+fn limit(path: &str, seconds: u64) -> Option<Duration> {
+    match seconds {
+        0 if path.starts_with(HOOKS) => None,
+        seconds => Some(Duration::from_secs(seconds.max(1))),
+    }
 }
 
 /// A length-prefixed grpc.health.v1.HealthCheckRequest.

@@ -133,3 +133,15 @@ fn what_is_wrong_is_named() {
         assert!(error.starts_with(VARIABLE) && error.contains(expected), "{error}");
     }
 }
+
+#[test]
+fn a_hook_may_take_as_long_as_it_needs() {
+    for (path, seconds, expected) in [
+        ("/app-health/a/readyz", 0, Some(1)),
+        ("/app-health/a/livez", 7, Some(7)),
+        ("/app-lifecycle/a/prestopz", 0, None),
+        ("/app-lifecycle/a/poststartz", 3, Some(3)),
+    ] {
+        assert_eq!(limit(path, seconds), expected.map(Duration::from_secs), "{path} {seconds}");
+    }
+}
