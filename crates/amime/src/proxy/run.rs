@@ -239,15 +239,12 @@ async fn live(
                         let proxy = proxy.clone();
                         tokio::spawn(async move { ending::stop_accepting(&proxy, draining, kind, lifecycle).await });
                     }
-                    Asked::Quit => {
-                        ending::quit(proxy).await;
-                        return End::Drained;
-                    }
+                    Asked::Quit => return quit(proxy, signals).await,
                 }
             }
         }
     }
-    let quit = async {
+    let asked_to_quit = async {
         // An error: the pages are gone, and nobody asks any more.
         if wishes.wait_for(|wish| *wish == Asked::Quit).await.is_err() {
             std::future::pending::<()>().await;
@@ -256,9 +253,14 @@ async fn live(
     tokio::select! {
         () = ending::drain(proxy, kind, lifecycle, begun) => End::Drained,
         () = signals.next() => End::AtOnce,
-        () = quit => {
-            ending::quit(proxy).await;
-            End::Drained
-        }
+        () = asked_to_quit => quit(proxy, signals).await,
+    }
+}
+
+/// Ends now, or at once where a signal comes meanwhile.
+async fn quit(proxy: &Proxy, signals: &mut Signals) -> End {
+    tokio::select! {
+        () = ending::quit(proxy) => End::Drained,
+        () = signals.next() => End::AtOnce,
     }
 }

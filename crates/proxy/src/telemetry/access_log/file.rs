@@ -21,6 +21,8 @@ const BUFFER: usize = 32 * 1024;
 const FLUSH: Duration = Duration::from_millis(50);
 /// So often it is looked whether the file at the path is another one now (rotated by its owner).
 const LOOK: Duration = Duration::from_secs(1);
+/// The last lines may take so long.
+const LAST: Duration = Duration::from_secs(1);
 
 /// By path.
 static FILES: LazyLock<Mutex<HashMap<String, Weak<LogFile>>>> = LazyLock::new(Mutex::default);
@@ -84,14 +86,20 @@ pub fn reopen_access_logs() {
     }
 }
 
-/// Waits until all that was logged is written.
+/// Waits until all that was logged is written, but not for a reader that has stalled: what it does not take in `LAST`
+/// is lost.
 pub(crate) async fn written() {
-    for file in all() {
-        let (done, wait) = oneshot::channel();
-        // Full or gone: nothing to wait for that would end.
-        if file.queue.try_send(Message::Written(done)).is_ok() {
-            let _ = wait.await;
+    let all = async {
+        for file in all() {
+            let (done, wait) = oneshot::channel();
+            // Full or gone: nothing to wait for that would end.
+            if file.queue.try_send(Message::Written(done)).is_ok() {
+                let _ = wait.await;
+            }
         }
+    };
+    if tokio::time::timeout(LAST, all).await.is_err() {
+        tracing::warn!("access logs are not taken by who reads them: the last lines are lost");
     }
 }
 
@@ -225,5 +233,25 @@ impl Lines {
 impl Drop for Lines {
     fn drop(&mut self) {
         self.flush();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_reader_that_has_stalled_is_not_waited_for() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("pipe");
+        assert!(std::process::Command::new("mkfifo").arg(&path).status().unwrap().success());
+        // Both ends, so that opening waits for nobody; nothing is read from it.
+        let _reader = OpenOptions::new().read(true).write(true).open(&path).unwrap();
+        let log = LogFile::open(path.to_str().unwrap()).unwrap();
+        // More than a pipe holds.
+        log.hand("line\n".repeat(1 << 20));
+        let begun = Instant::now();
+        written().await;
+        assert!(begun.elapsed() >= LAST);
     }
 }
