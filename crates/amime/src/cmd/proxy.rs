@@ -26,7 +26,7 @@ Examples:
       several control planes, and a start while none of them is there
 
 Environment, as Istio's agent reads it (a flag wins):
-  POD_NAME, POD_NAMESPACE, INSTANCE_IP, SERVICE_ACCOUNT, TRUST_DOMAIN
+  POD_NAME, POD_NAMESPACE, INSTANCE_IP, SERVICE_ACCOUNT
   ISTIO_META_NAME=text            NAME of the node's metadata
   ISTIO_METAJSON_LABELS={…}       the pod's labels; other ISTIO_METAJSON_*
                                   objects are merged into the metadata

@@ -136,6 +136,9 @@ impl Identity {
         if binds_upstream(interception, address) {
             set("BINDS_UPSTREAM", "true".into());
         }
+        // What control planes show as the proxy's version. Istio's takes what begins with no number for its own latest.
+        let version = concat!("amime-", env!("CARGO_PKG_VERSION"));
+        metadata.entry("ISTIO_VERSION").or_insert_with(|| version.into());
         metadata.entry("CLUSTER_ID").or_insert_with(|| "Kubernetes".into());
         let workload = metadata.get("WORKLOAD_NAME").and_then(Value::as_str).unwrap_or(&name).to_owned();
 

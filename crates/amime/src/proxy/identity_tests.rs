@@ -52,6 +52,7 @@ fn as_istio_s_injector_sets_the_environment() {
         ("DNS_CAPTURE", "true"),
         ("INTERCEPTION_MODE", "REDIRECT"),
         ("INSTANCE_IPS", "10.1.1.1"),
+        ("ISTIO_VERSION", concat!("amime-", env!("CARGO_PKG_VERSION"))),
     ] {
         assert_eq!(metadata[key], value, "{key}");
     }
