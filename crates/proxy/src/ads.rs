@@ -10,7 +10,7 @@ use amime_xds::intern::Interner;
 use amime_xds::transport::{self, Backoff, ControlPlane};
 use amime_xds::{Node, ResourceType};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 use tokio::sync::watch;
 
 /// Where a proxy's configuration comes from.
@@ -24,8 +24,9 @@ pub struct AdsOptions {
     pub interner: Arc<Interner>,
     /// How long an update waits for what it refers to.
     pub warm_limit: Duration,
-    /// What an earlier run had accepted: run before any control plane has answered.
-    pub saved: Option<Saved>,
+    /// What an earlier run had accepted, and when: run where no control plane answers for
+    /// [`ClientOptions::saved_after`].
+    pub saved: Option<(Saved, SystemTime)>,
     /// Gets all that is accepted, after each update, for [`AdsOptions::saved`] of a later run.
     pub saves: Option<watch::Sender<Saved>>,
 }
@@ -48,8 +49,9 @@ impl Proxy {
     /// have been accepted, which come when their routes and clusters have.
     pub fn follow(&self, options: AdsOptions) {
         let AdsOptions { control, node, interner, warm_limit, saved, saves } = options;
-        let mut client = Client::new(node, interner, ClientOptions { warm_limit });
-        if let Some(saved) = saved {
+        let mut client = Client::new(node, interner, ClientOptions { warm_limit, ..ClientOptions::default() });
+        let saved_at = saved.as_ref().map(|(_, at)| *at);
+        if let Some((saved, _)) = saved {
             client.restore(saved);
         }
         let proxy = self.downgrade();
@@ -60,6 +62,9 @@ impl Proxy {
                 let listeners = update.kind == ResourceType::Listener;
                 match proxy.swap(update.config).await {
                     Ok(()) => {
+                        if let Some(at) = saved_at.filter(|_| update.saved) {
+                            proxy.tell_age(at.elapsed().unwrap_or_default());
+                        }
                         if listeners {
                             proxy.set_ready();
                         }

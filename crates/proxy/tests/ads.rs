@@ -15,7 +15,7 @@ use common::*;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 use tokio::sync::watch;
 
 struct Followed {
@@ -162,7 +162,7 @@ async fn listeners_come_and_go() {
 }
 
 #[tokio::test]
-async fn what_was_saved_runs_before_a_control_plane_is_there_and_then_its_changes_do() {
+async fn what_was_saved_runs_where_no_control_plane_answers_and_then_its_changes_do() {
     let (v1, v2, address) = (Origin::text("v1").await, Origin::text("v2").await, free_port());
     let good = config_at(address, "a", v1.address);
     let start = |saved: Option<Saved>, saves: Option<watch::Sender<Saved>>, control: ControlPlane| {
@@ -170,6 +170,7 @@ async fn what_was_saved_runs_before_a_control_plane_is_there_and_then_its_change
         let options = ProxyOptions::new(ProxyIdentity::default(), tokio::runtime::Handle::current());
         let proxy = Proxy::start(options, &workers);
         let node = Node { id: "sidecar~x".into(), ..Default::default() };
+        let saved = saved.map(|saved| (saved, SystemTime::now()));
         proxy.follow(AdsOptions { saved, saves, ..AdsOptions::new(control, node, Arc::default()) });
         (proxy, workers)
     };
@@ -201,4 +202,18 @@ async fn what_was_saved_runs_before_a_control_plane_is_there_and_then_its_change
     });
     peer.in_step().await;
     assert_eq!(get(address, "a", "/").await.body, "v2");
+    drop((proxy, _workers));
+
+    // A control plane that is there has the word: what was saved is never run.
+    let elsewhere = free_port();
+    let peer = Peer::new(&config_at(elsewhere, "b", v2.address));
+    let saved = Saved::parse(&bytes, &Default::default()).unwrap();
+    let (proxy, _workers) = start(Some(saved), None, peer.channel().into());
+    let mut accepted = proxy.accepted();
+    while !*proxy.ready().borrow() {
+        accepted.changed().await.unwrap();
+        let run = accepted.borrow_and_update().clone().unwrap();
+        assert!(!run.config.clusters.contains_key("a"), "what was saved runs");
+    }
+    assert_eq!(get(elsewhere, "a", "/").await.body, "v2");
 }

@@ -169,7 +169,7 @@ struct Proxy {
     #[arg(long, value_name = "FILE")]
     save: Option<PathBuf>,
 
-    /// Begin with what --save has kept, where no control plane answers yet
+    /// Begin with what --save has kept, where no control plane answers for 3 seconds
     #[arg(long, requires = "save")]
     start_from_saved: bool,
 

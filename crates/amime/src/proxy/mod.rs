@@ -27,7 +27,7 @@ pub(crate) struct Options {
     pub(crate) ports: Ports,
     /// Where what is accepted is kept.
     pub(crate) save: Option<PathBuf>,
-    /// Begin with what is kept there.
+    /// Begin with what is kept there, where no control plane answers.
     pub(crate) start_from_saved: bool,
     pub(crate) log_level: Option<String>,
 }

@@ -159,15 +159,8 @@ async fn serve(plan: Plan, log: LogLevel) -> anyhow::Result<End> {
         if plan.start_from_saved
             && let Some(Restored { saved, at }) = saved::restore(&path, &node, &ads.interner)
         {
-            ads.saved = Some(saved);
+            ads.saved = Some((saved, at));
             saved_at = Some(at);
-            let (proxy, mut first) = (proxy.clone(), proxy.accepted());
-            tokio::spawn(async move {
-                // An error: the proxy has ended.
-                if first.changed().await.is_ok() {
-                    proxy.tell_age(at.elapsed().unwrap_or_default());
-                }
-            });
         }
         tokio::spawn(saved::follow(path, node, proxy.ready(), accepted.clone()));
     }

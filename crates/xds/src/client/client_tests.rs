@@ -327,13 +327,13 @@ fn a_virtual_host_of_a_checked_route_configuration_is_refused_without_its_cluste
 }
 
 #[test]
-fn what_was_saved_runs_before_the_server_answers_and_its_versions_are_told() {
+fn what_was_saved_runs_where_no_server_answers_and_its_versions_are_told() {
     let now = Instant::now();
     let bytes = with_hosts(now).save().to_bytes();
     let interner = Arc::new(Interner::default());
     let mut later = Client::new(Node::default(), interner.clone(), ClientOptions::default());
     later.restore(Saved::parse(&bytes, &interner).expect("what was written"));
-    let update = later.poll(now).expect("what was saved");
+    let update = later.poll_saved().expect("what was saved");
     assert_eq!(*update.config, hosts("v1").config);
     later.accepted(&update);
     assert!(later.ready());
@@ -356,12 +356,25 @@ fn what_was_saved_runs_before_the_server_answers_and_its_versions_are_told() {
 }
 
 #[test]
+fn what_was_saved_is_forgotten_when_a_server_answers() {
+    let now = Instant::now();
+    let mut later = Client::new(Node::default(), Arc::default(), ClientOptions::default());
+    later.restore(with_hosts(now).save());
+    assert!(later.poll(now).is_none() && later.saved_after().is_some());
+    later.connected();
+    assert_eq!(said(&mut later), ["CDS", "LDS"]);
+    let [_, hosts] = in_parts("2", &hosts("v2"));
+    later.on_response(now, hosts);
+    assert!(later.saved_after().is_none() && later.poll_saved().is_none());
+}
+
+#[test]
 fn what_was_saved_and_cannot_run_is_forgotten() {
     let now = Instant::now();
     let saved = with_hosts(now).save();
     let mut later = Client::new(Node::default(), Arc::default(), ClientOptions::default());
     later.restore(saved);
-    let update = later.poll(now).expect("what was saved");
+    let update = later.poll_saved().expect("what was saved");
     later.rejected(&update, "the port is taken");
     later.connected();
     assert_eq!(said(&mut later), ["CDS", "LDS"]);

@@ -32,11 +32,13 @@ pub struct ClientOptions {
     /// How long an update waits for what it refers to before it is run all the same (Envoy's
     /// initial_fetch_timeout is 15 s).
     pub warm_limit: Duration,
+    /// How long servers may be silent before what was saved is run in the place of what they would say.
+    pub saved_after: Duration,
 }
 
 impl Default for ClientOptions {
     fn default() -> Self {
-        Self { warm_limit: Duration::from_secs(15) }
+        Self { warm_limit: Duration::from_secs(15), saved_after: Duration::from_secs(3) }
     }
 }
 
@@ -52,6 +54,8 @@ pub struct Update {
     pub removed: Vec<Arc<str>>,
     /// Counts up with each update of this client.
     pub id: u64,
+    /// It is what an earlier client had accepted.
+    pub saved: bool,
 }
 
 #[derive(Debug)]
@@ -67,7 +71,7 @@ pub struct Client {
     versions: PerType<Versions>,
     staged: PerType<Option<Staged>>,
     applying: Option<Applying>,
-    /// What was saved by an earlier client, until it is handed out.
+    /// What was saved by an earlier client, until it is handed out or a server has answered.
     saved: Option<Saved>,
     /// Names that the server said are not there.
     absent: PerType<BTreeSet<Arc<str>>>,
@@ -119,10 +123,22 @@ impl Client {
         }
     }
 
-    /// Begins with what an earlier client had accepted: [`Client::poll`] hands it out as one update, and once it is
-    /// accepted the server is told of its versions. To be called before anything else.
+    /// Keeps what an earlier client had accepted, for [`Client::poll_saved`]. To be called before anything else.
     pub fn restore(&mut self, saved: Saved) {
         self.saved = Some(saved);
+    }
+
+    /// For how long servers may be silent before [`Client::poll_saved`] is called; None where nothing was saved, or
+    /// one has answered.
+    pub fn saved_after(&self) -> Option<Duration> {
+        self.saved.as_ref().map(|_| self.options.saved_after)
+    }
+
+    /// What an earlier client had accepted, as one update, where no server has answered. To be called while no stream
+    /// is open: once it is accepted, the next is told of its versions.
+    pub fn poll_saved(&mut self) -> Option<Update> {
+        let saved = self.saved.take()?;
+        Some(self.run_saved(saved))
     }
 
     /// All that was accepted, with its versions, for [`Client::restore`] of a later client.
@@ -219,6 +235,8 @@ impl Client {
 
     /// Takes a response in. What cannot be read is rejected at once, whole.
     pub fn on_response(&mut self, now: Instant, response: DeltaResponse) {
+        // Older than what comes now.
+        self.saved = None;
         let Some(kind) = ResourceType::from_type_url(&response.type_url) else {
             let problem = format!("nobody asked for {}", response.type_url);
             self.answer(&response.type_url, response.nonce, Some(problem));
@@ -263,9 +281,6 @@ impl Client {
         if self.applying.is_some() {
             return None;
         }
-        if let Some(saved) = self.saved.take() {
-            return Some(self.run_saved(saved));
-        }
         loop {
             let kind = ResourceType::ALL.into_iter().find(|&kind| self.is_ready(kind, now))?;
             let staged = self.staged[kind].take()?;
@@ -283,7 +298,7 @@ impl Client {
             self.next_id += 1;
             let nothing_new = Arc::ptr_eq(&config, &self.config);
             self.applying = Some(Applying { id, kind, config: config.clone(), what: What::Staged(staged) });
-            let update = Update { kind, config, changed, removed, id };
+            let update = Update { kind, config, changed, removed, id, saved: false };
             if kind == ResourceType::VirtualHost && nothing_new {
                 // Of a route configuration that is still to come.
                 self.accepted(&update);
@@ -299,7 +314,7 @@ impl Client {
         self.next_id += 1;
         let changed = config.listeners.keys().cloned().collect();
         self.applying = Some(Applying { id, kind, config: config.clone(), what: What::Saved(saved) });
-        Update { kind, config, changed, removed: Vec::new(), id }
+        Update { kind, config, changed, removed: Vec::new(), id, saved: true }
     }
 
     /// Every worker runs that update.

@@ -183,6 +183,17 @@ impl Dialing {
         self.pause = Pause::Spread;
     }
 
+    /// Nothing came over the stream, and it is left; there may have been none.
+    pub(super) fn silent(&mut self) {
+        let connected = match &self.control {
+            ControlPlane::Dial(dialer) => matches!(*dialer.0.state.borrow(), ConnectionState::Connected { .. }),
+            ControlPlane::Connection(_) => false,
+        };
+        if connected {
+            self.lost("no answer came over the stream".into());
+        }
+    }
+
     /// The stream has ended, or could not be opened.
     pub(super) fn lost(&mut self, why: String) {
         match &self.control {

@@ -4,6 +4,7 @@ use super::dial::{ControlPlane, Dialing};
 use super::open::DeltaStream;
 use crate::client::{Client, Saved, Update};
 use std::hash::{BuildHasher, RandomState};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 use tokio::sync::watch;
 use tokio::time::Instant;
@@ -46,7 +47,8 @@ where
     run_saving(control, client, backoff, None, apply).await;
 }
 
-/// As [`run`]; after each update that is accepted, `saves` gets all that was.
+/// As [`run`]; after each update that is accepted, `saves` gets all that was. What the client has restored runs only
+/// when no control plane has answered for a while ([`Client::saved_after`]).
 pub async fn run_saving<F, A>(
     control: impl Into<ControlPlane>,
     mut client: Client,
@@ -58,16 +60,44 @@ pub async fn run_saving<F, A>(
     A: Future<Output = Result<(), String>>,
 {
     let mut dialing = Dialing::new(control.into(), backoff);
-    // What was saved runs before any control plane has answered.
-    apply_all(&mut client, &mut apply, saves.as_ref()).await;
+    let saved_at = client.saved_after().map(|after| Instant::now() + after);
+    // Or what was saved is of no use any more.
+    let answered = AtomicBool::new(saved_at.is_none());
     loop {
-        let channel = dialing.next().await;
-        let why = match stream(channel, &mut client, &mut apply, saves.as_ref(), &mut dialing).await {
+        let attempt = async {
+            let channel = dialing.next().await;
+            stream(channel, &mut client, &mut apply, saves.as_ref(), &mut dialing, &answered).await
+        };
+        let silence = async {
+            match saved_at {
+                Some(at) => tokio::time::sleep_until(at).await,
+                None => std::future::pending().await,
+            }
+            if answered.load(Ordering::Relaxed) {
+                std::future::pending::<()>().await;
+            }
+        };
+        let ended = tokio::select! {
+            biased;
+            ended = attempt => Some(ended),
+            () = silence => None,
+        };
+        client.disconnected();
+        let Some(ended) = ended else {
+            // The next stream begins with the versions of what was saved, so the one that may be open is left.
+            dialing.silent();
+            answered.store(true, Ordering::Relaxed);
+            if let Some(update) = client.poll_saved() {
+                tracing::warn!("no control plane has answered yet: the saved configuration is run");
+                run_update(&mut client, update, &mut apply, saves.as_ref()).await;
+            }
+            continue;
+        };
+        let why = match ended {
             Ok(()) => "the control plane has ended the stream".to_owned(),
             Err(status) => status.message().to_owned(),
         };
         tracing::debug!(why, "the stream to the control plane has ended");
-        client.disconnected();
         dialing.lost(why);
     }
 }
@@ -79,15 +109,23 @@ where
     A: Future<Output = Result<(), String>>,
 {
     while let Some(update) = client.poll(Instant::now().into_std()) {
-        match apply(update.clone()).await {
-            Ok(()) => {
-                client.accepted(&update);
-                if let Some(saves) = saves {
-                    saves.send_replace(client.save());
-                }
+        run_update(client, update, apply, saves).await;
+    }
+}
+
+async fn run_update<F, A>(client: &mut Client, update: Update, apply: &mut F, saves: Option<&watch::Sender<Saved>>)
+where
+    F: FnMut(Update) -> A,
+    A: Future<Output = Result<(), String>>,
+{
+    match apply(update.clone()).await {
+        Ok(()) => {
+            client.accepted(&update);
+            if let Some(saves) = saves {
+                saves.send_replace(client.save());
             }
-            Err(problem) => client.rejected(&update, &problem),
         }
+        Err(problem) => client.rejected(&update, &problem),
     }
 }
 
@@ -98,6 +136,7 @@ async fn stream<F, A>(
     apply: &mut F,
     saves: Option<&watch::Sender<Saved>>,
     dialing: &mut Dialing,
+    answered: &AtomicBool,
 ) -> Result<(), Status>
 where
     F: FnMut(Update) -> A,
@@ -124,6 +163,7 @@ where
             response = stream.next() => match response? {
                 Some(response) => {
                     dialing.answered();
+                    answered.store(true, Ordering::Relaxed);
                     client.on_response(Instant::now().into_std(), response);
                 }
                 None => return Ok(()),

@@ -47,7 +47,7 @@ struct Ends {
 
 impl Ends {
     fn new(mesh: &Mesh) -> Self {
-        let options = ClientOptions { warm_limit: Duration::from_secs(3600) };
+        let options = ClientOptions { warm_limit: Duration::from_secs(3600), ..ClientOptions::default() };
         let mut ends = Self {
             client: Client::new(Node::default(), Arc::default(), options),
             stream: server(),
@@ -207,7 +207,7 @@ proptest! {
             ends.client.accepted(&update);
         }
         ends.client = {
-            let mut fresh = Client::new(Node::default(), Arc::default(), ClientOptions { warm_limit: Duration::from_secs(3600) });
+            let mut fresh = Client::new(Node::default(), Arc::default(), ClientOptions { warm_limit: Duration::from_secs(3600), ..ClientOptions::default() });
             if !refused {
                 std::mem::swap(&mut fresh, &mut ends.client);
             }
