@@ -21,8 +21,9 @@ impl Proxy {
         }
         let config = inner.state.lock().await.config.clone();
         let mut text = Exposition::new(format);
-        gathered.write(&mut text);
+        // What peers may make much of comes last.
         totals::write(&mut text, &inner.shared, config.as_deref(), &gathered);
+        gathered.write(&mut text);
         text.into_text()
     }
 

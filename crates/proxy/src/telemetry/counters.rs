@@ -10,6 +10,9 @@ use std::hash::{BuildHasherDefault, Hash, Hasher};
 use std::rc::{Rc, Weak};
 use std::sync::Arc;
 
+/// So many peers are told apart by what they say of themselves: it is theirs to make up.
+const STRANGERS: usize = 512;
+
 /// One worker's counters.
 #[derive(Default)]
 pub(crate) struct Counters {
@@ -19,6 +22,8 @@ pub(crate) struct Counters {
 #[derive(Default)]
 pub(super) struct Tables {
     peers: Numbered<Workload>,
+    /// How many of them are known by their own words alone.
+    strangers: usize,
     services: Numbered<Service>,
     http: Series<HttpCounts>,
     tcp: Series<TcpCounts>,
@@ -188,6 +193,18 @@ impl Counters {
         self.tables.borrow_mut().peers.of(at, who)
     }
 
+    /// A peer by its own words: those beyond the first [`STRANGERS`] are not known.
+    pub(crate) fn stranger(&self, at: &Cell<Number>, who: impl FnOnce() -> Workload) -> u32 {
+        let tables = &mut *self.tables.borrow_mut();
+        if tables.strangers >= STRANGERS {
+            return tables.peers.known(at, who);
+        }
+        let before = tables.peers.len();
+        let number = tables.peers.of(at, who);
+        tables.strangers += tables.peers.len() - before;
+        number
+    }
+
     pub(crate) fn service(&self, at: &Cell<Number>, which: impl FnOnce() -> Service) -> u32 {
         self.tables.borrow_mut().services.of(at, which)
     }
@@ -276,9 +293,26 @@ impl Tables {
         self.tcp.tidy();
         if self.peers.is_full() || self.services.is_full() {
             self.peers.begin_anew();
+            self.strangers = 0;
             self.services.begin_anew();
             self.http = Series::default();
             self.tcp = Series::default();
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn of_strangers_so_many_are_told_apart() {
+        let counters = Counters::default();
+        let named = |i: usize| Workload { workload: format!("w{i}"), ..Workload::default() };
+        let numbers: Vec<u32> = (0..2 * STRANGERS).map(|i| counters.stranger(&Cell::default(), || named(i))).collect();
+        assert!(numbers[..STRANGERS - 1].iter().all(|number| *number != 0));
+        assert!(numbers[STRANGERS..].iter().all(|number| *number == 0));
+        assert_eq!(counters.stranger(&Cell::default(), || named(1)), numbers[1], "who is known stays so");
+        assert_ne!(counters.peer(&Cell::default(), || named(9999)), 0, "who is known by the configuration has a place");
     }
 }

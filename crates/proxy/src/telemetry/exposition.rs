@@ -28,15 +28,20 @@ impl MetricsFormat {
     }
 }
 
+/// Samples beyond so many bytes are left out, and their number told.
+const MOST_BYTES: usize = 64 * 1024 * 1024;
+
 /// The text as it grows, family by family.
 pub(crate) struct Exposition {
     format: MetricsFormat,
     text: String,
+    most_bytes: usize,
+    left_out: u64,
 }
 
 impl Exposition {
     pub(crate) fn new(format: MetricsFormat) -> Self {
-        Self { format, text: String::new() }
+        Self { format, text: String::new(), most_bytes: MOST_BYTES, left_out: 0 }
     }
 
     /// `labels` are written already, without braces. A family without samples is left out.
@@ -70,6 +75,9 @@ impl Exposition {
         }
         self.type_of(name, "histogram");
         for (labels, histogram) in samples {
+            if !self.has_room() {
+                continue;
+            }
             let comma = if labels.is_empty() { "" } else { "," };
             for (bound, count) in histogram.cumulated() {
                 line(&mut self.text, format_args!("{name}_bucket{{{labels}{comma}le=\"{bound}\"}} {count}"));
@@ -95,6 +103,9 @@ impl Exposition {
         }
         self.type_of(family, kind);
         for (labels, value) in samples {
+            if !self.has_room() {
+                continue;
+            }
             match labels {
                 "" => line(&mut self.text, format_args!("{name} {value}")),
                 labels => line(&mut self.text, format_args!("{name}{{{labels}}} {value}")),
@@ -102,11 +113,22 @@ impl Exposition {
         }
     }
 
+    /// For one more sample, which is counted where there is none.
+    fn has_room(&mut self) -> bool {
+        let room = self.text.len() < self.most_bytes;
+        self.left_out += u64::from(!room);
+        room
+    }
+
     fn type_of(&mut self, family: &str, kind: &str) {
         line(&mut self.text, format_args!("# TYPE {family} {kind}"));
     }
 
     pub(crate) fn into_text(mut self) -> String {
+        if self.left_out > 0 {
+            self.most_bytes = usize::MAX;
+            self.gauge("amime_metrics_left_out", self.left_out);
+        }
         if self.format == MetricsFormat::OpenMetrics {
             self.text.push_str("# EOF\n");
         }
@@ -173,6 +195,18 @@ mod tests {
         );
         assert_eq!(MetricsFormat::accepted("application/openmetrics-text;version=1.0.0"), MetricsFormat::OpenMetrics);
         assert_eq!(MetricsFormat::accepted("text/plain"), MetricsFormat::Prometheus);
+    }
+
+    #[test]
+    fn what_is_too_much_is_left_out_and_told() {
+        let mut text = Exposition { most_bytes: 100, ..Exposition::new(MetricsFormat::OpenMetrics) };
+        text.gauges("a", (0..50).map(|n| ("b=\"c\"", n)));
+        let text = text.into_text();
+        assert!(text.len() < 200, "{text}");
+        assert!(
+            text.contains("\na{b=\"c\"} 7\n# TYPE amime_metrics_left_out gauge\namime_metrics_left_out 42\n"),
+            "{text}"
+        );
     }
 
     #[test]

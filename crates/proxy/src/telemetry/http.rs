@@ -44,7 +44,7 @@ pub(crate) fn count(exchange: &Exchange) {
 fn peer(exchange: &Exchange) -> Option<u32> {
     let peer = exchange.peer.borrow();
     let peer = peer.as_ref()?;
-    Some(exchange.conn.proxy.counters.peer(&peer.number, || peer.workload.clone()))
+    Some(exchange.conn.proxy.counters.stranger(&peer.number, || peer.workload.clone()))
 }
 
 /// The workload that a request was sent to.

@@ -108,6 +108,22 @@ impl<T: Hash + Eq + Default> Numbered<T> {
         if self.is_full() { 0 } else { self.push(value) }
     }
 
+    /// As [`Numbered::of`], but 0 for what has no number yet.
+    pub(crate) fn known(&mut self, at: &Cell<Number>, value: impl FnOnce() -> T) -> u32 {
+        let kept = at.get();
+        if kept.age == self.age + 1 {
+            return kept.index;
+        }
+        let index = self.by_value.get(&value()).copied().unwrap_or_default();
+        at.set(Number { age: self.age + 1, index });
+        index
+    }
+
+    /// How many have a number.
+    pub(crate) fn len(&self) -> usize {
+        self.all.len()
+    }
+
     fn push(&mut self, value: T) -> u32 {
         let (value, index) = (Arc::new(value), self.all.len() as u32);
         self.all.push(Arc::clone(&value));

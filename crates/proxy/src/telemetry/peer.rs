@@ -17,9 +17,11 @@ const METADATA: HeaderName = HeaderName::from_static("x-envoy-peer-metadata");
 const ID: HeaderName = HeaderName::from_static("x-envoy-peer-metadata-id");
 
 /// More is nobody's metadata.
-const LONGEST: usize = 16 * 1024;
+const LONGEST: usize = 4 * 1024;
+/// What a longer name is cut to: what a peer says is kept for each peer and told to whoever reads metrics.
+const LONGEST_NAME: usize = 256;
 /// So many peers are remembered by what they said.
-const REMEMBERED: usize = 1024;
+const REMEMBERED: usize = 512;
 
 /// What the proxy itself says, ready to be sent.
 #[derive(Debug, Clone)]
@@ -160,20 +162,25 @@ fn bytes_field(out: &mut Vec<u8>, number: u8, bytes: &[u8]) {
     out.extend_from_slice(bytes);
 }
 
+/// No longer than a name may be.
+fn cut(text: &str) -> String {
+    text[..text.floor_char_boundary(LONGEST_NAME)].to_owned()
+}
+
 /// Who a Struct tells of; None where it is none.
 fn read(bytes: &[u8]) -> Option<Workload> {
     let mut workload = Workload::default();
     each(bytes, &mut |name, value| {
         let text = match value {
-            Value::Text(text) => text.to_owned(),
+            Value::Text(text) => cut(text),
             Value::Fields(labels) if name == "LABELS" => {
                 return each(labels, &mut |name, value| {
                     if let Value::Text(text) = value {
                         match name {
-                            "app" => workload.app = text.to_owned(),
-                            "version" => workload.version = text.to_owned(),
-                            CANONICAL_NAME => workload.canonical_service = text.to_owned(),
-                            CANONICAL_REVISION => workload.canonical_revision = text.to_owned(),
+                            "app" => workload.app = cut(text),
+                            "version" => workload.version = cut(text),
+                            CANONICAL_NAME => workload.canonical_service = cut(text),
+                            CANONICAL_REVISION => workload.canonical_revision = cut(text),
                             _ => {}
                         }
                     }
@@ -307,6 +314,26 @@ mod tests {
         assert!(OwnHeaders::of(&ProxyIdentity::default()).is_none());
         let peers = Peers::default();
         assert!(peers.who(&HeaderValue::from_static("*"), &RefCell::default()).is_none());
+    }
+
+    #[test]
+    fn what_strangers_say_is_bounded() {
+        let said = |identity: &ProxyIdentity| HeaderValue::from_str(&STANDARD.encode(metadata(identity))).unwrap();
+        let (peers, last) = (Peers::default(), RefCell::default());
+        // 255 bytes, and a character of three.
+        let long = format!("{}\u{3042}{}", "w".repeat(255), "x".repeat(300));
+        let version = ("version".to_owned(), long.clone());
+        let hostile = ProxyIdentity { workload: long, labels: [version].into(), ..ProxyIdentity::default() };
+        let peer = peers.who(&said(&hostile), &last).unwrap();
+        assert_eq!(peer.workload.workload, "w".repeat(255));
+        assert_eq!(peer.workload.version, "w".repeat(255));
+        let whole = ProxyIdentity { workload: "w".repeat(LONGEST), ..ProxyIdentity::default() };
+        assert!(peers.who(&said(&whole), &last).is_none());
+        for i in 0..3 * REMEMBERED {
+            let other = ProxyIdentity { workload: format!("w{i}"), ..ProxyIdentity::default() };
+            assert!(peers.who(&said(&other), &last).is_some());
+        }
+        assert!(peers.0.borrow().len() <= REMEMBERED);
     }
 
     proptest! {
