@@ -1,6 +1,6 @@
 //! Connections that the kernel has redirected, as in a pod: each goes where it wanted to go (SO_ORIGINAL_DST), by IPv4
-//! and IPv6. The test runs itself again in a network namespace with rules of its own; where the machine does not allow
-//! that, or has no nft, it is skipped and says so.
+//! and IPv6. The test runs itself again in a network namespace with rules of its own; where unshare or nft are missing, it
+//! is skipped and says so.
 #![allow(clippy::unwrap_used)]
 
 mod common;
@@ -40,22 +40,17 @@ fn a_redirected_connection_goes_where_it_wanted() {
         runtime.block_on(inside());
         return;
     }
+    for (tool, version) in [("unshare", "--version"), ("nft", "--version")] {
+        if let Err(error) = Command::new(tool).arg(version).output() {
+            eprintln!("skipped: no redirection here: {tool}: {error}");
+            return;
+        }
+    }
     let namespace = |script: &str| {
         let mut command = Command::new("unshare");
         command.args(["-rn", "sh", "-c", script]).env(INSIDE, "1").arg(std::env::current_exe().unwrap());
         command.output()
     };
-    match namespace(SETUP) {
-        Ok(output) if output.status.success() => {}
-        Ok(output) => {
-            eprintln!("skipped: no redirection here: {}", String::from_utf8_lossy(&output.stderr).trim());
-            return;
-        }
-        Err(error) => {
-            eprintln!("skipped: no network namespaces here: unshare: {error}");
-            return;
-        }
-    }
     let test = "exec \"$0\" --exact a_redirected_connection_goes_where_it_wanted --nocapture";
     let output = namespace(&format!("{SETUP}\n{test}")).unwrap();
     let text = [output.stdout, output.stderr].concat();
