@@ -205,7 +205,7 @@ async fn a_wrapped_job_ends_its_proxy_also_when_it_fails() {
 #[tokio::test(flavor = "multi_thread")]
 async fn sigterm_answers_what_is_there_and_what_still_comes() {
     let (origin, gate) = gated().await;
-    let mut edge = Edge::start(origin.address, &[], &[("TERMINATION_DRAIN_DURATION_SECONDS", "20")]);
+    let mut edge = Edge::start(origin.address, &[], &[("TERMINATION_DRAIN_DURATION_SECONDS", "8")]);
     let address = edge.address;
     let begun = tokio::spawn(async move { get(address, "web", "/").await });
     let mut kept = Raw::connect(address).await;

@@ -42,11 +42,12 @@ Environment, as Istio's agent reads it (a flag wins):
 
 const ENDING: &str = "\
 How it ends:
-  SIGTERM or Ctrl-C: nothing new is taken inbound, and what is there is told to
-  end. A sidecar keeps its application's way out open for the termination drain
-  duration (5s), or, with EXIT_ON_ZERO_ACTIVE_CONNECTIONS=true, from
-  MINIMUM_DRAIN_DURATION (5s) on until no connection is open. A gateway ends as
-  soon as no connection is open, at the latest after that duration.
+  SIGTERM or Ctrl-C: what is there is told to end, and what still comes inbound
+  is answered and told the same for four fifths of the termination drain
+  duration (5s). A sidecar keeps its application's way out open for all of it,
+  or, with EXIT_ON_ZERO_ACTIVE_CONNECTIONS=true, from MINIMUM_DRAIN_DURATION
+  (5s) on until no connection is open. A gateway takes nothing more once nothing
+  has come for 10s, and then ends as soon as no connection is open.
   A second signal: at once.
 
 Exit codes: 0 drained, or ended by POST /quitquitquit; 130 ended at once by a
