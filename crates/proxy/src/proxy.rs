@@ -73,6 +73,8 @@ impl WeakProxy {
 #[derive(Default)]
 struct State {
     config: Option<Arc<RuntimeConfig>>,
+    /// Some workers may run a newer one, which others have failed to take.
+    swapping: bool,
     /// The listeners whose ports are not the configuration's.
     moved: Moved,
     /// Configured addresses that have sockets, and where those are bound (which differs for port 0).
@@ -160,6 +162,9 @@ impl Proxy {
         let inner = &self.0;
         let mut state = inner.state.lock().await;
         let config = state.moved.apply(inner.capture_ports, config);
+        if !state.swapping && state.config.as_ref().is_some_and(|now| now.config.is_same(&config)) {
+            return Ok(());
+        }
         let runtime = Arc::new(RuntimeConfig::build(config, state.config.as_deref())?);
         let wanted: BTreeSet<SocketAddr> = runtime.listeners.sockets().map(|(address, _)| address).collect();
         let opened = inner.open(&runtime, &state.sockets)?;
@@ -176,6 +181,7 @@ impl Proxy {
                 worker.push((address, socket));
             }
         }
+        state.swapping = true;
         let swaps = inner.on.iter().zip(by_worker).map(|(worker, opened)| {
             let (id, shared) = (inner.id, Arc::clone(&inner.shared));
             let (config, closed) = (Arc::clone(&runtime), closed.clone());
@@ -196,6 +202,7 @@ impl Proxy {
         inner.shared.forget_clusters(&runtime);
         inner.accepted.send_replace(Some(Accepted { config: Arc::clone(&runtime.config), at: SystemTime::now() }));
         state.config = Some(runtime);
+        state.swapping = false;
         Ok(())
     }
 

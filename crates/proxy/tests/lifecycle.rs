@@ -227,6 +227,20 @@ async fn names_are_resolved() {
 }
 
 #[tokio::test]
+async fn what_changes_nothing_is_not_swapped() {
+    let origin = Server::text("hello").await;
+    let config = http_config(vec![forward(to("a"))], [cluster("a", &[origin.address])]);
+    let running = Running::start(config.clone()).await;
+    let mut accepted = running.proxy.accepted();
+    accepted.mark_unchanged();
+    running.proxy.apply(config.clone()).await.unwrap();
+    assert!(!accepted.has_changed().unwrap());
+    running.proxy.apply(with_clusters(config, [cluster("b", &[])])).await.unwrap();
+    assert!(accepted.has_changed().unwrap());
+    assert_eq!(get(running.address, "a", "/").await.body, "hello");
+}
+
+#[tokio::test]
 async fn a_connection_whose_first_bytes_come_after_a_swap_is_served() {
     let (old, new) = (Server::text("old").await, Server::text("new").await);
     let mut before = http_config(vec![forward(to("old"))], [cluster("old", &[old.address])]);

@@ -32,6 +32,21 @@ pub struct ProxyConfig {
     pub secrets: Named<Secret>,
 }
 
+impl ProxyConfig {
+    /// The very same resources, which says that both are equal at little cost. Equal ones may be kept twice.
+    pub fn is_same(&self, other: &Self) -> bool {
+        fn all<T>(one: &Named<T>, other: &Named<T>) -> bool {
+            let mut pairs = one.iter().zip(other);
+            one.len() == other.len() && pairs.all(|((n, a), (m, b))| n == m && std::sync::Arc::ptr_eq(a, b))
+        }
+        all(&self.listeners, &other.listeners)
+            && all(&self.routes, &other.routes)
+            && all(&self.clusters, &other.clusters)
+            && all(&self.endpoints, &other.endpoints)
+            && all(&self.secrets, &other.secrets)
+    }
+}
+
 /// The object, and the place in it, that a compiled thing came from. On the wire it is
 /// `filter_metadata["istio"].config` (`/apis/networking.istio.io/v1/namespaces/NS/virtual-service/NAME`, as
 /// Istio writes it) and `filter_metadata["amime"].path`.

@@ -8,11 +8,12 @@ use amime_model::config::{Cluster, Discovery};
 use std::sync::{Arc, PoisonError, Weak};
 use std::time::Duration;
 
-/// How long a configuration waits for names that are new in it.
+/// How long the first configuration waits for its names. Later ones do not: what is queued behind them, such as
+/// endpoints that have gone, must not wait for a name server.
 const DNS_WARM: Duration = Duration::from_secs(2);
 
 impl Inner {
-    /// Keeps a task for each DNS cluster. New ones are waited for, a little while.
+    /// Keeps a task for each DNS cluster. Those of the first configuration are waited for, a little while.
     pub(super) async fn resolve(self: &Arc<Self>, config: &RuntimeConfig, state: &mut State) {
         let is_dns = |c: &Cluster| matches!(c.discovery, Discovery::StrictDns(_) | Discovery::LogicalDns(_));
         state.resolving.retain(|name, (cluster, task)| {
@@ -32,6 +33,9 @@ impl Inner {
             first.push(wait);
             let task = self.background.spawn(keep_resolving(Arc::downgrade(self), Arc::clone(cluster), shared, known));
             state.resolving.insert(Arc::clone(name), (Arc::clone(cluster), task));
+        }
+        if state.config.is_some() {
+            return;
         }
         let all = futures_util::future::join_all(first);
         if tokio::time::timeout(DNS_WARM, all).await.is_err() {
