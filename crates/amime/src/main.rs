@@ -13,6 +13,11 @@ mod up;
 use clap::{Parser, Subcommand};
 use std::process::ExitCode;
 
+/// The control plane's memory after a push, and a proxy's after a burst, goes back to the system sooner than with the C
+/// library's, and is less torn; what `make bench` measures runs on it too.
+#[global_allocator]
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
+
 const ABOUT: &str = "A service mesh that speaks Istio's API";
 
 const EXAMPLES: &str = "\

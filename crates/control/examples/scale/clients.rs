@@ -21,6 +21,7 @@ const CLUSTER: &str = "type.googleapis.com/envoy.config.cluster.v3.Cluster";
 const ENDPOINTS: &str = "type.googleapis.com/envoy.config.endpoint.v3.ClusterLoadAssignment";
 const LISTENER: &str = "type.googleapis.com/envoy.config.listener.v3.Listener";
 const ROUTE: &str = "type.googleapis.com/envoy.config.route.v3.RouteConfiguration";
+const VIRTUAL_HOST: &str = "type.googleapis.com/envoy.config.route.v3.VirtualHost";
 const ADS: &str = "http://control/envoy.service.discovery.v3.AggregatedDiscoveryService/DeltaAggregatedResources";
 
 /// So many connect at once; the next when one of them has its first clusters and listeners.
@@ -32,7 +33,7 @@ const QUIET: Duration = Duration::from_millis(500);
 
 /// What the clients, all tasks of one thread, share.
 struct Shared {
-    /// Clients that have got all four types.
+    /// Clients that have got all types.
     served: Cell<usize>,
     looked_for: RefCell<Option<memmem::Finder<'static>>>,
     /// When each that has seen it did so.
@@ -90,6 +91,7 @@ impl Clients {
         let turns = Arc::new(Semaphore::new(AT_ONCE));
         for n in 0..mesh.sidecars {
             let (shared, turns, service) = (shared.clone(), turns.clone(), n % mesh.services);
+            let vhds = mesh.vhds;
             tokio::task::spawn_local(async move {
                 let turn = turns.acquire_owned().await.expect("a turn");
                 let id = format!(
@@ -104,9 +106,10 @@ impl Clients {
                     "SERVICE_ACCOUNT": "default",
                     "CLUSTER_ID": "Kubernetes",
                     "ISTIO_VERSION": "1.31.0",
+                    "AMIME_VHDS": vhds.to_string(),
                 });
                 let client =
-                    Client { shared, turn: Some(turn), types: BTreeSet::new(), known: BTreeSet::new(), saw: 0 };
+                    Client { shared, vhds, turn: Some(turn), types: BTreeSet::new(), known: BTreeSet::new(), saw: 0 };
                 if let Err(problem) = client.run(address, &node(&id, &metadata)).await {
                     eprintln!("sidecar {n}: {problem}");
                     std::process::exit(1);
@@ -116,7 +119,7 @@ impl Clients {
         Self { shared, count: mesh.sidecars }
     }
 
-    /// Until each has got something of all four types.
+    /// Until each has got something of all types.
     pub(crate) async fn served(&self) {
         while self.shared.served.get() < self.count {
             self.shared.changed.notified().await;
@@ -156,6 +159,7 @@ impl Clients {
 
 struct Client {
     shared: Rc<Shared>,
+    vhds: bool,
     /// To connect; given back once the first clusters and listeners are there.
     turn: Option<tokio::sync::OwnedSemaphorePermit>,
     types: BTreeSet<String>,
@@ -221,11 +225,14 @@ impl Client {
         if self.types.insert(response.type_url.to_owned()) {
             if response.type_url == LISTENER {
                 send(requests, &Request { type_url: ROUTE, subscribe: &["80"], ..Default::default() })?;
+                if self.vhds {
+                    send(requests, &Request { type_url: VIRTUAL_HOST, subscribe: &["80/*"], ..Default::default() })?;
+                }
             }
             if self.types.contains(CLUSTER) && self.types.contains(LISTENER) {
                 self.turn = None;
             }
-            if self.types.len() == 4 {
+            if self.types.len() == if self.vhds { 5 } else { 4 } {
                 shared.served.set(shared.served.get() + 1);
                 shared.changed.notify_one();
             }

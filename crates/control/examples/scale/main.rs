@@ -1,10 +1,10 @@
 //! What the control plane costs: a child process that serves ADS over TCP, pinned to one core, and simulated
 //! sidecars in this one, each with a connection of its own, that count and acknowledge and decode nothing.
 //!
-//!     cargo run --release -p amime-control --example scale [-- SERVICES ENDPOINTS SIDECARS [scoped]]
+//!     cargo run --release -p amime-control --example scale [-- SERVICES ENDPOINTS SIDECARS [scoped] [vhds]]
 //!
 //! Without arguments all that docs/costs.md tells: 1,000 sidecars that subscribe to 1,000 services of 10 endpoints,
-//! 5,000 that Sidecar resources scope to 50 services each, and how cost grows with services, endpoints and sidecars.
+//! the same with routes by VHDS, 5,000 that Sidecar resources scope to 50 services each, and how cost grows with services, endpoints and sidecars.
 
 mod clients;
 mod cost;
@@ -99,8 +99,10 @@ async fn measure(mesh: Mesh, rounds: usize) {
 }
 
 async fn all() {
-    let base = Mesh { services: 1000, endpoints: 10, sidecars: 1000, scoped: false };
+    let base = Mesh { services: 1000, endpoints: 10, sidecars: 1000, scoped: false, vhds: false };
     measure(base, ROUNDS).await;
+    measure(Mesh { vhds: true, ..base }, ROUNDS).await;
+    measure(Mesh { vhds: true, services: base.services * 2, ..base }, ROUNDS).await;
     measure(Mesh { sidecars: 5000, scoped: true, ..base }, ROUNDS).await;
     println!("\nGrowth: each doubled.");
     let base = Mesh { services: 500, sidecars: 500, ..base };
@@ -129,8 +131,10 @@ fn main() {
     clients.block_on(&runtime, async {
         match numbers.as_slice() {
             [services, endpoints, sidecars] => {
-                let scoped = arguments.iter().any(|argument| argument == "scoped");
-                measure(Mesh { services: *services, endpoints: *endpoints, sidecars: *sidecars, scoped }, ROUNDS).await;
+                let (services, endpoints, sidecars) = (*services, *endpoints, *sidecars);
+                let asked = |word: &str| arguments.iter().any(|argument| argument == word);
+                let (scoped, vhds) = (asked("scoped"), asked("vhds"));
+                measure(Mesh { services, endpoints, sidecars, scoped, vhds }, ROUNDS).await;
             }
             _ => all().await,
         }

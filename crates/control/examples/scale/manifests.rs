@@ -15,6 +15,8 @@ pub(crate) struct Mesh {
     pub(crate) sidecars: usize,
     /// Each namespace has a Sidecar that lets through its own services alone.
     pub(crate) scoped: bool,
+    /// The sidecars ask for virtual hosts as resources of their own, as Amime's do; else for whole routes, as Envoys.
+    pub(crate) vhds: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -36,9 +38,10 @@ impl fmt::Display for Change {
 
 impl fmt::Display for Mesh {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { services, endpoints, sidecars, scoped } = self;
+        let Self { services, endpoints, sidecars, scoped, vhds } = self;
         let what = if *scoped { "scoped by Sidecar resources" } else { "that subscribe to all of it" };
-        write!(f, "{services} services x {endpoints} endpoints, {sidecars} sidecars {what}")
+        let routes = if *vhds { "routes by VHDS" } else { "routes whole" };
+        write!(f, "{services} services x {endpoints} endpoints, {sidecars} sidecars {what}, {routes}")
     }
 }
 
