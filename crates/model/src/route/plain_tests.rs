@@ -54,11 +54,11 @@ fn plain_match(matches: &RouteMatch, request: &RequestView<'_>, draw: u32) -> bo
     };
     let headers_hold = matches.headers.iter().all(|header| {
         let values: Vec<_> = request.headers.get_all(&header.name).iter().map(|v| v.to_str().unwrap()).collect();
-        let found = (!values.is_empty()).then(|| values.join(","));
-        match (&header.matches, found) {
-            (ValueMatch::Present, found) => (found.is_some() || header.absent_is_empty) != header.invert,
-            (_, None) if !header.absent_is_empty => false,
-            (value, found) => plain_value(value, &found.unwrap_or_default()) != header.invert,
+        match &header.matches {
+            ValueMatch::Present => (!values.is_empty() || header.absent_is_empty) != header.invert,
+            _ if values.is_empty() && !header.absent_is_empty => false,
+            value if values.is_empty() => plain_value(value, "") != header.invert,
+            value => values.iter().any(|line| plain_value(value, line)) != header.invert,
         }
     });
     let query_holds = matches.query.iter().all(|query| {
