@@ -328,6 +328,11 @@ impl Client {
         let nonces = match applying.what {
             What::Staged(staged) => {
                 for (name, change) in staged.changes {
+                    // It may have come when nothing named it any more: nobody would ever take it away.
+                    let by_name = !kind.is_wildcard() && kind != ResourceType::VirtualHost;
+                    if by_name && !self.wanted.contains(kind, &name) {
+                        self.unused[kind].insert(name.clone());
+                    }
                     self.take(kind, name, change, &before);
                 }
                 staged.nonces
