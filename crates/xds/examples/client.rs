@@ -111,27 +111,10 @@ fn host(name: &str, cluster: &str) -> VirtualHost {
 
 fn listener() -> Listener {
     let manager = HttpConnectionManager::new(RouteSource::Rds("80".into()));
-    let chain = FilterChain {
-        name: String::new(),
-        matches: FilterChainMatch::default(),
-        tls: None,
-        opaque_transport: None,
-        filters: vec![NetworkFilter::Http(Box::new(manager))],
-        origin: None,
-    };
+    let chain = FilterChain::new(vec![NetworkFilter::Http(Box::new(manager))]);
     Listener {
-        name: "l".into(),
-        address: ([127, 0, 0, 1], 15001).into(),
-        additional_addresses: Vec::new(),
-        bind_to_port: true,
         direction: Direction::Outbound,
-        listener_filters: Vec::new(),
-        listener_filters_timeout: None,
-        continue_on_timeout: false,
-        use_original_dst: false,
         filter_chains: vec![chain],
-        default_filter_chain: None,
-        origins: Vec::new(),
-        access_log: Vec::new(),
+        ..Listener::new("l", ([127, 0, 0, 1], 15001).into())
     }
 }

@@ -3,9 +3,9 @@
 use crate::ResourceType;
 use crate::server::{Encoder, Form, Resources};
 use amime_model::config::{
-    Cluster, ClusterEndpoints, Direction, Discovery, Endpoint, Fault, FilterChain, FilterChainMatch, Forward,
-    HttpConnectionManager, Listener, LocalityEndpoints, NetworkFilter, PerMillion, ProxyConfig, Route, RouteAction,
-    RouteConfig, RouteMatch, RouteSource, TcpCluster, TcpProxy, VirtualHost, WeightedCluster,
+    Cluster, ClusterEndpoints, Direction, Discovery, Endpoint, Fault, FilterChain, Forward, HttpConnectionManager,
+    Listener, LocalityEndpoints, NetworkFilter, PerMillion, ProxyConfig, Route, RouteAction, RouteConfig, RouteMatch,
+    RouteSource, TcpCluster, TcpProxy, VirtualHost, WeightedCluster,
 };
 use proptest::prelude::*;
 use std::collections::BTreeMap;
@@ -94,28 +94,11 @@ impl Mesh {
     }
 
     fn any_listener(mut self, name: &str, filter: NetworkFilter) -> Self {
-        let chain = FilterChain {
-            name: String::new(),
-            matches: FilterChainMatch::default(),
-            tls: None,
-            opaque_transport: None,
-            filters: vec![filter],
-            origin: None,
-        };
+        let chain = FilterChain::new(vec![filter]);
         let listener = Listener {
-            name: name.into(),
-            address: SocketAddr::from(([127, 0, 0, 1], 15001)),
-            additional_addresses: Vec::new(),
-            bind_to_port: true,
             direction: Direction::Outbound,
-            listener_filters: Vec::new(),
-            listener_filters_timeout: None,
-            continue_on_timeout: false,
-            use_original_dst: false,
             filter_chains: vec![chain],
-            default_filter_chain: None,
-            origins: Vec::new(),
-            access_log: Vec::new(),
+            ..Listener::new(name, SocketAddr::from(([127, 0, 0, 1], 15001)))
         };
         self.config.listeners.insert(name.into(), Arc::new(listener));
         self

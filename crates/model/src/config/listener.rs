@@ -29,6 +29,27 @@ pub struct Listener {
     pub access_log: Vec<AccessLog>,
 }
 
+impl Listener {
+    /// One that binds its address and has nothing else yet.
+    pub fn new(name: impl Into<String>, address: SocketAddr) -> Self {
+        Self {
+            name: name.into(),
+            address,
+            additional_addresses: Vec::new(),
+            bind_to_port: true,
+            direction: Direction::Unspecified,
+            listener_filters: Vec::new(),
+            listener_filters_timeout: None,
+            continue_on_timeout: false,
+            use_original_dst: false,
+            filter_chains: Vec::new(),
+            default_filter_chain: None,
+            origins: Vec::new(),
+            access_log: Vec::new(),
+        }
+    }
+}
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub enum Direction {
     #[default]
@@ -61,6 +82,20 @@ pub struct FilterChain {
     pub opaque_transport: Option<Opaque>,
     pub filters: Vec<NetworkFilter>,
     pub origin: Option<Origin>,
+}
+
+impl FilterChain {
+    /// A plaintext chain that takes everything, with these filters.
+    pub fn new(filters: Vec<NetworkFilter>) -> Self {
+        Self {
+            name: String::new(),
+            matches: FilterChainMatch::default(),
+            tls: None,
+            opaque_transport: None,
+            filters,
+            origin: None,
+        }
+    }
 }
 
 /// Envoy's filter_chain_match. Evaluated in Envoy's order: destination port, destination prefix (longest),

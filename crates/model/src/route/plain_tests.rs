@@ -271,15 +271,7 @@ fn chain(name: &str, matches: FilterChainMatch) -> FilterChain {
 fn filter_chains_are_chosen_in_envoys_order() {
     let names = |names: &[&str]| names.iter().map(|n| (*n).to_owned()).collect::<Vec<_>>();
     let listener = Listener {
-        name: "l".into(),
-        address: "0.0.0.0:15006".parse().unwrap(),
-        additional_addresses: Vec::new(),
-        bind_to_port: true,
         direction: Direction::Inbound,
-        listener_filters: Vec::new(),
-        listener_filters_timeout: None,
-        continue_on_timeout: false,
-        use_original_dst: false,
         filter_chains: vec![
             chain("port", FilterChainMatch { destination_port: Some(80), ..FilterChainMatch::default() }),
             chain(
@@ -298,8 +290,7 @@ fn filter_chains_are_chosen_in_envoys_order() {
             ),
         ],
         default_filter_chain: Some(Box::new(chain("default", FilterChainMatch::default()))),
-        origins: Vec::new(),
-        access_log: Vec::new(),
+        ..Listener::new("l", "0.0.0.0:15006".parse().unwrap())
     };
     let find = |destination: &str, server_name: Option<&str>, protocols: &[&str]| {
         let connection = ConnectionView {

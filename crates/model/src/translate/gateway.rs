@@ -82,20 +82,15 @@ fn addresses(local: &LocalScope, bind: IpAddr, port: u16, written: u32) -> Vec<S
 fn listener(mesh: &MeshConfig, name: String, addresses: &[SocketAddr], chains: Vec<FilterChain>) -> Listener {
     let inspects = chains.iter().any(|c| !c.matches.server_names.is_empty() || c.tls.is_some());
     let origins: Vec<_> = chains.iter().filter_map(|c| c.origin.clone()).collect();
+    let address = addresses.first().copied().unwrap_or(SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), 0));
     Listener {
-        name,
-        address: addresses.first().copied().unwrap_or(SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), 0)),
         additional_addresses: addresses.get(1..).unwrap_or_default().to_vec(),
-        bind_to_port: true,
         direction: Direction::Outbound,
         listener_filters: if inspects { vec![ListenerFilter::TlsInspector] } else { Vec::new() },
-        listener_filters_timeout: None,
-        continue_on_timeout: false,
-        use_original_dst: false,
         filter_chains: chains,
-        default_filter_chain: None,
         origins,
         access_log: super::log::of_listener(mesh),
+        ..Listener::new(name, address)
     }
 }
 
@@ -124,15 +119,13 @@ fn chain(server: Option<&MergedServer>, filter: NetworkFilter, origin: Option<cr
         if tls.is_some() { server.map(MergedServer::server_names).unwrap_or_default() } else { Vec::new() };
     let any = server_names.iter().any(|n| n == "*");
     FilterChain {
-        name: String::new(),
         matches: FilterChainMatch {
             server_names: if any { Vec::new() } else { server_names },
             ..FilterChainMatch::default()
         },
         tls: tls.map(server_tls::of),
-        opaque_transport: None,
-        filters: vec![filter],
         origin,
+        ..FilterChain::new(vec![filter])
     }
 }
 

@@ -215,19 +215,14 @@ fn listener(view: &View<'_>, local: &LocalScope, ports: &BTreeMap<u16, Port>) ->
     undetected.sort_unstable();
     listener_filters.push(ListenerFilter::HttpInspector { disabled_ports: undetected });
     Listener {
-        name: names::VIRTUAL_INBOUND.to_string(),
-        address,
         additional_addresses,
-        bind_to_port: true,
         direction: Direction::Inbound,
         listener_filters,
         listener_filters_timeout: Some(mesh.protocol_detection_timeout.into()),
         continue_on_timeout: true,
-        use_original_dst: false,
         filter_chains,
-        default_filter_chain: None,
-        origins: Vec::new(),
         access_log: log::of_listener(mesh),
+        ..Listener::new(names::VIRTUAL_INBOUND, address)
     }
 }
 
@@ -244,10 +239,7 @@ fn chain(name: &str, opened: Option<u16>, filter: NetworkFilter) -> FilterChain 
             transport_protocol: "raw_buffer".to_string(),
             ..FilterChainMatch::default()
         },
-        tls: None,
-        opaque_transport: None,
-        filters: vec![filter],
-        origin: None,
+        ..FilterChain::new(vec![filter])
     }
 }
 

@@ -421,14 +421,7 @@ fn finish(view: &View<'_>, bind: IpAddr, entry: Entry) -> Listener {
             Content::Tcp(proxy) => proxy.origin.clone(),
             Content::Http(_) => None,
         };
-        let built = FilterChain {
-            name: String::new(),
-            matches: chain.to_match(),
-            tls: None,
-            opaque_transport: None,
-            filters: vec![filter],
-            origin,
-        };
+        let built = FilterChain { matches: chain.to_match(), origin, ..FilterChain::new(vec![filter]) };
         if chain.matches_all() {
             default_filter_chain = Some(Box::new(built));
         } else {
@@ -443,11 +436,9 @@ fn finish(view: &View<'_>, bind: IpAddr, entry: Entry) -> Listener {
         None => default_filter_chain = Some(Box::new(catch_all(view, "PassthroughFilterChain"))),
         Some(_) => {}
     }
+    // A port above 65535 is no port: the registry leaves it out.
+    let address = SocketAddr::new(bind, u16::try_from(entry.port.number).unwrap_or_default());
     Listener {
-        name,
-        // A port above 65535 is no port: the registry leaves it out.
-        address: SocketAddr::new(bind, u16::try_from(entry.port.number).unwrap_or_default()),
-        additional_addresses: Vec::new(),
         bind_to_port: entry.bind_to_port,
         direction: Direction::Outbound,
         listener_filters,
@@ -457,11 +448,11 @@ fn finish(view: &View<'_>, bind: IpAddr, entry: Entry) -> Listener {
             Duration::ZERO
         }),
         continue_on_timeout: true,
-        use_original_dst: false,
         filter_chains,
         default_filter_chain,
         origins: entry.origins,
         access_log: super::log::of_listener(mesh),
+        ..Listener::new(name, address)
     }
 }
 
@@ -480,9 +471,6 @@ pub(super) fn to_cluster_chain(view: &View<'_>, name: &str, cluster: String, por
     FilterChain {
         name: name.to_string(),
         matches: FilterChainMatch { destination_port: port, ..FilterChainMatch::default() },
-        tls: None,
-        opaque_transport: None,
-        filters: vec![NetworkFilter::Tcp(l4::to_one(view, cluster, "", None))],
-        origin: None,
+        ..FilterChain::new(vec![NetworkFilter::Tcp(l4::to_one(view, cluster, "", None))])
     }
 }

@@ -14,22 +14,15 @@ pub(super) fn build(view: &View<'_>, local: &LocalScope) -> Listener {
         _ => (IpAddr::V4(Ipv4Addr::UNSPECIFIED), ListenerFilter::OriginalDst),
     };
     Listener {
-        name: names::VIRTUAL_OUTBOUND.to_string(),
-        address: SocketAddr::new(address, port),
-        additional_addresses: Vec::new(),
-        bind_to_port: true,
         direction: Direction::Outbound,
         listener_filters: vec![filter],
-        listener_filters_timeout: None,
-        continue_on_timeout: false,
         use_original_dst: true,
         filter_chains: vec![
             // A connection to the listener itself would come back to it for ever.
             to_cluster_chain(view, "virtualOutbound-blackhole", names::BLACK_HOLE_CLUSTER.to_string(), Some(port)),
             catch_all(view, "virtualOutbound-catchall-tcp"),
         ],
-        default_filter_chain: None,
-        origins: Vec::new(),
         access_log: super::log::of_listener(&view.snapshot.mesh),
+        ..Listener::new(names::VIRTUAL_OUTBOUND, SocketAddr::new(address, port))
     }
 }
