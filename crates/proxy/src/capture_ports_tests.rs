@@ -1,29 +1,17 @@
 use super::*;
-use amime_model::config::{Direction, FilterChain, FilterChainMatch};
+use amime_model::config::{FilterChain, FilterChainMatch};
 
 fn listener(name: &str, port: u16) -> Arc<Listener> {
     let chain = |port: u16| FilterChain {
-        name: String::new(),
         matches: FilterChainMatch { destination_port: Some(port), ..FilterChainMatch::default() },
-        tls: None,
-        opaque_transport: None,
-        filters: Vec::new(),
-        origin: None,
+        ..FilterChain::new(Vec::new())
     };
     Arc::new(Listener {
-        name: name.into(),
-        address: ([0, 0, 0, 0], port).into(),
         additional_addresses: vec![([127, 1, 0, 2], 9080).into()],
-        bind_to_port: true,
-        direction: Direction::Unspecified,
         listener_filters: vec![ListenerFilter::HttpInspector { disabled_ports: vec![9080, port] }],
-        listener_filters_timeout: None,
-        continue_on_timeout: false,
         use_original_dst: true,
         filter_chains: vec![chain(port), chain(9080)],
-        default_filter_chain: None,
-        origins: Vec::new(),
-        access_log: Vec::new(),
+        ..Listener::new(name, ([0, 0, 0, 0], port).into())
     })
 }
 

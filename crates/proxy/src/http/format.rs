@@ -1,6 +1,7 @@
 //! Values of the commands in header formats (`%PROTOCOL%`, `%REQ(x-id)%` …), for `route::edits`.
 
 use super::exchange::Exchange;
+use super::prepare::Prepared;
 use amime_model::route::template::Command;
 use http::HeaderMap;
 use std::net::SocketAddr;
@@ -21,7 +22,22 @@ pub(crate) struct Values<'a> {
     pub(crate) status: Option<u16>,
 }
 
-impl Values<'_> {
+impl<'a> Values<'a> {
+    /// Of a request that a route took; `request` and `upstream` are not known, and there is no response.
+    pub(crate) fn new(exchange: &'a Exchange, prepared: &'a Prepared, route: &'a str, cluster: &'a str) -> Self {
+        Self {
+            exchange,
+            request: None,
+            method: prepared.method.as_str(),
+            authority: prepared.authority.to_str().unwrap_or(""),
+            path: prepared.path.as_str(),
+            route,
+            cluster,
+            upstream: None,
+            status: None,
+        }
+    }
+
     /// None: the command has no value here. `edited` are the headers being edited, as they are now.
     pub(crate) fn of(&self, command: &Command, edited: &HeaderMap) -> Option<String> {
         let conn = &self.exchange.conn;

@@ -163,15 +163,9 @@ fn answer_at_once(
 ) -> Response<ResponseBody> {
     let mut response = own.into_response(exchange, prepared.grpc);
     let values = Values {
-        exchange,
         request: Some(&prepared.headers),
-        method: prepared.method.as_str(),
-        authority: prepared.authority.to_str().unwrap_or(""),
-        path: prepared.path.as_str(),
-        route: &selection.route.name,
-        cluster: &forwarding.cluster.name,
-        upstream: None,
         status: Some(response.status().as_u16()),
+        ..Values::new(exchange, prepared, &selection.route.name, &forwarding.cluster.name)
     };
     let headers = response.headers_mut();
     for (name, value) in &forwarding.cors {

@@ -189,15 +189,9 @@ fn answer(
     if let (true, Some(selection)) = (respond.edited, selection) {
         let status = response.status().as_u16();
         let values = Values {
-            exchange,
             request: Some(&prepared.headers),
-            method: prepared.method.as_str(),
-            authority: prepared.authority.to_str().unwrap_or(""),
-            path: prepared.path.as_str(),
-            route: &selection.route.name,
-            cluster: "",
-            upstream: None,
             status: Some(status),
+            ..Values::new(exchange, prepared, &selection.route.name, "")
         };
         for edits in selection.response_edits(None) {
             edits.apply(response.headers_mut(), &|command, headers| values.of(command, headers));

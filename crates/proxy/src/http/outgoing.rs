@@ -40,17 +40,7 @@ pub(super) fn head(
     total: Option<Duration>,
 ) -> Result<Head, Own> {
     let mut headers = std::mem::take(&mut prepared.headers);
-    let values = Values {
-        exchange,
-        request: None,
-        method: prepared.method.as_str(),
-        authority: prepared.authority.to_str().unwrap_or(""),
-        path: prepared.path.as_str(),
-        route: &selection.route.name,
-        cluster: &forwarding.cluster.name,
-        upstream: None,
-        status: None,
-    };
+    let values = Values::new(exchange, prepared, &selection.route.name, &forwarding.cluster.name);
     for edits in selection.request_edits(forwarding.cluster_index) {
         if !edits.is_empty() {
             edits.apply(&mut headers, &|command, headers| values.of(command, headers));

@@ -5,19 +5,10 @@ use proptest::prelude::*;
 
 fn listener(name: &str, addresses: &[SocketAddr], bind_to_port: bool) -> Listener {
     Listener {
-        name: name.into(),
-        address: addresses[0],
         additional_addresses: addresses[1..].to_vec(),
         bind_to_port,
         direction: Direction::Outbound,
-        listener_filters: Vec::new(),
-        listener_filters_timeout: None,
-        continue_on_timeout: false,
-        use_original_dst: false,
-        filter_chains: Vec::new(),
-        default_filter_chain: None,
-        origins: Vec::new(),
-        access_log: Vec::new(),
+        ..Listener::new(name, addresses[0])
     }
 }
 
