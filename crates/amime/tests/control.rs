@@ -3,9 +3,9 @@
 mod common;
 
 use amime_model::config::{EndpointAddress, ProxyConfig};
-use common::control::{Control, sidecar, until};
+use amime_testkit::files::save;
+use common::control::{Control, MESH, folder, sidecar, until};
 use common::{example, try_get, try_send};
-use std::fs;
 use std::io::Write;
 use std::net::{TcpListener, TcpStream};
 use std::path::Path;
@@ -25,20 +25,6 @@ spec: {containers: [{name: app, image: x}]}
 status: {phase: Running, podIP: 10.1.1.1, conditions: [{type: Ready, status: \"True\"}]}
 ";
 
-/// A folder with one file.
-fn folder(text: &str) -> tempfile::TempDir {
-    let folder = tempfile::tempdir().expect("a folder");
-    save(&folder, text);
-    folder
-}
-
-/// As most editors save: a new file renamed over the old one.
-fn save(folder: &tempfile::TempDir, text: &str) {
-    let new = folder.path().join(".new");
-    fs::write(&new, text).expect("written");
-    fs::rename(&new, folder.path().join("mesh.yaml")).expect("renamed");
-}
-
 #[tokio::test]
 async fn a_proxy_gets_what_the_files_say_and_what_they_say_next() {
     let folder = folder(WEB);
@@ -54,14 +40,14 @@ async fn a_proxy_gets_what_the_files_say_and_what_they_say_next() {
             .collect::<Vec<_>>()
     };
     until(&mut configs, |config| endpoints(config) == ["10.1.1.1:8080"]).await;
-    save(&folder, &WEB.replace("10.1.1.1", "10.1.1.2"));
+    save(&folder.path().join(MESH), &WEB.replace("10.1.1.1", "10.1.1.2"));
     until(&mut configs, |config| endpoints(config) == ["10.1.1.2:8080"]).await;
 
     // What is broken is told of, with its place, and changes nothing.
     let from = control.output().len();
-    save(&folder, &WEB.replace("kind: Pod", "kind: [Pod"));
+    save(&folder.path().join(MESH), &WEB.replace("kind: Pod", "kind: [Pod"));
     control.wait_output(from, "mesh.yaml:");
-    save(&folder, &WEB.replace("10.1.1.1", "10.1.1.3"));
+    save(&folder.path().join(MESH), &WEB.replace("10.1.1.1", "10.1.1.3"));
     let config = until(&mut configs, |config| endpoints(config) != ["10.1.1.2:8080"]).await;
     assert_eq!(endpoints(&config), ["10.1.1.3:8080"]);
 }

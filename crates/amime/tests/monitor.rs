@@ -3,12 +3,12 @@
 mod common;
 
 use amime_model::config::EndpointAddress;
+use amime_testkit::files::save;
 use amime_xds::client::{Client, ClientOptions};
 use amime_xds::transport::{Backoff, run};
-use common::control::{Control, sidecar, until};
+use common::control::{Control, MESH, folder, sidecar, until};
 use common::{Answer, PATIENCE, try_send};
 use serde_json::{Value, json};
-use std::fs;
 use std::net::{IpAddr, UdpSocket};
 use std::path::Path;
 use std::process::Command;
@@ -37,19 +37,6 @@ kind: VirtualService
 metadata: {name: web}
 spec: {hosts: [web], http: [{route: [{destination: {host: web, subset: v1}}]}]}
 ";
-
-fn folder(text: &str) -> tempfile::TempDir {
-    let folder = tempfile::tempdir().expect("a folder");
-    save(&folder, text);
-    folder
-}
-
-/// As most editors save: a new file renamed over the old one.
-fn save(folder: &tempfile::TempDir, text: &str) {
-    let new = folder.path().join(".new");
-    fs::write(&new, text).expect("written");
-    fs::rename(&new, folder.path().join("mesh.yaml")).expect("renamed");
-}
 
 fn start(folder: &tempfile::TempDir) -> Control {
     Control::start([Path::new("--config"), folder.path()])
@@ -121,7 +108,7 @@ async fn pages_tell_what_a_proxy_has_and_what_waits() {
     }
 
     // The subset goes: the route that names it waits, and its last good version goes on.
-    save(&folder, &WEB.replace("name: v1, labels", "name: v9, labels"));
+    save(&folder.path().join(MESH), &WEB.replace("name: v1, labels", "name: v9, labels"));
     let pending = |answer: &Answer| answer.json()[0]["pending"].as_array().is_some_and(|p| p.len() == 1);
     let entry = page_until(&control, "/debug/syncz", pending).await.json()[0].clone();
     assert_eq!(

@@ -3,18 +3,15 @@
 mod common;
 
 use amime_testkit::client::{Raw, get};
-use amime_testkit::origin::{Origin, Version, full};
+use amime_testkit::origin::{Origin, Version};
 use common::control::{Control, run_printed};
 use common::proxy::{Proxy, free_port};
 use common::{Claim, PATIENCE, eventually, example, try_get};
-use http::Response;
 use std::fs;
 use std::net::SocketAddr;
 use std::path::Path;
 use std::process::Command;
-use std::sync::Arc;
 use std::time::{Duration, Instant};
-use tokio::sync::Semaphore;
 
 /// What Istio's injector sets.
 const POD: [(&str, &str); 5] = [
@@ -84,20 +81,6 @@ impl Edge {
         let environment: Vec<_> = POD.iter().chain(environment).copied().collect();
         Proxy::spawn("gateway", ["--control", control].iter().chain(args), &environment)
     }
-}
-
-/// An origin that answers when the test lets it.
-async fn gated() -> (Origin, Arc<Semaphore>) {
-    let gate = Arc::new(Semaphore::new(0));
-    let opened = gate.clone();
-    let origin = Origin::http(Version::Http1, move |_| {
-        let gate = opened.clone();
-        async move {
-            gate.acquire().await.expect("open").forget();
-            Response::new(full("hello"))
-        }
-    });
-    (origin.await, gate)
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -204,7 +187,7 @@ async fn a_wrapped_job_ends_its_proxy_also_when_it_fails() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn sigterm_answers_what_is_there_and_what_still_comes() {
-    let (origin, gate) = gated().await;
+    let (origin, gate) = Origin::gated(Version::Http1).await;
     let mut edge = Edge::start(origin.address, &[], &[("TERMINATION_DRAIN_DURATION_SECONDS", "8")]);
     let address = edge.address;
     let begun = tokio::spawn(async move { get(address, "web", "/").await });
@@ -227,7 +210,7 @@ async fn sigterm_answers_what_is_there_and_what_still_comes() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_second_signal_ends_at_once() {
-    let (origin, _gate) = gated().await;
+    let (origin, _gate) = Origin::gated(Version::Http1).await;
     let mut edge = Edge::start(origin.address, &[], &[("EXIT_ON_ZERO_ACTIVE_CONNECTIONS", "true")]);
     let address = edge.address;
     let begun =

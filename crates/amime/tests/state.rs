@@ -2,6 +2,7 @@
 
 mod common;
 
+use amime_testkit::files::save;
 use common::control::{Control, sidecar, until};
 use common::eventually;
 use std::fs;
@@ -56,9 +57,7 @@ impl Files {
     }
 
     fn save(&self, name: &str, text: &str) {
-        let new = self.folder.path().join("new");
-        fs::write(&new, text).expect("written");
-        fs::rename(&new, self.mesh().join(name).with_extension("yaml")).expect("renamed");
+        save(&self.mesh().join(name).with_extension("yaml"), text);
     }
 
     fn control(&self) -> Control {

@@ -2,6 +2,7 @@
 
 mod common;
 
+use amime_testkit::files::save;
 use common::{Answer, Mesh, Start, eventually, example, try_get, try_send};
 use std::fs;
 use std::io::Write;
@@ -18,13 +19,6 @@ fn copy_of(example_name: &str) -> tempfile::TempDir {
         fs::copy(&path, folder.path().join(path.file_name().expect("a name"))).expect("copied");
     }
     folder
-}
-
-/// A save as most editors do it: a new file renamed over the old one.
-fn save(path: &Path, text: &str) {
-    let new = path.with_extension("tmp");
-    fs::write(&new, text).expect("written");
-    fs::rename(&new, path).expect("renamed");
 }
 
 fn edit(path: &Path, from: &str, to: &str) {

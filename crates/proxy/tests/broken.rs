@@ -37,15 +37,6 @@ async fn silent() -> Server {
     .await
 }
 
-async fn until(mut what: impl FnMut() -> bool) {
-    let waiting = async {
-        while !what() {
-            tokio::time::sleep(Duration::from_millis(1)).await;
-        }
-    };
-    tokio::time::timeout(PATIENCE, waiting).await.expect("it to happen in time");
-}
-
 #[tokio::test]
 async fn an_upgrade_whose_client_is_gone_holds_nothing() {
     let (heads, mut seen) = mpsc::channel(1);

@@ -6,36 +6,10 @@ mod common;
 use amime_model::config::*;
 use amime_proxy::{ApplyError, Placement, Proxy, ProxyIdentity, ProxyOptions, Workers};
 use amime_testkit::client::{Http2, Raw, get};
-use amime_testkit::origin::{Origin as Server, Version, full};
+use amime_testkit::origin::{Origin as Server, Version};
 use common::*;
-use http::Response;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::sync::Semaphore;
-
-/// A server that answers when the test lets it.
-async fn gated(version: Version) -> (Server, Arc<Semaphore>) {
-    let gate = Arc::new(Semaphore::new(0));
-    let opened = Arc::clone(&gate);
-    let server = Server::http(version, move |_| {
-        let gate = Arc::clone(&opened);
-        async move {
-            gate.acquire().await.unwrap().forget();
-            Response::new(full("hello"))
-        }
-    })
-    .await;
-    (server, gate)
-}
-
-async fn until(mut what: impl FnMut() -> bool) {
-    let waiting = async {
-        while !what() {
-            tokio::time::sleep(Duration::from_millis(1)).await;
-        }
-    };
-    tokio::time::timeout(Duration::from_secs(10), waiting).await.expect("it to happen in time");
-}
 
 /// The same configuration with one listener's address kept and other routes.
 fn rerouted(config: &ProxyConfig, table: Vec<Route>, clusters: impl IntoIterator<Item = Cluster>) -> ProxyConfig {
@@ -47,7 +21,7 @@ fn rerouted(config: &ProxyConfig, table: Vec<Route>, clusters: impl IntoIterator
 
 #[tokio::test]
 async fn a_connection_takes_new_routes_and_a_request_keeps_its_own() {
-    let (slow, gate) = gated(Version::Http1).await;
+    let (slow, gate) = Server::gated(Version::Http1).await;
     let fast = Server::text("new").await;
     let before = http_config(vec![forward(to("slow"))], [cluster("slow", &[slow.address])]);
     let running = Running::start(before.clone()).await;
@@ -88,7 +62,7 @@ async fn a_connection_of_a_listener_that_left_is_served_and_told_to_end() {
 
 #[tokio::test]
 async fn pools_and_limits_survive_updates() {
-    let (origin, gate) = gated(Version::Http1).await;
+    let (origin, gate) = Server::gated(Version::Http1).await;
     let limited = |max: u32| {
         let mut cluster = cluster("a", &[origin.address]);
         cluster.limits.max_requests = Some(max);
@@ -114,7 +88,7 @@ async fn pools_and_limits_survive_updates() {
 
 #[tokio::test]
 async fn an_endpoint_that_leaves_finishes_what_it_has() {
-    let (old, gate) = gated(Version::Http1).await;
+    let (old, gate) = Server::gated(Version::Http1).await;
     let new = Server::text("new").await;
     let before = http_config(vec![forward(to("a"))], [cluster("a", &[old.address])]);
     let running = Running::start(before.clone()).await;
@@ -144,7 +118,7 @@ async fn what_cannot_be_applied_changes_nothing() {
 
 #[tokio::test]
 async fn draining_lets_requests_end() {
-    let (origin, gate) = gated(Version::Http1).await;
+    let (origin, gate) = Server::gated(Version::Http1).await;
     let running = Running::start(http_config(vec![forward(to("a"))], [cluster("a", &[origin.address])])).await;
     let address = running.address;
     let http1 = tokio::spawn(async move { get(address, "a", "/").await });
@@ -163,7 +137,7 @@ async fn draining_lets_requests_end() {
 
 #[tokio::test]
 async fn draining_ends_in_time_whatever_happens() {
-    let (origin, _gate) = gated(Version::Http1).await;
+    let (origin, _gate) = Server::gated(Version::Http1).await;
     let running = Running::start(http_config(vec![forward(to("a"))], [cluster("a", &[origin.address])])).await;
     let mut client = Raw::connect(running.address).await;
     client.send("GET / HTTP/1.1\r\nHost: a\r\n\r\n").await;

@@ -234,33 +234,9 @@ async fn a_stale_pooled_connection_is_replaced_unseen() {
     assert_eq!(origin.connections(), 30);
 }
 
-/// A server that answers when the test says so.
-async fn gated() -> (Server, Arc<tokio::sync::Semaphore>) {
-    let gate = Arc::new(tokio::sync::Semaphore::new(0));
-    let opened = Arc::clone(&gate);
-    let server = Server::http(Version::Http1, move |_| {
-        let gate = Arc::clone(&opened);
-        async move {
-            gate.acquire().await.unwrap().forget();
-            Response::new(full("hello"))
-        }
-    })
-    .await;
-    (server, gate)
-}
-
-async fn until(mut what: impl FnMut() -> bool) {
-    let waiting = async {
-        while !what() {
-            tokio::time::sleep(Duration::from_millis(1)).await;
-        }
-    };
-    tokio::time::timeout(Duration::from_secs(10), waiting).await.expect("it to happen in time");
-}
-
 #[tokio::test]
 async fn circuit_breakers() {
-    let (origin, gate) = gated().await;
+    let (origin, gate) = Server::gated(Version::Http1).await;
     let mut limited = cluster("a", &[origin.address]);
     limited.limits.max_connections = Some(1);
     limited.limits.max_pending_requests = Some(1);
@@ -281,7 +257,7 @@ async fn circuit_breakers() {
     statuses.sort_unstable();
     assert_eq!((statuses, origin.connections()), (vec![200, 503], 1));
 
-    let (origin, gate) = gated().await;
+    let (origin, gate) = Server::gated(Version::Http1).await;
     let mut limited = cluster("a", &[origin.address]);
     limited.limits.max_requests = Some(1);
     let mut running = Running::start(http_config(vec![forward(to("a"))], [limited])).await;

@@ -23,32 +23,8 @@ async fn gateway(routes: Vec<Route>, clusters: impl IntoIterator<Item = Cluster>
     Running::start_with(http_config(routes, clusters), |options| options.placement = Placement::All).await
 }
 
-/// A server that answers when the test says so.
-async fn gated() -> (Server, Arc<Semaphore>) {
-    let gate = Arc::new(Semaphore::new(0));
-    let opened = Arc::clone(&gate);
-    let server = Server::http(Version::Http1, move |_| {
-        let gate = Arc::clone(&opened);
-        async move {
-            gate.acquire().await.unwrap().forget();
-            Response::new(full("hello"))
-        }
-    })
-    .await;
-    (server, gate)
-}
-
 async fn status(code: StatusCode) -> Server {
     Server::http(Version::Http1, move |_| async move { Response::builder().status(code).body(full("")).unwrap() }).await
-}
-
-async fn until(mut what: impl FnMut() -> bool) {
-    let waiting = async {
-        while !what() {
-            tokio::time::sleep(Duration::from_millis(1)).await;
-        }
-    };
-    tokio::time::timeout(Duration::from_secs(10), waiting).await.expect("it to happen in time");
 }
 
 /// A request on each of many connections; the statuses of those that are answered while `gate` is closed, and of
@@ -103,7 +79,7 @@ async fn an_ejected_endpoint_gets_no_request_from_any_worker() {
 
 #[tokio::test]
 async fn requests_under_way_are_limited_as_a_whole() {
-    let (origin, gate) = gated().await;
+    let (origin, gate) = Server::gated(Version::Http1).await;
     let mut limited = cluster("a", &[origin.address]);
     limited.limits.max_requests = Some(5);
     let running = gateway(vec![forward(to("a"))], [limited]).await;
@@ -114,7 +90,7 @@ async fn requests_under_way_are_limited_as_a_whole() {
 
 #[tokio::test]
 async fn connections_are_limited_as_a_whole_but_for_one_of_each_worker() {
-    let (origin, gate) = gated().await;
+    let (origin, gate) = Server::gated(Version::Http1).await;
     let mut limited = cluster("a", &[origin.address]);
     limited.limits.max_connections = Some(4);
     let running = gateway(vec![forward(to("a"))], [limited]).await;
@@ -140,7 +116,7 @@ async fn connections_are_limited_as_a_whole_but_for_one_of_each_worker() {
 
 #[tokio::test]
 async fn pending_requests_are_limited_as_a_whole() {
-    let (origin, gate) = gated().await;
+    let (origin, gate) = Server::gated(Version::Http1).await;
     let mut limited = cluster("a", &[origin.address]);
     limited.limits.max_connections = Some(1);
     limited.limits.max_pending_requests = Some(6);

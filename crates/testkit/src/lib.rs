@@ -4,6 +4,7 @@
 pub mod client;
 pub mod echo;
 pub mod envoy;
+pub mod files;
 pub mod load;
 pub mod origin;
 pub mod xds;

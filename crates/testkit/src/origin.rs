@@ -15,6 +15,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 
 pub type Body = BoxBody<Bytes, Infallible>;
@@ -74,6 +75,23 @@ impl Origin {
     /// An HTTP/1 server that always answers 200 with this text.
     pub async fn text(text: &'static str) -> Self {
         Self::http(Version::Http1, move |_| async move { Response::new(full(text)) }).await
+    }
+
+    /// A server that answers "hello" to one request for each permit that the test adds.
+    pub async fn gated(version: Version) -> (Self, Arc<Semaphore>) {
+        let gate = Arc::new(Semaphore::new(0));
+        let opened = Arc::clone(&gate);
+        let origin = Self::http(version, move |_| {
+            let gate = Arc::clone(&opened);
+            async move {
+                // Nobody closes it.
+                if let Ok(permit) = gate.acquire().await {
+                    permit.forget();
+                }
+                Response::new(full("hello"))
+            }
+        });
+        (origin.await, gate)
     }
 
     /// Runs a script on each connection.

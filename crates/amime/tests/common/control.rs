@@ -101,6 +101,16 @@ impl std::ops::DerefMut for Control {
     }
 }
 
+/// The file of `folder`.
+pub const MESH: &str = "mesh.yaml";
+
+/// A folder with one file.
+pub fn folder(text: &str) -> tempfile::TempDir {
+    let folder = tempfile::tempdir().expect("a folder");
+    std::fs::write(folder.path().join(MESH), text).expect("written");
+    folder
+}
+
 /// A sidecar, as its Envoy or Istio's agent says who it is.
 pub fn sidecar(pod: &str, namespace: &str, ip: &str) -> amime_xds::Node {
     amime_xds::Node {

@@ -61,9 +61,7 @@ impl Plane {
     }
 
     pub fn save(&self, name: &str, text: &str) {
-        let temporary = self.folder.path().join(name);
-        fs::write(&temporary, text).expect("written");
-        fs::rename(&temporary, self.manifests().join(name)).expect("renamed");
+        amime_testkit::files::save(&self.manifests().join(name), text);
     }
 
     pub fn remove(&self, name: &str) {

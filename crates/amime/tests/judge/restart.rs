@@ -127,9 +127,7 @@ fn answers(echoes: &[Echo], version: &str) -> Allowed {
 }
 
 fn save(folder: &tempfile::TempDir, name: &str, text: &str) {
-    let temporary = folder.path().join(name);
-    fs::write(&temporary, text).expect("written");
-    fs::rename(temporary, folder.path().join("manifests").join(name)).expect("renamed");
+    amime_testkit::files::save(&folder.path().join("manifests").join(name), text);
 }
 
 fn to(subset: &str) -> String {

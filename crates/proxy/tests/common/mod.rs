@@ -6,6 +6,7 @@ use amime_proxy::{Placement, Proxy, ProxyIdentity, ProxyOptions, RequestRecord, 
 use amime_testkit::client::PATIENCE;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 use tokio::sync::mpsc;
 
 /// A proxy with one listener on a port of its own, and the records of its requests.
@@ -18,6 +19,16 @@ pub struct Running {
 }
 
 pub const ANY: &str = "127.0.0.1:0";
+
+/// Waits until something that nothing tells of has come to be.
+pub async fn until(mut what: impl FnMut() -> bool) {
+    let waiting = async {
+        while !what() {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, waiting).await.expect("it to happen in time");
+}
 
 impl Running {
     /// With this configuration, whose first listener's address is the one to connect to.
@@ -87,32 +98,11 @@ pub fn hcm(routes: RouteSource) -> HttpConnectionManager {
 }
 
 pub fn chain(filter: NetworkFilter) -> FilterChain {
-    FilterChain {
-        name: String::new(),
-        matches: FilterChainMatch::default(),
-        tls: None,
-        opaque_transport: None,
-        filters: vec![filter],
-        origin: None,
-    }
+    FilterChain::new(vec![filter])
 }
 
 pub fn listener(name: &str, address: &str, chains: Vec<FilterChain>) -> Listener {
-    Listener {
-        name: name.into(),
-        address: address.parse().unwrap(),
-        additional_addresses: Vec::new(),
-        bind_to_port: true,
-        direction: Direction::Outbound,
-        listener_filters: Vec::new(),
-        listener_filters_timeout: None,
-        continue_on_timeout: false,
-        use_original_dst: false,
-        filter_chains: chains,
-        default_filter_chain: None,
-        origins: Vec::new(),
-        access_log: Vec::new(),
-    }
+    Listener { direction: Direction::Outbound, filter_chains: chains, ..Listener::new(name, address.parse().unwrap()) }
 }
 
 pub fn http_chain(hcm: HttpConnectionManager) -> FilterChain {
