@@ -93,19 +93,8 @@ fn endpoints(name: &str, count: u16) -> ClusterEndpoints {
 
 fn host(name: &str, cluster: &str) -> VirtualHost {
     let clusters = vec![WeightedCluster { name: cluster.into(), weight: 1, ..Default::default() }];
-    let route = Route {
-        name: String::new(),
-        matches: RouteMatch::default(),
-        action: RouteAction::Forward(Box::new(Forward { clusters, ..Default::default() })),
-        fault: None,
-        cors: None,
-        request_headers: Default::default(),
-        response_headers: Default::default(),
-        origin: None,
-        stat_prefix: String::new(),
-        operation: String::new(),
-        opaque_filters: Vec::new(),
-    };
+    let forward = Forward { clusters, ..Default::default() };
+    let route = Route::new(RouteMatch::default(), RouteAction::Forward(Box::new(forward)));
     VirtualHost { name: name.into(), domains: vec![name.into()], routes: vec![route], ..Default::default() }
 }
 

@@ -117,18 +117,10 @@ impl Mesh {
 
 fn forward(clusters: &[&str], delay: Duration) -> Route {
     let clusters = clusters.iter().map(|c| WeightedCluster { name: (*c).into(), weight: 1, ..Default::default() });
+    let forward = Forward { clusters: clusters.collect(), ..Default::default() };
     Route {
-        name: String::new(),
-        matches: RouteMatch::default(),
-        action: RouteAction::Forward(Box::new(Forward { clusters: clusters.collect(), ..Default::default() })),
         fault: (!delay.is_zero()).then_some(Fault { delay: Some((PerMillion::ALL, delay)), abort: None }),
-        cors: None,
-        request_headers: Default::default(),
-        response_headers: Default::default(),
-        origin: None,
-        stat_prefix: String::new(),
-        operation: String::new(),
-        opaque_filters: Vec::new(),
+        ..Route::new(RouteMatch::default(), RouteAction::Forward(Box::new(forward)))
     }
 }
 

@@ -85,6 +85,25 @@ pub struct Route {
     pub opaque_filters: Vec<Opaque>,
 }
 
+impl Route {
+    /// One without a name that edits nothing and that no rule of a user stands behind.
+    pub fn new(matches: RouteMatch, action: RouteAction) -> Self {
+        Self {
+            name: String::new(),
+            matches,
+            action,
+            fault: None,
+            cors: None,
+            request_headers: HeaderEdits::default(),
+            response_headers: HeaderEdits::default(),
+            origin: None,
+            stat_prefix: String::new(),
+            operation: String::new(),
+            opaque_filters: Vec::new(),
+        }
+    }
+}
+
 /// All that is set must hold.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct RouteMatch {

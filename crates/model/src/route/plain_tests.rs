@@ -134,19 +134,7 @@ prop_compose! {
 }
 
 fn respond(matches: RouteMatch, status: u16) -> Route {
-    Route {
-        name: String::new(),
-        matches,
-        action: RouteAction::Respond(DirectResponse { status, body: Vec::new() }),
-        fault: None,
-        cors: None,
-        request_headers: HeaderEdits::default(),
-        response_headers: HeaderEdits::default(),
-        origin: None,
-        stat_prefix: String::new(),
-        operation: String::new(),
-        opaque_filters: Vec::new(),
-    }
+    Route::new(matches, RouteAction::Respond(DirectResponse { status, body: Vec::new() }))
 }
 
 /// Each domain in one virtual host only.

@@ -4,9 +4,7 @@
 //! its configuration with it.
 
 use super::{edits, filters, matches, target};
-use crate::config::{
-    DirectResponse, Forward, HeaderEdits, PathRewrite, Route, RouteAction, RouteMatch, WeightedCluster,
-};
+use crate::config::{DirectResponse, Forward, PathRewrite, Route, RouteAction, RouteMatch, WeightedCluster};
 use crate::resource::virtual_service::{Headers, HttpRoute};
 use crate::route::table::check_route;
 
@@ -62,19 +60,7 @@ pub fn problems(rule: &HttpRoute) -> Vec<Problem> {
 }
 
 fn plain() -> Route {
-    Route {
-        name: String::new(),
-        matches: RouteMatch::default(),
-        action: RouteAction::Respond(DirectResponse { status: 200, body: Vec::new() }),
-        fault: None,
-        cors: None,
-        request_headers: HeaderEdits::default(),
-        response_headers: HeaderEdits::default(),
-        origin: None,
-        stat_prefix: String::new(),
-        operation: String::new(),
-        opaque_filters: Vec::new(),
-    }
+    Route::new(RouteMatch::default(), RouteAction::Respond(DirectResponse { status: 200, body: Vec::new() }))
 }
 
 fn forward(rewrite: PathRewrite) -> RouteAction {

@@ -1,7 +1,9 @@
 //! Faults and CORS.
 
 use crate::config::{Abort, Cors, Fault, PerMillion, StringMatch};
-use crate::resource::virtual_service::{CorsPolicy, HttpFault, Percent, StringMatch as Written, UnmatchedPreflights};
+use crate::resource::virtual_service::{
+    CorsPolicy, GRPC_STATUS, HttpFault, Percent, StringMatch as Written, UnmatchedPreflights,
+};
 
 /// None where nothing of it takes effect.
 pub fn fault(written: &HttpFault) -> Option<Fault> {
@@ -31,26 +33,7 @@ pub fn share(percent: Percent) -> PerMillion {
 
 /// The number of a gRPC status name.
 fn grpc_status(name: &str) -> Option<u32> {
-    const NAMES: [&str; 17] = [
-        "OK",
-        "CANCELLED",
-        "UNKNOWN",
-        "INVALID_ARGUMENT",
-        "DEADLINE_EXCEEDED",
-        "NOT_FOUND",
-        "ALREADY_EXISTS",
-        "PERMISSION_DENIED",
-        "RESOURCE_EXHAUSTED",
-        "FAILED_PRECONDITION",
-        "ABORTED",
-        "OUT_OF_RANGE",
-        "UNIMPLEMENTED",
-        "INTERNAL",
-        "UNAVAILABLE",
-        "DATA_LOSS",
-        "UNAUTHENTICATED",
-    ];
-    NAMES.iter().position(|known| *known == name).and_then(|n| u32::try_from(n).ok())
+    GRPC_STATUS.iter().position(|known| *known == name).and_then(|n| u32::try_from(n).ok())
 }
 
 pub fn cors(written: &CorsPolicy) -> Cors {

@@ -169,45 +169,35 @@ fn rule<T>(id: &ResourceId, broken: &Broken<'_>, list: &str, index: usize, route
 
 fn resolve_http(route: &HttpRoute, ns: &str) -> HttpRoute {
     let mut route = route.clone();
-    for m in &mut route.matches {
-        resolve_gateways(&mut m.gateways, ns);
-    }
-    for destination in &mut route.route {
-        resolve_destination(destination.destination.as_mut(), ns);
-    }
+    resolve_gateways(route.matches.iter_mut().map(|m| &mut m.gateways), ns);
+    resolve_destinations(route.route.iter_mut().map(|to| to.destination.as_mut()), ns);
     resolve_destination(route.mirror.as_mut(), ns);
-    for mirror in &mut route.mirrors {
-        resolve_destination(mirror.destination.as_mut(), ns);
-    }
+    resolve_destinations(route.mirrors.iter_mut().map(|to| to.destination.as_mut()), ns);
     route
 }
 
 fn resolve_tls(route: &TlsRoute, ns: &str) -> TlsRoute {
     let mut route = route.clone();
-    for m in &mut route.matches {
-        resolve_gateways(&mut m.gateways, ns);
-    }
-    for destination in &mut route.route {
-        resolve_destination(destination.destination.as_mut(), ns);
-    }
+    resolve_gateways(route.matches.iter_mut().map(|m| &mut m.gateways), ns);
+    resolve_destinations(route.route.iter_mut().map(|to| to.destination.as_mut()), ns);
     route
 }
 
 fn resolve_tcp(route: &TcpRoute, ns: &str) -> TcpRoute {
     let mut route = route.clone();
-    for m in &mut route.matches {
-        resolve_gateways(&mut m.gateways, ns);
-    }
-    for destination in &mut route.route {
-        resolve_destination(destination.destination.as_mut(), ns);
-    }
+    resolve_gateways(route.matches.iter_mut().map(|m| &mut m.gateways), ns);
+    resolve_destinations(route.route.iter_mut().map(|to| to.destination.as_mut()), ns);
     route
 }
 
-fn resolve_gateways(gateways: &mut [String], ns: &str) {
-    for gateway in gateways {
+fn resolve_gateways<'a>(lists: impl Iterator<Item = &'a mut Vec<String>>, ns: &str) {
+    for gateway in lists.flatten() {
         *gateway = resolve_gateway(gateway, ns);
     }
+}
+
+fn resolve_destinations<'a>(destinations: impl Iterator<Item = Option<&'a mut Destination>>, ns: &str) {
+    destinations.for_each(|destination| resolve_destination(destination, ns));
 }
 
 fn resolve_destination(destination: Option<&mut Destination>, ns: &str) {

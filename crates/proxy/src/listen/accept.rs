@@ -7,15 +7,15 @@ use crate::http::connection::{self, Accepted};
 use crate::proxy_worker::{Current, ProxyWorker};
 use crate::runtime::{ChainAction, ListenerRuntime};
 use crate::tcp;
+use crate::telemetry::RequestRecord;
 use crate::telemetry::tcp::entry;
 use crate::telemetry::totals::ListenerCounts;
-use crate::telemetry::{Protocol, RequestRecord, RequestText};
 use amime_model::route::listener::ConnectionView;
 use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::oneshot;
 
@@ -180,30 +180,9 @@ fn refused(
     if !proxy.recorder.wanted() && listener.logs.is_none() {
         return;
     }
-    let record = RequestRecord {
-        proxy: proxy.shared.identity.clone(),
-        started: SystemTime::now(),
-        duration: Duration::ZERO,
-        direction: listener.config.direction,
-        listener: listener.name.clone(),
-        protocol: Protocol::Tcp,
-        request: RequestText::default(),
-        rule: None,
-        tcp_origin: None,
-        cluster: None,
-        upstream: None,
-        upstream_local: None,
-        transport_failure: "",
-        downstream_remote: remote,
-        downstream_local: local,
-        status: 0,
-        grpc_status: None,
-        flags: Flags::NR,
-        details,
-        bytes_received: 0,
-        bytes_sent: 0,
-        attempts: 0,
-    };
+    let mut record = RequestRecord::of_connection(proxy, listener, remote, local);
+    record.flags = Flags::NR;
+    record.details = details;
     if let Some(logs) = &listener.logs {
         logs.write(&entry(&record, server_name, ""), &proxy.lines);
     }

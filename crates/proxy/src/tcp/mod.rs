@@ -13,11 +13,11 @@ use crate::proxy_worker::ProxyWorker;
 use crate::runtime::{ListenerRuntime, TcpRuntime};
 use crate::telemetry::tcp::{Counted, entry};
 use crate::telemetry::totals::one_more;
-use crate::telemetry::{Protocol, RequestRecord, RequestText, Upstream};
+use crate::telemetry::{RequestRecord, Upstream};
 use copy::copy_both;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant};
 use tokio::net::TcpStream;
 use xxhash_rust::xxh64::xxh64;
 
@@ -33,30 +33,8 @@ pub(crate) async fn serve(
 ) {
     let server_name = accepted.server_name.take();
     let started = Instant::now();
-    let mut record = RequestRecord {
-        proxy: proxy.shared.identity.clone(),
-        started: SystemTime::now(),
-        duration: Duration::ZERO,
-        direction: listener.config.direction,
-        listener: listener.name.clone(),
-        protocol: Protocol::Tcp,
-        request: RequestText::default(),
-        rule: None,
-        tcp_origin: tcp.origin.clone(),
-        cluster: None,
-        upstream: None,
-        upstream_local: None,
-        transport_failure: "",
-        downstream_remote: accepted.remote,
-        downstream_local: accepted.local,
-        status: 0,
-        grpc_status: None,
-        flags: Flags::NONE,
-        details: "",
-        bytes_received: 0,
-        bytes_sent: 0,
-        attempts: 0,
-    };
+    let mut record = RequestRecord::of_connection(&proxy, &listener, accepted.remote, accepted.local);
+    record.tcp_origin = tcp.origin.clone();
     let mut counted = Counted::new(&proxy, &listener);
     record.flags = run(&proxy, &tcp, accepted, &mut record, &mut counted).await;
     let flow = counted.end(record.flags);

@@ -2,6 +2,8 @@
 
 use super::ProxyIdentity;
 use crate::flags::Flags;
+use crate::proxy_worker::ProxyWorker;
+use crate::runtime::ListenerRuntime;
 use amime_model::config::{Direction, Endpoint, Origin, RouteConfig};
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -135,6 +137,39 @@ pub struct RequestRecord {
 }
 
 impl RequestRecord {
+    /// Of a connection that has just come, of which nothing more is known.
+    pub(crate) fn of_connection(
+        proxy: &ProxyWorker,
+        listener: &ListenerRuntime,
+        remote: SocketAddr,
+        local: SocketAddr,
+    ) -> Self {
+        Self {
+            proxy: proxy.shared.identity.clone(),
+            started: SystemTime::now(),
+            duration: Duration::ZERO,
+            direction: listener.config.direction,
+            listener: listener.name.clone(),
+            protocol: Protocol::Tcp,
+            request: RequestText::default(),
+            rule: None,
+            tcp_origin: None,
+            cluster: None,
+            upstream: None,
+            upstream_local: None,
+            transport_failure: "",
+            downstream_remote: remote,
+            downstream_local: local,
+            status: 0,
+            grpc_status: None,
+            flags: Flags::NONE,
+            details: "",
+            bytes_received: 0,
+            bytes_sent: 0,
+            attempts: 0,
+        }
+    }
+
     /// The object and field that decided.
     pub fn origin(&self) -> Option<&Origin> {
         self.tcp_origin.as_deref().or_else(|| self.rule.as_ref()?.origin())

@@ -131,22 +131,13 @@ pub fn to(cluster: &str) -> Forward {
 
 pub fn route(action: RouteAction) -> Route {
     Route {
-        name: String::new(),
-        matches: RouteMatch::default(),
-        action,
-        fault: None,
-        cors: None,
-        request_headers: HeaderEdits::default(),
-        response_headers: HeaderEdits::default(),
         origin: Some(Origin {
             kind: "VirtualService".into(),
             namespace: "default".into(),
             name: "test".into(),
             path: "spec.http[0]".into(),
         }),
-        stat_prefix: String::new(),
-        operation: String::new(),
-        opaque_filters: Vec::new(),
+        ..Route::new(RouteMatch::default(), action)
     }
 }
 

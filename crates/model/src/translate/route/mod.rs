@@ -136,19 +136,7 @@ pub(super) fn to_cluster(cluster: String) -> RouteAction {
 
 /// The one route of a service without a VirtualService, or of a catch-all.
 pub(super) fn plain_route(name: &str, action: RouteAction, operation: String) -> Route {
-    Route {
-        name: name.to_string(),
-        matches: RouteMatch::default(),
-        action,
-        fault: None,
-        cors: None,
-        request_headers: HeaderEdits::default(),
-        response_headers: HeaderEdits::default(),
-        origin: None,
-        stat_prefix: String::new(),
-        operation,
-        opaque_filters: Vec::new(),
-    }
+    Route { name: name.to_string(), operation, ..Route::new(RouteMatch::default(), action) }
 }
 
 /// What traces call it: the one destination's host and port, else the VirtualService's name, then the path.
