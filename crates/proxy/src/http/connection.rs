@@ -150,12 +150,13 @@ async fn serve_http1(state: Rc<ConnState>, stream: ClientStream) {
         }
         None => return,
     };
+    let answered = parts.io.refused_within();
     let mut stream = parts.io.into_stream(parts.read_buf);
     if let Some(tunnel) = tunnel {
         tunnel.run(stream).await;
         return;
     }
-    if let Some(refusal) = state.refusal.get() {
+    if let Some(refusal) = state.refusal.get().filter(|_| !answered) {
         respond::record_refused(&state, refusal.status(), refusal.details(), respond::reason(refusal).len());
         if stream.write_all(&respond::refusal(refusal, &state.hcm)).await.is_err() {
             return;

@@ -56,6 +56,11 @@ impl Http1Io {
         stream
     }
 
+    /// What was refused is in a request that the codec has, so that the request's own answer told of it.
+    pub(crate) fn refused_within(&self) -> bool {
+        self.refused == Some(false)
+    }
+
     /// Every request that the codec has was answered, and the answer is out: the end of the stream, seen now,
     /// breaks nothing off.
     fn between(&self) -> bool {
@@ -108,6 +113,8 @@ impl Http1Io {
 
     fn refuse(&mut self, refusal: Refusal, between: bool) {
         self.state.refusal.set(Some(refusal));
+        // In the middle of a request its own answer is the last.
+        self.state.close.set(!between);
         self.refused = Some(between);
     }
 

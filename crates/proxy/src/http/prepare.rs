@@ -189,8 +189,7 @@ fn authority(conn: &ConnState, parts: &mut Parts) -> Result<HeaderValue, Rejecte
     if bytes.is_empty() && parts.version != Version::HTTP_10 {
         return Err(Rejected::Malformed("missing_host_header"));
     }
-    let good = |b: &u8| b.is_ascii_alphanumeric() || b"-._~:[]%!$&'()*+,;=".contains(b);
-    if !bytes.iter().all(good) {
+    if !is_authority(bytes) {
         return Err(Rejected::Malformed("bad_authority"));
     }
     if conn.hcm.config.strip_any_host_port
@@ -202,6 +201,33 @@ fn authority(conn: &ConnState, parts: &mut Parts) -> Result<HeaderValue, Rejecte
         }
     }
     Ok(authority)
+}
+
+/// A host and perhaps a port (RFC 9110, 4.2 and 7.2), without a user.
+fn is_authority(bytes: &[u8]) -> bool {
+    let good = |b: &u8| b.is_ascii_alphanumeric() || b"-._~%!$&'()*+,;=".contains(b);
+    let (host_is_good, port) = match bytes.strip_prefix(b"[") {
+        Some(rest) => match memchr::memchr(b']', rest) {
+            Some(end) => (rest[..end].iter().all(|b| *b == b':' || good(b)), &rest[end + 1..]),
+            None => return false,
+        },
+        None => {
+            let end = memchr::memchr(b':', bytes).unwrap_or(bytes.len());
+            (bytes[..end].iter().all(good), &bytes[end..])
+        }
+    };
+    let port_is_good = match port.split_first() {
+        None => true,
+        Some((b':', digits)) => {
+            let number = digits.iter().try_fold(0_u32, |number, digit| match digit {
+                b'0'..=b'9' => Some(number * 10 + u32::from(digit - b'0')).filter(|number| *number <= 65_535),
+                _ => None,
+            });
+            number.is_some()
+        }
+        Some(_) => false,
+    };
+    host_is_good && port_is_good
 }
 
 fn path(conn: &ConnState, parts: &Parts) -> Result<PathAndQuery, Rejected> {

@@ -92,12 +92,18 @@ enum State {
     ChunkData(u64),
     ChunkEnd,
     ChunkEndLineFeed,
-    /// Bytes of all trailers; whether the line is empty so far, and whether its last byte was CR.
-    Trailers {
-        seen: usize,
-        empty: bool,
-        cr: bool,
-    },
+    /// Bytes of all trailers, and where in a line the last was.
+    Trailers(usize, TrailerAt),
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum TrailerAt {
+    LineStart,
+    Name,
+    Value,
+    /// Behind the CR of an empty line; of a trailer's.
+    LastCarriageReturn,
+    CarriageReturn,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -265,7 +271,7 @@ impl Wire {
                 _ => State::ChunkExtension(seen + 1),
             },
             State::ChunkLineFeed(size) => match (first, size) {
-                (b'\n', 0) => State::Trailers { seen: 0, empty: true, cr: false },
+                (b'\n', 0) => State::Trailers(0, TrailerAt::LineStart),
                 (b'\n', size) => State::ChunkData(size),
                 _ => return Err("http1.bad_chunk_size"),
             },
@@ -279,18 +285,31 @@ impl Wire {
             State::ChunkEnd if first == b'\r' => State::ChunkEndLineFeed,
             State::ChunkEndLineFeed if first == b'\n' => State::ChunkSize(0, 0),
             State::ChunkEnd | State::ChunkEndLineFeed => return Err("http1.bad_chunk_end"),
-            State::Trailers { seen, empty, cr } => match first {
-                _ if seen >= TRAILERS_MAX => return Err("http1.trailers_too_large"),
-                b'\n' if !cr => return Err("http1.bare_line_feed"),
-                b'\n' if empty => State::Head(Head::default()),
-                b'\n' => State::Trailers { seen: seen + 1, empty: true, cr: false },
-                _ if cr => return Err("http1.bare_carriage_return"),
-                b'\r' => State::Trailers { seen: seen + 1, empty, cr: true },
-                _ => State::Trailers { seen: seen + 1, empty: false, cr: false },
-            },
+            State::Trailers(seen, _) if seen >= TRAILERS_MAX => return Err("http1.trailers_too_large"),
+            State::Trailers(_, TrailerAt::LastCarriageReturn) if first == b'\n' => State::Head(Head::default()),
+            State::Trailers(seen, at) => State::Trailers(seen + 1, trailer_byte(at, first)?),
         };
         Ok(taken)
     }
+}
+
+/// The codec looks at values.
+fn trailer_byte(at: TrailerAt, byte: u8) -> Result<TrailerAt, &'static str> {
+    Ok(match (at, byte) {
+        (TrailerAt::CarriageReturn, b'\n') => TrailerAt::LineStart,
+        (TrailerAt::CarriageReturn | TrailerAt::LastCarriageReturn, _) => return Err("http1.bare_carriage_return"),
+        (_, b'\n') => return Err("http1.bare_line_feed"),
+        (TrailerAt::LineStart, b'\r') => TrailerAt::LastCarriageReturn,
+        (TrailerAt::Value, b'\r') => TrailerAt::CarriageReturn,
+        (TrailerAt::Value, _) | (TrailerAt::Name, b':') => TrailerAt::Value,
+        (_, byte) if is_token(byte) => TrailerAt::Name,
+        _ => return Err("http1.bad_trailer"),
+    })
+}
+
+/// A byte of a header's name (RFC 9110, 5.6.2).
+fn is_token(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte)
 }
 
 /// What no further byte can make a request of is refused now, not when the client has waited long enough.
