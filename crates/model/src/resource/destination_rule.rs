@@ -1,7 +1,7 @@
 //! DestinationRule (networking.istio.io), field by field as Istio's API has it, and the messages that
 //! other kinds share with it (connection pools, client TLS, locality settings).
 
-use super::meta::LabelSelector;
+use super::meta::MatchLabels;
 use super::scalar::Duration;
 use super::virtual_service::PortSelector;
 use serde::Deserialize;
@@ -15,7 +15,7 @@ pub struct DestinationRule {
     pub subsets: Vec<Subset>,
     pub export_to: Vec<String>,
     /// Which clients of the rule's own namespace it applies to.
-    pub workload_selector: Option<LabelSelector>,
+    pub workload_selector: Option<MatchLabels>,
 }
 
 #[derive(Debug, Clone, Default, PartialEq, Deserialize)]

@@ -140,7 +140,21 @@ pub struct OwnerReference {
     pub controller: bool,
 }
 
-/// Kubernetes' selector; Istio's policies use `match_labels` alone.
+/// Istio's `WorkloadSelector` of policies, DestinationRules and ProxyConfigs.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct MatchLabels {
+    pub match_labels: Map,
+}
+
+impl MatchLabels {
+    /// Whether all labels are there; an empty selector holds for everything.
+    pub fn matches(&self, labels: &Map) -> bool {
+        self.match_labels.iter().all(|(key, value)| labels.get(key) == Some(value))
+    }
+}
+
+/// Kubernetes' selector.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct LabelSelector {

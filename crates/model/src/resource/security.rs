@@ -1,7 +1,7 @@
 //! The kinds of security.istio.io, field by field as Istio's API has them. They are read and validated;
 //! nothing enforces them yet, and `load` says so of each.
 
-use super::meta::LabelSelector;
+use super::meta::MatchLabels;
 use super::scalar::Duration;
 use serde::Deserialize;
 use std::collections::BTreeMap;
@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 #[derive(Debug, Clone, Default, PartialEq, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct AuthorizationPolicy {
-    pub selector: Option<LabelSelector>,
+    pub selector: Option<MatchLabels>,
     pub target_ref: Option<TargetRef>,
     pub target_refs: Vec<TargetRef>,
     pub rules: Vec<Rule>,
@@ -106,7 +106,7 @@ pub struct Condition {
 #[derive(Debug, Clone, Default, PartialEq, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct PeerAuthentication {
-    pub selector: Option<LabelSelector>,
+    pub selector: Option<MatchLabels>,
     pub mtls: Option<MutualTls>,
     /// By port number. An empty map is an error.
     pub port_level_mtls: Option<BTreeMap<String, MutualTls>>,
@@ -131,7 +131,7 @@ pub enum MutualTlsMode {
 #[derive(Debug, Clone, Default, PartialEq, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct RequestAuthentication {
-    pub selector: Option<LabelSelector>,
+    pub selector: Option<MatchLabels>,
     pub target_ref: Option<TargetRef>,
     pub target_refs: Vec<TargetRef>,
     pub jwt_rules: Vec<JwtRule>,

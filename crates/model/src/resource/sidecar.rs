@@ -2,7 +2,7 @@
 
 use super::destination_rule::ConnectionPool;
 use super::gateway::ServerTls;
-use super::meta::LabelSelector;
+use super::meta::MatchLabels;
 use super::service_entry::WorkloadSelector;
 use super::virtual_service::Destination;
 use serde::Deserialize;
@@ -80,7 +80,7 @@ pub enum SidecarOutboundMode {
 #[derive(Debug, Clone, Default, PartialEq, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct ProxyConfigResource {
-    pub selector: Option<LabelSelector>,
+    pub selector: Option<MatchLabels>,
     pub concurrency: Option<i32>,
     pub environment_variables: BTreeMap<String, String>,
     pub image: Option<ProxyImage>,

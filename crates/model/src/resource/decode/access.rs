@@ -138,6 +138,10 @@ impl<'de, 'p> Fields<'de, 'p> {
         }
         let camel = camel_case(name);
         if let Some(at) = self.fields.iter().position(|field| *field == camel) {
+            // The one field that the CRDs have in both spellings.
+            if name == "mirror_percent" {
+                return Some(at);
+            }
             let message =
                 format!("`{name}` is read as `{camel}`: the API server of a cluster does not know this spelling");
             self.report(key, Diagnostic::warning(codes::SCHEMA_WARNING, message).with_suggestion(camel));

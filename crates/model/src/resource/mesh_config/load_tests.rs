@@ -32,7 +32,7 @@ fn misspelt_fields_and_fields_without_effect_are_named() {
         found(&loaded),
         [
             "Error 1:1 rootNamspace unknown field `rootNamspace`",
-            "Info 2:1 enablePrometheusMerge `enablePrometheusMerge` has no effect yet",
+            "Info 2:1 enablePrometheusMerge `enablePrometheusMerge` has no effect: nothing reads it yet",
             "Error 3:16 accessLogFile the number 5 is not text",
         ]
     );
@@ -42,9 +42,9 @@ fn misspelt_fields_and_fields_without_effect_are_named() {
 #[test]
 fn within_a_config_map() {
     let text = "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: istio}\ndata:\n  meshNetworks: ''\n  mesh: |-\n    \
-                trustDomain: example.org\n    outboundTrafficPolicy:\n      mdoe: ALLOW_ANY\n";
+                rootNamespace: example\n    outboundTrafficPolicy:\n      mdoe: ALLOW_ANY\n";
     let loaded = load_mesh_config("m.yaml", text);
-    assert_eq!(loaded.config.trust_domain, "example.org");
+    assert_eq!(loaded.config.root_namespace, "example");
     assert_eq!(found(&loaded), ["Error 9:7 outboundTrafficPolicy.mdoe unknown field `mdoe`"]);
     let spaced = load_mesh_config("m.yaml", "kind: ConfigMap\ndata:\n  mesh: |\n\n    # c\n\n    x: 1\n");
     assert_eq!(found(&spaced), ["Error 7:5 x unknown field `x`"]);

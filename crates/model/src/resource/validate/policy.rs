@@ -3,7 +3,7 @@
 use super::report::Report;
 use super::{header, names};
 use crate::resource::security::*;
-use crate::resource::{LabelSelector, Map};
+use crate::resource::{Map, MatchLabels};
 use crate::yaml::Path;
 
 pub(super) fn authorization(report: &mut Report<'_>, at: &Path<'_>, policy: &AuthorizationPolicy) {
@@ -48,7 +48,7 @@ pub(super) fn authorization(report: &mut Report<'_>, at: &Path<'_>, policy: &Aut
 fn scope(
     report: &mut Report<'_>,
     at: &Path<'_>,
-    selector: Option<&LabelSelector>,
+    selector: Option<&MatchLabels>,
     target: Option<&TargetRef>,
     targets: &[TargetRef],
 ) {

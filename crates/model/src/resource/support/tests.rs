@@ -32,8 +32,8 @@ spec:
     assert_eq!(
         effect,
         [
-            "AM-R4 spec.subsets[0].trafficPolicy.load_balancer.warmup at Some((12, 39))",
             "AM-R4 spec.trafficPolicy.portLevelSettings[0].tls.mode at Some((8, 58))",
+            "AM-R4 spec.subsets[0].trafficPolicy.load_balancer.warmup at Some((12, 39))",
         ]
     );
 }

@@ -1,0 +1,132 @@
+//! Fields of DestinationRule.
+
+use super::{Field, Field::*};
+
+pub(super) const DESTINATION_RULE: &[Field] = &[
+    Done("exportTo"),
+    Done("host"),
+    Message("subsets[]", &[Done("labels"), Done("name"), Message("trafficPolicy", TRAFFIC_POLICY)]),
+    Message("trafficPolicy", TRAFFIC_POLICY),
+    Message("workloadSelector", &[Done("matchLabels")]),
+];
+
+const TRAFFIC_POLICY: &[Field] = &[
+    Message("connectionPool", CONNECTION_POOL),
+    Message("loadBalancer", LOAD_BALANCER),
+    Message("outlierDetection", OUTLIER_DETECTION),
+    Message(
+        "portLevelSettings[]",
+        &[
+            Message("connectionPool", CONNECTION_POOL),
+            Message("loadBalancer", LOAD_BALANCER),
+            Message("outlierDetection", OUTLIER_DETECTION),
+            Message("port", &[Done("number")]),
+            Message("tls", CLIENT_TLS),
+        ],
+    ),
+    Instead(
+        "proxyProtocol",
+        "Amime's own proxy refuses the connection, rather than sending it without its header; an Envoy sends it",
+    ),
+    Message("retryBudget", RETRY_BUDGET),
+    Message("tls", CLIENT_TLS),
+    Instead("tunnel", "connections go to the destination directly"),
+];
+
+pub(super) const CONNECTION_POOL: &[Field] = &[Message("http", HTTP), Message("tcp", TCP)];
+
+const HTTP: &[Field] = &[
+    Done("h2UpgradePolicy"),
+    Done("http1MaxPendingRequests"),
+    Instead("http2KeepAlive", "connections are closed by their idle timeout alone; no HTTP/2 PING is sent"),
+    Done("http2MaxRequests"),
+    Done("idleTimeout"),
+    Done("maxConcurrentStreams"),
+    Done("maxRequestsPerConnection"),
+    Done("maxRetries"),
+    Done("useClientProtocol"),
+];
+
+const TCP: &[Field] = &[
+    Done("connectTimeout"),
+    Done("idleTimeout"),
+    Instead(
+        "maxConnectionDuration",
+        "a pooled HTTP connection is closed at that age when it is given back; TCP connections live on",
+    ),
+    Done("maxConnections"),
+    Message("tcpKeepalive", TCP_KEEPALIVE),
+];
+
+const TCP_KEEPALIVE: &[Field] = &[Done("interval"), Done("probes"), Done("time")];
+
+const LOAD_BALANCER: &[Field] = &[
+    Instead("backendUtilization", "requests are balanced as `simple` says"),
+    Message("consistentHash", CONSISTENT_HASH),
+    Instead("localityLbSetting", "endpoints of all localities are chosen from alike"),
+    Done("simple"),
+    Instead("warmup", "Amime's own proxy sends a new endpoint its full share at once; an Envoy warms it up"),
+    Instead(
+        "warmupDurationSecs",
+        "Amime's own proxy sends a new endpoint its full share at once; an Envoy warms it up",
+    ),
+    Instead("zoneAwareLbSetting", "endpoints of all zones are chosen from alike"),
+];
+
+const CONSISTENT_HASH: &[Field] = &[
+    Message("httpCookie", HTTP_COOKIE),
+    Done("httpHeaderName"),
+    Done("httpQueryParameterName"),
+    Message("maglev", &[Done("tableSize")]),
+    Done("minimumRingSize"),
+    Message("ringHash", &[Done("minimumRingSize")]),
+    Done("useSourceIp"),
+];
+
+const HTTP_COOKIE: &[Field] = &[Message("attributes[]", COOKIE_ATTRIBUTE), Done("name"), Done("path"), Done("ttl")];
+
+const COOKIE_ATTRIBUTE: &[Field] = &[Done("name"), Done("value")];
+
+const OUTLIER_DETECTION: &[Field] = &[
+    Done("baseEjectionTime"),
+    Done("consecutive5xxErrors"),
+    Instead("consecutiveErrors", "Istio ignores it since 1.6; write consecutive5xxErrors or consecutiveGatewayErrors"),
+    Done("consecutiveGatewayErrors"),
+    Done("consecutiveLocalOriginFailures"),
+    Done("interval"),
+    Done("maxEjectionPercent"),
+    Done("minHealthPercent"),
+    Instead("outlierDetectionHttpErrorCodes", "5xx answers count as errors, and no others"),
+    Done("splitExternalLocalOriginErrors"),
+];
+
+const CLIENT_TLS: &[Field] = &[
+    Done("caCertificates"),
+    Instead("caCrl", "revoked certificates are not looked up"),
+    Done("clientCertificate"),
+    Done("credentialName"),
+    Done("insecureSkipVerify"),
+    Values(
+        "mode",
+        &[
+            (
+                "SIMPLE",
+                "Amime's own proxy refuses the request, rather than sending it in the clear; an Envoy sends TLS",
+            ),
+            (
+                "MUTUAL",
+                "Amime's own proxy refuses the request, rather than sending it in the clear; an Envoy sends TLS",
+            ),
+            ("ISTIO_MUTUAL", "requests are sent in the clear"),
+        ],
+    ),
+    Done("privateKey"),
+    Done("sni"),
+    Done("subjectAltNames"),
+];
+
+const RETRY_BUDGET: &[Field] = &[
+    Instead("budgetInterval", "requests under way at the moment are what the budget is a share of"),
+    Done("minRetryConcurrency"),
+    Done("percent"),
+];

@@ -1,0 +1,66 @@
+//! Fields of Gateway.
+
+use super::{Field, Field::*};
+
+pub(super) const GATEWAY: &[Field] = &[
+    Done("selector"),
+    Message(
+        "servers[]",
+        &[
+            Done("bind"),
+            Instead("defaultEndpoint", "Istio reserves it and ignores it too"),
+            Done("hosts"),
+            Instead("name", "Istio uses it in the names of statistics alone"),
+            Message("port", PORT),
+            Message("tls", SERVER_TLS),
+        ],
+    ),
+];
+
+const PORT: &[Field] = &[
+    Done("name"),
+    Done("number"),
+    Done("protocol"),
+    Instead("targetPort", "Istio ignores it too: what is behind decides"),
+];
+
+const SERVER_TLS: &[Field] = &[
+    Done("caCertCredentialName"),
+    Done("caCertificates"),
+    Instead("caCrl", "revoked certificates are not looked up"),
+    Done("cipherSuites"),
+    Done("credentialName"),
+    Done("credentialNames"),
+    Instead("ecdhCurves", "the curves of the TLS library are offered"),
+    Done("httpsRedirect"),
+    Done("insecureSkipVerify"),
+    Done("maxProtocolVersion"),
+    Done("minProtocolVersion"),
+    Values(
+        "mode",
+        &[
+            (
+                "SIMPLE",
+                "Amime's own gateway closes the connection, rather than serving it in the clear; an Envoy serves TLS",
+            ),
+            (
+                "MUTUAL",
+                "Amime's own gateway closes the connection, rather than serving it in the clear; an Envoy serves TLS",
+            ),
+            (
+                "OPTIONAL_MUTUAL",
+                "Amime's own gateway closes the connection, rather than serving it in the clear; an Envoy serves TLS",
+            ),
+            ("ISTIO_MUTUAL", "there are no workload certificates yet: the connection is closed"),
+            ("AUTO_PASSTHROUGH", "the port is not opened"),
+        ],
+    ),
+    Done("privateKey"),
+    Done("serverCertificate"),
+    Done("subjectAltNames"),
+    Message("tlsCertificates[]", TLS_CERTIFICATE),
+    Done("verifyCertificateHash"),
+    Done("verifyCertificateSpki"),
+];
+
+const TLS_CERTIFICATE: &[Field] = &[Done("caCertificates"), Done("privateKey"), Done("serverCertificate")];

@@ -1,0 +1,35 @@
+//! Fields of MeshConfig that have an effect. What is not here is named when it is set.
+
+use super::{Field, Field::*};
+
+pub(super) const MESH_CONFIG: &[Field] = &[
+    Done("accessLogEncoding"),
+    Done("accessLogFile"),
+    Done("accessLogFormat"),
+    Done("connectTimeout"),
+    Message("defaultConfig", &[Message("gatewayTopology", &[Done("numTrustedProxies")])]),
+    Done("defaultDestinationRuleExportTo"),
+    Done("defaultHttpRetryPolicy"),
+    Done("defaultServiceExportTo"),
+    Done("defaultTrafficPolicy"),
+    Done("defaultVirtualServiceExportTo"),
+    Done("disableEnvoyListenerLog"),
+    Done("dnsRefreshRate"),
+    Done("h2UpgradePolicy"),
+    Instead("localityLbSetting", "endpoints of all localities are chosen from alike"),
+    Message(
+        "outboundTrafficPolicy",
+        &[Values(
+            "mode",
+            &[("ALLOW_ANY_DYNAMIC_DNS", "as ALLOW_ANY: a connection goes to the address that it was made to")],
+        )],
+    ),
+    Done("pathNormalization"),
+    Done("protocolDetectionTimeout"),
+    Done("proxyInboundListenPort"),
+    Done("proxyListenPort"),
+    Done("rootNamespace"),
+    Done("tcpKeepalive"),
+    Instead("trustDomain", "identities do not exist yet; it is shown, and nothing is checked by it"),
+    Instead("zoneAwareLbSetting", "endpoints of all zones are chosen from alike"),
+];

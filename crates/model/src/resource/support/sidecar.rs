@@ -1,0 +1,30 @@
+//! Fields of Sidecar.
+
+use super::destination_rule::CONNECTION_POOL;
+use super::virtual_service::DESTINATION;
+use super::{Field, Field::*};
+
+pub(super) const SIDECAR: &[Field] = &[
+    Message("egress[]", &[Done("bind"), Done("captureMode"), Done("hosts"), Message("port", PORT)]),
+    Message("inboundConnectionPool", CONNECTION_POOL),
+    Message(
+        "ingress[]",
+        &[
+            Instead("bind", "the port is served wherever the workload's traffic is captured"),
+            Instead("captureMode", "the port is served by the capture of the workload's traffic"),
+            Message("connectionPool", CONNECTION_POOL),
+            Done("defaultEndpoint"),
+            Message("port", PORT),
+            Instead("tls", "the port is served in the clear"),
+        ],
+    ),
+    Message("outboundTrafficPolicy", &[Message("egressProxy", DESTINATION), Done("mode")]),
+    Message("workloadSelector", &[Done("labels")]),
+];
+
+const PORT: &[Field] = &[
+    Instead("name", "nothing shows it; the protocol is read from `protocol`"),
+    Done("number"),
+    Done("protocol"),
+    Refused("targetPort", "Istio's webhook refuses it too; write defaultEndpoint"),
+];

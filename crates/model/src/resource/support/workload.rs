@@ -1,0 +1,38 @@
+//! Fields of ServiceEntry, WorkloadEntry, WorkloadGroup and ProxyConfig.
+
+use super::{Field, Field::*};
+
+pub(super) const SERVICE_ENTRY: &[Field] = &[
+    Done("addresses"),
+    Message("endpoints[]", WORKLOAD_ENTRY),
+    Done("exportTo"),
+    Done("hosts"),
+    Done("location"),
+    Message("ports[]", &[Done("name"), Done("number"), Done("protocol"), Done("targetPort")]),
+    Values("resolution", &[("DYNAMIC_DNS", "requests are answered 503 (UH): name the hosts, or use NONE")]),
+    Instead("subjectAltNames", "it takes part in TLS, which Amime's own proxy does not send yet"),
+    Message("workloadSelector", &[Done("labels")]),
+];
+
+pub(super) const WORKLOAD_ENTRY: &[Field] = &[
+    Done("address"),
+    Done("labels"),
+    Instead("locality", "endpoints of all localities are chosen from alike"),
+    Instead("network", "the endpoint is taken for one of the proxy's own network"),
+    Done("ports"),
+    Instead("serviceAccount", "identities are not checked yet"),
+    Done("weight"),
+];
+
+pub(super) const WORKLOAD_GROUP: &[Field] = &[
+    Instead("metadata", "no WorkloadEntry is made of the group: write WorkloadEntries"),
+    Instead("probe", "no WorkloadEntry is made of the group: write WorkloadEntries"),
+    Instead("template", "no WorkloadEntry is made of the group: write WorkloadEntries"),
+];
+
+pub(super) const PROXY_CONFIG: &[Field] = &[
+    Instead("concurrency", "a proxy has as many workers as `amime proxy --concurrency`, or its cores, say"),
+    Instead("environmentVariables", "set them where the proxy is started"),
+    Instead("image", "the image is chosen where the pod is written"),
+    Instead("selector", "ProxyConfigs are not handed out yet"),
+];
