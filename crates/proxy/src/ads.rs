@@ -1,7 +1,7 @@
 //! Following a control plane: a delta ADS stream whose updates the proxy runs.
 //!
 //! The stream's rules are `xds::client`'s; here each update is applied, and only when every worker has swapped
-//! is it accepted. What cannot be run is rejected with the name of the resource, and the last good
+//! is it accepted, and acknowledged once its new DNS clusters have addresses. What cannot be run is rejected with the name of the resource, and the last good
 //! configuration goes on, as it does while no control plane is there.
 
 use crate::proxy::Proxy;
@@ -61,14 +61,14 @@ impl Proxy {
                 let Some(proxy) = proxy else { return Err("the proxy has ended".into()) };
                 let listeners = update.kind == ResourceType::Listener;
                 match proxy.swap(update.config).await {
-                    Ok(()) => {
+                    Ok(warming) => {
                         if let Some(at) = saved_at.filter(|_| update.saved) {
                             proxy.tell_age(at.elapsed().unwrap_or_default());
                         }
                         if listeners {
                             proxy.set_ready();
                         }
-                        Ok(())
+                        Ok(warming)
                     }
                     Err(error) => {
                         tracing::warn!(proxy = proxy.name(), "an update is rejected: {error}");

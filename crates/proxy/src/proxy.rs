@@ -18,6 +18,7 @@ use crate::runtime::{ConfigError, RuntimeConfig};
 use crate::telemetry;
 use crate::workers::{Workers, WorkersGone};
 use amime_model::config::{Cluster, ProxyConfig};
+use amime_xds::transport::Warming;
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -146,8 +147,9 @@ impl Proxy {
         }
     }
 
-    /// `apply`, without a word about being ready.
-    pub(crate) async fn swap(&self, config: Arc<ProxyConfig>) -> Result<(), ApplyError> {
+    /// `apply`, without a word about being ready. What comes back ends when the clusters that are new have looked up
+    /// their names; None where they have, or have none.
+    pub(crate) async fn swap(&self, config: Arc<ProxyConfig>) -> Result<Option<Warming>, ApplyError> {
         let swapped = self.try_swap(config).await;
         let vitals = &self.0.shared.vitals;
         if swapped.is_ok() {
@@ -158,18 +160,18 @@ impl Proxy {
         swapped
     }
 
-    async fn try_swap(&self, config: Arc<ProxyConfig>) -> Result<(), ApplyError> {
+    async fn try_swap(&self, config: Arc<ProxyConfig>) -> Result<Option<Warming>, ApplyError> {
         let inner = &self.0;
         let mut state = inner.state.lock().await;
         let config = state.moved.apply(inner.capture_ports, config);
         if !state.swapping && state.config.as_ref().is_some_and(|now| now.config.is_same(&config)) {
-            return Ok(());
+            return Ok(None);
         }
         let runtime = Arc::new(RuntimeConfig::build(config, state.config.as_deref())?);
         let wanted: BTreeSet<SocketAddr> = runtime.listeners.sockets().map(|(address, _)| address).collect();
         let opened = inner.open(&runtime, &state.sockets)?;
         let closed: Vec<SocketAddr> = state.sockets.keys().filter(|a| !wanted.contains(a)).copied().collect();
-        inner.resolve(&runtime, &mut state).await;
+        let warming = inner.resolve(&runtime, &mut state).await;
 
         let mut by_worker: Vec<Vec<(SocketAddr, std::net::TcpListener)>> =
             inner.on.iter().map(|_| Vec::new()).collect();
@@ -203,7 +205,7 @@ impl Proxy {
         inner.accepted.send_replace(Some(Accepted { config: Arc::clone(&runtime.config), at: SystemTime::now() }));
         state.config = Some(runtime);
         state.swapping = false;
-        Ok(())
+        Ok(warming)
     }
 
     /// Stops taking connections and lets those that are there end, for at most so long; then ends the rest. True

@@ -5,16 +5,18 @@ use crate::cluster::ClusterShared;
 use crate::connect::dns;
 use crate::runtime::RuntimeConfig;
 use amime_model::config::{Cluster, Discovery};
+use amime_xds::transport::Warming;
 use std::sync::{Arc, PoisonError, Weak};
 use std::time::Duration;
 
-/// How long the first configuration waits for its names. Later ones do not: what is queued behind them, such as
-/// endpoints that have gone, must not wait for a name server.
+/// How long the first configuration waits for its names. Later ones do not, for what is queued behind them, such as
+/// endpoints that have gone, must not wait for a name server: their acknowledgement alone does.
 const DNS_WARM: Duration = Duration::from_secs(2);
 
 impl Inner {
-    /// Keeps a task for each DNS cluster. Those of the first configuration are waited for, a little while.
-    pub(super) async fn resolve(self: &Arc<Self>, config: &RuntimeConfig, state: &mut State) {
+    /// Keeps a task for each DNS cluster. Those of the first configuration are waited for, a little while; of later
+    /// ones comes back what ends when each has had a first answer. None: there is nothing to wait for.
+    pub(super) async fn resolve(self: &Arc<Self>, config: &RuntimeConfig, state: &mut State) -> Option<Warming> {
         let is_dns = |c: &Cluster| matches!(c.discovery, Discovery::StrictDns(_) | Discovery::LogicalDns(_));
         state.resolving.retain(|name, (cluster, task)| {
             let stays = config.config.clusters.get(name).is_some_and(|now| now == cluster);
@@ -34,13 +36,17 @@ impl Inner {
             let task = self.background.spawn(keep_resolving(Arc::downgrade(self), Arc::clone(cluster), shared, known));
             state.resolving.insert(Arc::clone(name), (Arc::clone(cluster), task));
         }
-        if state.config.is_some() {
-            return;
+        if first.is_empty() {
+            return None;
         }
         let all = futures_util::future::join_all(first);
+        if state.config.is_some() {
+            return Some(Box::pin(async move { drop(all.await) }));
+        }
         if tokio::time::timeout(DNS_WARM, all).await.is_err() {
             tracing::warn!("going on without the addresses of some DNS clusters");
         }
+        None
     }
 }
 
@@ -76,3 +82,7 @@ async fn keep_resolving(
         tokio::time::sleep(refresh).await;
     }
 }
+
+#[cfg(test)]
+#[path = "resolving_tests.rs"]
+mod tests;

@@ -6,6 +6,8 @@ use amime_model::config::RouteConfig;
 
 #[path = "client_tests/both_ends.rs"]
 mod both_ends;
+#[path = "client_tests/cold.rs"]
+mod cold;
 
 const CDS: ResourceType = ResourceType::Cluster;
 const EDS: ResourceType = ResourceType::Endpoints;

@@ -6,6 +6,7 @@
 //! [`Client::rejected`], and only then is the response acknowledged. What is to be sent comes from
 //! [`Client::requests`].
 
+mod cold;
 mod parts;
 mod saved;
 mod staged;
@@ -17,6 +18,7 @@ pub use saved::{Saved, SavedError};
 use crate::intern::{Decoded, Interner};
 use crate::{DeltaRequest, DeltaResponse, Node, PerType, ResourceType, refs};
 use amime_model::config::ProxyConfig;
+use cold::Cold;
 use parts::Parts;
 use staged::{Change, Changes, Staged};
 use std::collections::{BTreeMap, BTreeSet};
@@ -75,6 +77,7 @@ pub struct Client {
     saved: Option<Saved>,
     /// Names that the server said are not there.
     absent: PerType<BTreeSet<Arc<str>>>,
+    cold: Cold,
     wanted: Wanted,
     /// Names that nothing refers to any more, to be dropped when no update is under way.
     unused: PerType<BTreeSet<Arc<str>>>,
@@ -114,6 +117,7 @@ impl Client {
             applying: None,
             saved: None,
             absent: PerType::default(),
+            cold: Cold::default(),
             wanted: Wanted::default(),
             unused: PerType::default(),
             accepted: PerType::default(),
@@ -199,6 +203,7 @@ impl Client {
             }
         }
         self.absent = PerType::default();
+        self.cold.disconnected();
         let mut arriving = BTreeSet::new();
         if let Some(Applying { what: What::Staged(staged), .. }) = &mut self.applying {
             staged.nonces.clear();
@@ -229,8 +234,8 @@ impl Client {
         if self.applying.is_some() {
             return None;
         }
-        let waiting = self.staged.iter().filter_map(|(_, s)| s.as_ref());
-        waiting.map(|s| s.since + self.options.warm_limit).min()
+        let waiting = self.staged.iter().filter_map(|(_, s)| s.as_ref()).map(|s| s.since);
+        waiting.chain(self.cold.since()).map(|since| since + self.options.warm_limit).min()
     }
 
     /// Takes a response in. What cannot be read is rejected at once, whole.
@@ -278,6 +283,7 @@ impl Client {
 
     /// The next update that is ready to run; none while one is being run.
     pub fn poll(&mut self, now: Instant) -> Option<Update> {
+        self.give_up_cold(now);
         if self.applying.is_some() {
             return None;
         }
@@ -351,7 +357,9 @@ impl Client {
         self.subscribe();
         self.prune_all();
         for nonce in nonces {
-            self.answer(kind.type_url(), nonce, None);
+            if kind != ResourceType::Cluster || !self.cold.holds(&nonce) {
+                self.answer(kind.type_url(), nonce, None);
+            }
         }
     }
 

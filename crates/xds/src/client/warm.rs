@@ -50,12 +50,13 @@ impl Client {
         there || self.absent[kind].contains(name)
     }
 
-    /// That cluster is not there yet, but it has arrived and is warming.
+    /// That cluster is not there yet, but it has arrived and is warming; or it is, and looks up its addresses.
     fn is_coming(&self, cluster: &str) -> bool {
-        !self.config.clusters.contains_key(cluster)
-            && self.staged[ResourceType::Cluster]
-                .as_ref()
-                .is_some_and(|s| s.changes.get(cluster).is_some_and(Option::is_some))
+        if self.config.clusters.contains_key(cluster) {
+            return self.cold.has(cluster);
+        }
+        let staged = self.staged[ResourceType::Cluster].as_ref();
+        staged.is_some_and(|s| s.changes.get(cluster).is_some_and(Option::is_some))
     }
 
     /// `validate_clusters`: such a route configuration is refused where a cluster is missing, and so is a virtual

@@ -10,7 +10,7 @@ mod tls;
 pub use dial::{ConnectionState, ControlPlane, Dialer};
 pub use open::{DeltaStream, channel_over};
 pub use serve::{AdsStream, DeltaRequests, Incoming, Link, Requests, Responses, SotwRequests, serve_connection};
-pub use session::{Backoff, run, run_saving};
+pub use session::{Backoff, Warming, run, run_saving};
 pub use tls::{ClientTls, TlsError};
 
 /// gRPC's usual limit of 4 MiB is less than a mesh of some thousand services takes.

@@ -4,9 +4,11 @@ use super::dial::{ControlPlane, Dialing};
 use super::open::DeltaStream;
 use crate::client::{Client, Saved, Update};
 use std::hash::{BuildHasher, RandomState};
+use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 use tokio::sync::watch;
+use tokio::task::JoinSet;
 use tokio::time::Instant;
 use tonic::Status;
 use tonic::transport::Channel;
@@ -37,17 +39,24 @@ pub(super) fn chance() -> f64 {
     RandomState::new().hash_one(()) as f64 / u64::MAX as f64
 }
 
+/// Ends when clusters that run already have looked up their addresses for the first time.
+pub type Warming = Pin<Box<dyn Future<Output = ()> + Send>>;
+
 /// Keeps `client` connected for as long as this future is polled. `apply` is called with each update and
 /// answers once every worker runs it, or why it cannot be run.
-pub async fn run<F, A>(control: impl Into<ControlPlane>, client: Client, backoff: Backoff, apply: F)
+pub async fn run<F, A>(control: impl Into<ControlPlane>, client: Client, backoff: Backoff, mut apply: F)
 where
     F: FnMut(Update) -> A,
     A: Future<Output = Result<(), String>>,
 {
+    let apply = move |update| {
+        let applied = apply(update);
+        async move { applied.await.map(|()| None) }
+    };
     run_saving(control, client, backoff, None, apply).await;
 }
 
-/// As [`run`]; after each update that is accepted, `saves` gets all that was. What the client has restored runs only
+/// As [`run`], where `apply` may answer that clusters are warming; after each update that is accepted, `saves` gets all that was. What the client has restored runs only
 /// when no control plane has answered for a while ([`Client::saved_after`]).
 pub async fn run_saving<F, A>(
     control: impl Into<ControlPlane>,
@@ -57,16 +66,18 @@ pub async fn run_saving<F, A>(
     mut apply: F,
 ) where
     F: FnMut(Update) -> A,
-    A: Future<Output = Result<(), String>>,
+    A: Future<Output = Result<Option<Warming>, String>>,
 {
     let mut dialing = Dialing::new(control.into(), backoff);
+    let mut warming = JoinSet::new();
     let saved_at = client.saved_after().map(|after| Instant::now() + after);
     // Or what was saved is of no use any more.
     let answered = AtomicBool::new(saved_at.is_none());
     loop {
         let attempt = async {
             let channel = dialing.next().await;
-            stream(channel, &mut client, &mut apply, saves.as_ref(), &mut dialing, &answered).await
+            let mut proxy = Proxy { apply: &mut apply, saves: saves.as_ref(), warming: &mut warming };
+            stream(channel, &mut client, &mut proxy, &mut dialing, &answered).await
         };
         let silence = async {
             match saved_at {
@@ -89,7 +100,8 @@ pub async fn run_saving<F, A>(
             answered.store(true, Ordering::Relaxed);
             if let Some(update) = client.poll_saved() {
                 tracing::warn!("no control plane has answered yet: the saved configuration is run");
-                run_update(&mut client, update, &mut apply, saves.as_ref()).await;
+                let mut proxy = Proxy { apply: &mut apply, saves: saves.as_ref(), warming: &mut warming };
+                proxy.run(&mut client, update).await;
             }
             continue;
         };
@@ -102,30 +114,41 @@ pub async fn run_saving<F, A>(
     }
 }
 
-/// All updates that are ready to run.
-async fn apply_all<F, A>(client: &mut Client, apply: &mut F, saves: Option<&watch::Sender<Saved>>)
-where
-    F: FnMut(Update) -> A,
-    A: Future<Output = Result<(), String>>,
-{
-    while let Some(update) = client.poll(Instant::now().into_std()) {
-        run_update(client, update, apply, saves).await;
-    }
+/// What runs the updates.
+struct Proxy<'a, F> {
+    apply: &'a mut F,
+    saves: Option<&'a watch::Sender<Saved>>,
+    /// Each gives the update that has warmed up.
+    warming: &'a mut JoinSet<u64>,
 }
 
-async fn run_update<F, A>(client: &mut Client, update: Update, apply: &mut F, saves: Option<&watch::Sender<Saved>>)
+impl<F, A> Proxy<'_, F>
 where
     F: FnMut(Update) -> A,
-    A: Future<Output = Result<(), String>>,
+    A: Future<Output = Result<Option<Warming>, String>>,
 {
-    match apply(update.clone()).await {
-        Ok(()) => {
-            client.accepted(&update);
-            if let Some(saves) = saves {
-                saves.send_replace(client.save());
-            }
+    /// All updates that are ready to run.
+    async fn run_all(&mut self, client: &mut Client) {
+        while let Some(update) = client.poll(Instant::now().into_std()) {
+            self.run(client, update).await;
         }
-        Err(problem) => client.rejected(&update, &problem),
+    }
+
+    async fn run(&mut self, client: &mut Client, update: Update) {
+        match (self.apply)(update.clone()).await {
+            Ok(None) => client.accepted(&update),
+            Ok(Some(warming)) => {
+                client.accepted_cold(Instant::now().into_std(), &update);
+                self.warming.spawn(async move {
+                    warming.await;
+                    update.id
+                });
+            }
+            Err(problem) => return client.rejected(&update, &problem),
+        }
+        if let Some(saves) = self.saves {
+            saves.send_replace(client.save());
+        }
     }
 }
 
@@ -133,20 +156,19 @@ where
 async fn stream<F, A>(
     channel: Channel,
     client: &mut Client,
-    apply: &mut F,
-    saves: Option<&watch::Sender<Saved>>,
+    proxy: &mut Proxy<'_, F>,
     dialing: &mut Dialing,
     answered: &AtomicBool,
 ) -> Result<(), Status>
 where
     F: FnMut(Update) -> A,
-    A: Future<Output = Result<(), String>>,
+    A: Future<Output = Result<Option<Warming>, String>>,
 {
     client.connected();
     let mut stream = DeltaStream::open(channel, client.requests()).await?;
     dialing.opened();
     loop {
-        apply_all(client, apply, saves).await;
+        proxy.run_all(client).await;
         for request in client.requests() {
             if !stream.send(request) {
                 return Ok(());
@@ -168,6 +190,11 @@ where
                 }
                 None => return Ok(()),
             },
+            Some(warmed) = proxy.warming.join_next() => {
+                if let Ok(id) = warmed {
+                    client.warmed(id);
+                }
+            }
             () = wait => {}
         }
     }
