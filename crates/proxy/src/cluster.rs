@@ -6,10 +6,12 @@
 use crate::balance::limits::{Gauge, Usage};
 use crate::balance::outlier::{self, ClusterHealth, Outcome};
 use crate::balance::{Balancer, Host, HostShared, PickContext};
-use crate::connect::dial::{ConnectSettings, Outside};
+use crate::connect::dial::{ConnectSettings, Handshake, Outside};
 use crate::connect::pool::{HostPool, PoolSettings, Pools};
+use crate::connect::transports::{Missing, Transports};
 use crate::rng::Rng;
 use crate::telemetry::labels::Number;
+use crate::tls::secrets::Secrets;
 use amime_model::config::{Cluster, ClusterEndpoints, Discovery, UpstreamProtocol};
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
@@ -82,6 +84,7 @@ pub(crate) struct ClusterLocal {
     pub(crate) max_requests: u32,
     pub(crate) max_retries: u32,
     balancer: Balancer,
+    transports: Transports,
     pub(crate) pools: Rc<Pools>,
     /// Of its service, for metrics.
     pub(crate) number: Cell<Number>,
@@ -101,6 +104,7 @@ impl ClusterLocal {
         shared: Arc<ClusterShared>,
         previous: Option<&Self>,
         outside: Outside,
+        secrets: &Secrets,
         rng: &Rng,
     ) -> Rc<Self> {
         let limits = &config.limits;
@@ -115,8 +119,11 @@ impl ClusterLocal {
         };
         let balancer =
             Balancer::new(&config, &endpoints, shared.health.clone(), &mut |address| shared.host(address), rng);
+        let transports = Transports::build(&config, secrets, previous.map(|previous| &previous.transports));
         let pools = match previous {
-            Some(previous) if previous.pools.settings == settings => Rc::clone(&previous.pools),
+            Some(previous) if previous.pools.settings == settings && previous.transports == transports => {
+                Rc::clone(&previous.pools)
+            }
             _ => {
                 let counts = previous.map(|previous| Rc::clone(&previous.pools.counts)).unwrap_or_default();
                 Pools::new(settings, shared.usage.clone(), counts, shared.freed.clone())
@@ -130,8 +137,8 @@ impl ClusterLocal {
                 pools.retain(|address| hosts.iter().any(|host| host.address == address));
             }
         }
-        if config.tls.is_some() || config.opaque_transport.is_some() || config.proxy_protocol.is_some() {
-            tracing::warn!(cluster = %shared.name, "connections will be refused: TLS and PROXY headers upstream are not supported yet");
+        if let Some(missing) = transports.problem() {
+            tracing::warn!(cluster = %shared.name, "connections will be refused: {}", missing.reason());
         }
         Rc::new(Self {
             max_requests: limits.max_requests.unwrap_or(LIMIT),
@@ -140,6 +147,7 @@ impl ClusterLocal {
             endpoints,
             shared,
             balancer,
+            transports,
             pools,
             number: Cell::default(),
         })
@@ -178,8 +186,28 @@ impl ClusterLocal {
         self.balancer.pick(context, rng).cloned()
     }
 
-    pub(crate) fn pool(&self, host: &Host) -> Rc<HostPool> {
-        self.pools.host(host.address)
+    /// The connections to a host, for a request to this authority.
+    ///
+    /// # Errors
+    /// What is missing for any; nothing is sent then.
+    pub(crate) fn pool(&self, host: &Host, authority: &[u8]) -> Result<Rc<HostPool>, Missing> {
+        let Some(context) = self.transports.of(host)? else { return Ok(self.pools.host(host.address)) };
+        let name = context.name_of(authority).map_err(|reason| Missing::Tls(reason.into()))?;
+        Ok(self.pools.host_by_tls(host.address, Handshake { context: Rc::clone(context), name }))
+    }
+
+    /// How a connection of its own to a host is carried; None: plaintext.
+    ///
+    /// # Errors
+    /// As of [`ClusterLocal::pool`].
+    pub(crate) fn handshake(&self, host: &Host) -> Result<Option<Handshake>, Missing> {
+        let context = self.transports.of(host)?;
+        Ok(context.map(|context| Handshake { context: Rc::clone(context), name: None }))
+    }
+
+    /// Whether it was built of what these secrets are now.
+    pub(crate) fn is_of(&self, secrets: &Secrets) -> bool {
+        self.transports.is_of(secrets)
     }
 
     /// How a request or connection went, for outlier detection.
@@ -200,22 +228,6 @@ impl ClusterLocal {
         }
     }
 
-    /// What a connection to a host would need and this proxy does not know; it is refused then.
-    pub(crate) fn missing(&self, host: &Host) -> Option<Missing> {
-        let labels = host.endpoint.as_ref().map_or(&[][..], |endpoint| &endpoint.transport_labels);
-        let config = &self.config;
-        let chosen = config.transport_socket_matches.iter().find(|m| m.labels.iter().all(|l| labels.contains(l)));
-        let (tls, opaque) = match chosen {
-            Some(chosen) => (chosen.tls.is_some(), chosen.opaque.is_some()),
-            None => (config.tls.is_some(), config.opaque_transport.is_some()),
-        };
-        match (tls, opaque) {
-            (true, _) => Some(Missing::Tls),
-            (false, true) => Some(Missing::Transport),
-            (false, false) => config.proxy_protocol.map(|_| Missing::ProxyProtocol),
-        }
-    }
-
     /// How many retries may run at once.
     pub(crate) fn retry_limit(&self) -> u32 {
         match &self.config.limits.retry_budget {
@@ -224,33 +236,6 @@ impl ClusterLocal {
                 ((f64::from(active) * budget.percent / 100.0) as u32).max(budget.min_concurrency)
             }
             None => self.max_retries,
-        }
-    }
-}
-
-/// What an upstream connection would need and this proxy does not know. Without it nothing is sent.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Missing {
-    Tls,
-    /// A transport socket that is not understood.
-    Transport,
-    ProxyProtocol,
-}
-
-impl Missing {
-    pub(crate) fn reason(self) -> &'static str {
-        match self {
-            Self::Tls => "the cluster wants TLS, which is not supported yet",
-            Self::Transport => "the cluster's transport socket is not understood",
-            Self::ProxyProtocol => "the cluster wants a PROXY protocol header, which is not supported yet",
-        }
-    }
-
-    pub(crate) fn details(self) -> &'static str {
-        match self {
-            Self::Tls => "upstream_transport_not_supported{tls}",
-            Self::Transport => "upstream_transport_not_supported{transport_socket}",
-            Self::ProxyProtocol => "upstream_transport_not_supported{proxy_protocol}",
         }
     }
 }

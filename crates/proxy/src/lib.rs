@@ -19,6 +19,7 @@ mod rng;
 mod runtime;
 mod tcp;
 mod telemetry;
+mod tls;
 mod workers;
 
 pub use ads::AdsOptions;

@@ -94,6 +94,7 @@ impl ProxyWorker {
             shared,
             None,
             self.shared.settings.outside.clone(),
+            &current.secrets,
             &self.rng,
         );
         self.clusters.borrow_mut().insert(Arc::clone(name), Rc::clone(&local));
@@ -155,7 +156,7 @@ impl ProxyWorker {
             let endpoints = endpoints(&current, name, &local.shared);
             let same_config = Arc::ptr_eq(config, &local.config) || *config == local.config;
             let same_endpoints = Arc::ptr_eq(&endpoints, &local.endpoints) || endpoints == local.endpoints;
-            if !(same_config && same_endpoints) {
+            if !(same_config && same_endpoints && local.is_of(&current.secrets)) {
                 let shared = Arc::clone(&local.shared);
                 *local = ClusterLocal::new(
                     Arc::clone(config),
@@ -163,6 +164,7 @@ impl ProxyWorker {
                     shared,
                     Some(local),
                     self.shared.settings.outside.clone(),
+                    &current.secrets,
                     &self.rng,
                 );
             }

@@ -236,7 +236,7 @@ async fn upstream_sockets_are_bound_to_the_pods_address() {
 async fn what_should_be_tls_is_not_sent_in_plaintext() {
     let server = Server::tcp(echo).await;
     let secured = |mut cluster: Cluster| {
-        cluster.tls = Some(UpstreamTls::default());
+        cluster.tls = Some(UpstreamTls { validation: Some("nobody".into()), ..UpstreamTls::default() });
         cluster
     };
     let mut running = Running::start(tcp_config(&[("a", 1)], [secured(cluster("a", &[server.address]))])).await;
@@ -256,7 +256,7 @@ async fn what_should_be_tls_is_not_sent_in_plaintext() {
             TransportSocketMatch {
                 name: "tls".into(),
                 labels: vec![("tlsMode".into(), "istio".into())],
-                tls: Some(UpstreamTls::default()),
+                tls: Some(UpstreamTls { validation: Some("nobody".into()), ..UpstreamTls::default() }),
                 opaque: None,
             },
             TransportSocketMatch { name: "plain".into(), labels: vec![], tls: None, opaque: None },

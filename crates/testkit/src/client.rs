@@ -8,15 +8,15 @@ use hyper::body::Incoming;
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use std::net::SocketAddr;
 use std::time::Duration;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
 
 /// No answer of a test takes longer.
 pub const PATIENCE: Duration = Duration::from_secs(10);
 
 /// A connection on which a test writes and reads bytes.
-pub struct Raw {
-    pub stream: TcpStream,
+pub struct Raw<S = TcpStream> {
+    pub stream: S,
     read: Vec<u8>,
 }
 
@@ -43,6 +43,12 @@ impl Raw {
     /// None where nobody listens.
     pub async fn try_connect(address: SocketAddr) -> Option<Self> {
         Some(Self { stream: TcpStream::connect(address).await.ok()?, read: Vec::new() })
+    }
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> Raw<S> {
+    pub fn over(stream: S) -> Self {
+        Self { stream, read: Vec::new() }
     }
 
     pub async fn send(&mut self, bytes: impl AsRef<[u8]>) {
@@ -178,7 +184,7 @@ impl Http2 {
         Self::over(stream).await
     }
 
-    pub async fn over(stream: TcpStream) -> Self {
+    pub async fn over(stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static) -> Self {
         let (sender, connection) =
             hyper::client::conn::http2::handshake(TokioExecutor::new(), TokioIo::new(stream)).await.expect("HTTP/2");
         tokio::spawn(connection);

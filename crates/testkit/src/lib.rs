@@ -7,4 +7,5 @@ pub mod envoy;
 pub mod files;
 pub mod load;
 pub mod origin;
+pub mod tls;
 pub mod xds;

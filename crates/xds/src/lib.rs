@@ -10,7 +10,7 @@ pub mod encode;
 pub mod intern;
 pub mod json;
 mod message;
-mod refs;
+pub mod refs;
 mod resource_type;
 pub mod server;
 #[cfg(test)]

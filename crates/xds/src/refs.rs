@@ -45,6 +45,12 @@ pub fn listener_secrets(listener: &Listener) -> impl Iterator<Item = &str> {
     chains(listener).filter_map(|c| c.tls.as_ref()).flat_map(downstream_secrets)
 }
 
+/// Whether a secret is a control plane's to give: files are the proxy's own (`file-cert:`, `file-root:`, as Istio names
+/// them).
+pub fn is_served(secret: &str) -> bool {
+    !secret.starts_with("file-")
+}
+
 /// The RDS names of a listener.
 pub fn listener_routes(listener: &Listener) -> impl Iterator<Item = &str> {
     filters(listener).filter_map(|f| match f {

@@ -1,11 +1,15 @@
-//! Opening TCP connections to endpoints.
+//! Opening connections to endpoints, in plaintext or TLS.
 
+use crate::tls::client::{ClientContext, tls_failure};
+use crate::tls::stream::UpstreamStream;
 use amime_model::config::{Cluster, TcpKeepalive};
+use rustls::pki_types::ServerName;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
+use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::net::{TcpSocket, TcpStream};
+use tokio::net::TcpSocket;
 
 /// Where an address is really reached: for a machine without the virtual addresses of a cluster (`amime up`), which
 /// no kernel redirects. None: nobody is there, and nothing leaves the machine.
@@ -81,6 +85,21 @@ impl ConnectSettings {
     }
 }
 
+/// How an endpoint is spoken TLS to.
+#[derive(Debug, Clone)]
+pub(crate) struct Handshake {
+    pub(crate) context: Rc<ClientContext>,
+    /// The server name where it is the request's; None: the cluster's.
+    pub(crate) name: Option<ServerName<'static>>,
+}
+
+impl Handshake {
+    /// Whether a connection of the one serves the other.
+    pub(crate) fn fits(&self, other: &Self) -> bool {
+        Rc::ptr_eq(&self.context, &other.context) && self.name == other.name
+    }
+}
+
 /// Why there is no connection.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum DialError {
@@ -88,6 +107,9 @@ pub(crate) enum DialError {
     TimedOut,
     #[error("{0}")]
     Failed(io::Error),
+    /// Who answered is not whom the configuration asks for, or speaks TLS otherwise.
+    #[error("TLS: {0}")]
+    Tls(io::Error),
 }
 
 impl DialError {
@@ -95,6 +117,7 @@ impl DialError {
     pub(crate) fn transport_failure(&self) -> &'static str {
         match self {
             Self::TimedOut => "",
+            Self::Tls(error) => tls_failure(error),
             Self::Failed(error) => match error.kind() {
                 io::ErrorKind::ConnectionRefused => "delayed connect error: Connection refused",
                 io::ErrorKind::ConnectionReset => "delayed connect error: Connection reset by peer",
@@ -106,8 +129,12 @@ impl DialError {
     }
 }
 
-/// Connects within the timeout.
-pub(crate) async fn dial(address: SocketAddr, settings: &ConnectSettings) -> Result<TcpStream, DialError> {
+/// Connects within the timeout, which a handshake is part of.
+pub(crate) async fn dial(
+    address: SocketAddr,
+    settings: &ConnectSettings,
+    tls: Option<&Handshake>,
+) -> Result<UpstreamStream, DialError> {
     let address = match &settings.outside.reach {
         Some(reach) => (reach.0)(address).ok_or_else(|| DialError::Failed(io::ErrorKind::HostUnreachable.into()))?,
         None => address,
@@ -118,11 +145,16 @@ pub(crate) async fn dial(address: SocketAddr, settings: &ConnectSettings) -> Res
         return Err(DialError::Failed(error));
     }
     let socket = prepare(address, settings).map_err(DialError::Failed)?;
-    match tokio::time::timeout(settings.timeout, socket.connect(address)).await {
-        Err(_) => Err(DialError::TimedOut),
-        Ok(Err(error)) => Err(DialError::Failed(error)),
-        Ok(Ok(stream)) => Ok(stream),
-    }
+    let connect = async {
+        let stream = socket.connect(address).await.map_err(DialError::Failed)?;
+        match tls {
+            None => Ok(UpstreamStream::Plain(stream)),
+            Some(tls) => {
+                Box::pin(tls.context.connect(stream, address.ip(), tls.name.as_ref())).await.map_err(DialError::Tls)
+            }
+        }
+    };
+    tokio::time::timeout(settings.timeout, connect).await.unwrap_or(Err(DialError::TimedOut))
 }
 
 fn prepare(address: SocketAddr, settings: &ConnectSettings) -> io::Result<TcpSocket> {
@@ -166,7 +198,7 @@ mod tests {
             let outside = Outside { own: Arc::new(own), ..Outside::default() };
             let settings = ConnectSettings::of(&Cluster::new("entry", Discovery::Static(Default::default())), outside);
             let address = SocketAddr::new(ip.parse().unwrap(), port);
-            async move { dial(address, &settings).await }
+            async move { dial(address, &settings, None).await }
         };
         let own = OwnPorts { ports: vec![port], addresses: vec![pod], loopback: true };
         for ip in ["127.0.0.1", "127.0.0.9", "::1", "::ffff:127.0.0.1", "0.0.0.0", "10.1.1.1"] {

@@ -164,7 +164,7 @@ async fn connect(pools: &Rc<Pools>, pool: &Rc<HostPool>) -> Result<Conn, Reset> 
             }
         };
         let opening = Opening::new(pools, pool);
-        let stream = dial(pool.address, &settings.connect).await.map_err(|error| {
+        let stream = dial(pool.address, &settings.connect, pool.tls.as_ref()).await.map_err(|error| {
             tracing::debug!(address = %pool.address, %error, "cannot connect");
             one_more(&pools.counts.connect_failures);
             pool.failure.set(error.transport_failure());

@@ -151,7 +151,7 @@ async fn open(
     pool: &Rc<HostPool>,
     slot: crate::balance::limits::Unit<Connections>,
 ) -> Result<(), Reset> {
-    let stream = dial(pool.address, &pools.settings.connect).await.map_err(|error| {
+    let stream = dial(pool.address, &pools.settings.connect, pool.tls.as_ref()).await.map_err(|error| {
         tracing::debug!(address = %pool.address, %error, "cannot connect");
         one_more(&pools.counts.connect_failures);
         pool.failure.set(error.transport_failure());

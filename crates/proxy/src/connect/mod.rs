@@ -7,4 +7,5 @@ pub(crate) mod dns;
 pub(crate) mod http1;
 pub(crate) mod http2;
 pub(crate) mod pool;
+pub(crate) mod transports;
 pub(crate) mod upstream_io;

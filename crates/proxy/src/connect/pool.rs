@@ -3,7 +3,7 @@
 //! A request that a pooled connection refused before a byte was written (the other side had closed it) goes
 //! over another one; nobody notices. Everything else that goes wrong is a `Reset` for the retry policy.
 
-use super::dial::{ConnectSettings, DialError};
+use super::dial::{ConnectSettings, DialError, Handshake};
 use super::{http1, http2};
 use crate::balance::limits::Usage;
 use crate::http::body::RequestBody;
@@ -78,12 +78,16 @@ pub(crate) struct Pools {
     /// Told when a connection of any worker has ended, where some worker may wait for that.
     pub(crate) freed: Arc<Notify>,
     by_address: RefCell<HashMap<SocketAddr, Rc<HostPool>>>,
+    /// Of TLS: for one endpoint, those of each context and server name.
+    by_name: RefCell<HashMap<SocketAddr, Vec<Rc<HostPool>>>>,
     /// The cluster has left, or has other settings now; some request may still be sent over these.
     retired: Cell<bool>,
 }
 
 pub(crate) struct HostPool {
     pub(crate) address: SocketAddr,
+    /// None: plaintext.
+    pub(crate) tls: Option<Handshake>,
     pub(crate) http1: http1::Pool,
     pub(crate) http2: http2::Pool,
     /// The endpoint has left: connections are used up, none is kept.
@@ -99,20 +103,49 @@ impl Pools {
         counts: Rc<ClusterCounts>,
         freed: Arc<Notify>,
     ) -> Rc<Self> {
-        Rc::new(Self { settings, usage, counts, freed, by_address: RefCell::default(), retired: Cell::new(false) })
+        Rc::new(Self {
+            settings,
+            usage,
+            counts,
+            freed,
+            by_address: RefCell::default(),
+            by_name: RefCell::default(),
+            retired: Cell::new(false),
+        })
     }
 
+    /// Of connections in plaintext.
     pub(crate) fn host(&self, address: SocketAddr) -> Rc<HostPool> {
         let mut pools = self.by_address.borrow_mut();
-        Rc::clone(pools.entry(address).or_insert_with(|| {
-            Rc::new(HostPool {
-                address,
-                http1: http1::Pool::default(),
-                http2: http2::Pool::default(),
-                retired: Cell::new(self.retired.get()),
-                failure: Cell::new(""),
-            })
-        }))
+        Rc::clone(pools.entry(address).or_insert_with(|| self.pool(address, None)))
+    }
+
+    /// Of TLS: what was opened for another server name is not used.
+    pub(crate) fn host_by_tls(&self, address: SocketAddr, tls: Handshake) -> Rc<HostPool> {
+        let mut pools = self.by_name.borrow_mut();
+        let of_host = pools.entry(address).or_default();
+        let known = of_host.iter().find(|pool| pool.tls.as_ref().is_some_and(|known| known.fits(&tls)));
+        if let Some(known) = known {
+            return Rc::clone(known);
+        }
+        // Names are the clients' to choose; those that nobody uses any more are forgotten.
+        if of_host.len() >= 64 && of_host.len().is_power_of_two() {
+            of_host.retain(|pool| Rc::strong_count(pool) > 1 || !pool.is_unused());
+        }
+        let pool = self.pool(address, Some(tls));
+        of_host.push(Rc::clone(&pool));
+        pool
+    }
+
+    fn pool(&self, address: SocketAddr, tls: Option<Handshake>) -> Rc<HostPool> {
+        Rc::new(HostPool {
+            address,
+            tls,
+            http1: http1::Pool::default(),
+            http2: http2::Pool::default(),
+            retired: Cell::new(self.retired.get()),
+            failure: Cell::new(""),
+        })
     }
 
     /// Lets go of all pools; connections that are opened from now on serve one request.
@@ -130,15 +163,27 @@ impl Pools {
             }
             stays
         });
+        self.by_name.borrow_mut().retain(|address, pools| {
+            let stays = keep(*address);
+            if !stays {
+                pools.iter().for_each(|pool| pool.retire());
+            }
+            stays
+        });
     }
 
     /// Forgets addresses without any connection (original destinations come and go).
     pub(crate) fn forget_unused(&self) {
-        self.by_address.borrow_mut().retain(|_, pool| Rc::strong_count(pool) > 1 || !pool.is_unused());
+        let used = |pool: &Rc<HostPool>| Rc::strong_count(pool) > 1 || !pool.is_unused();
+        self.by_address.borrow_mut().retain(|_, pool| used(pool));
+        self.by_name.borrow_mut().retain(|_, pools| {
+            pools.retain(used);
+            !pools.is_empty()
+        });
     }
 
     pub(crate) fn len(&self) -> usize {
-        self.by_address.borrow().len()
+        self.by_address.borrow().len() + self.by_name.borrow().len()
     }
 }
 
@@ -199,7 +244,7 @@ impl From<&DialError> for Reset {
     fn from(error: &DialError) -> Self {
         match error {
             DialError::TimedOut => Self::ConnectTimeout,
-            DialError::Failed(_) => Self::ConnectFailed,
+            DialError::Failed(_) | DialError::Tls(_) => Self::ConnectFailed,
         }
     }
 }

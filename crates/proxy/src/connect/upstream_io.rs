@@ -3,6 +3,7 @@
 //! The codec hands over head and body as separate buffers; for a few hundred bytes a vectored write costs the
 //! kernel more than putting them together here.
 
+use crate::tls::stream::UpstreamStream;
 use hyper::rt::ReadBufCursor;
 use hyper_util::rt::TokioIo;
 use std::cell::RefCell;
@@ -10,7 +11,6 @@ use std::io::{self, IoSlice};
 use std::pin::Pin;
 use std::task::{Context, Poll};
 use tokio::io::AsyncWrite;
-use tokio::net::TcpStream;
 
 /// What is put together; longer messages are written from where they are.
 const SMALL: usize = 8 * 1024;
@@ -39,10 +39,10 @@ pub(crate) fn poll_write_together<W: AsyncWrite>(
     })
 }
 
-pub(crate) struct UpstreamIo(TokioIo<TcpStream>);
+pub(crate) struct UpstreamIo(TokioIo<UpstreamStream>);
 
 impl UpstreamIo {
-    pub(crate) fn new(stream: TcpStream) -> Self {
+    pub(crate) fn new(stream: UpstreamStream) -> Self {
         Self(TokioIo::new(stream))
     }
 }

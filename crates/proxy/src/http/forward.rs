@@ -221,9 +221,6 @@ impl<'a> Job<'a> {
         }
         let host = self.pick(policy).ok_or_else(Own::no_host)?;
         self.tell_upstream(&host);
-        if let Some(missing) = self.cluster.missing(&host) {
-            return Err(Own::not_in_the_clear(missing));
-        }
         // A copy only while there may be a try after this one.
         let more = policy.is_some_and(|policy| self.retries < policy.attempts);
         let head = if more { self.head.clone() } else { self.head.take() };
@@ -232,8 +229,10 @@ impl<'a> Job<'a> {
         let head = head.ok_or_else(Own::no_host)?;
         // HTTP/2 knows no such upgrade.
         let http2 = head.upgrade.is_none() && self.cluster.speaks_http2(self.http2);
+        let head = head.for_try(&self.selection, &host, &self.forwarding, self.retries + 1, self.introduction(&host));
+        let pool =
+            self.cluster.pool(&host, head.authority.as_bytes()).map_err(|missing| Own::not_in_the_clear(&missing))?;
         let request = head
-            .for_try(&self.selection, &host, &self.forwarding, self.retries + 1, self.introduction(&host))
             .into_request(http2, self.bodies.next())
             .map_err(|_| Own::new(400, Flags::NONE, "bad_authority", ""))?;
         one_more(&self.cluster.pools.counts.requests);
@@ -241,7 +240,6 @@ impl<'a> Job<'a> {
             one_more(&self.cluster.pools.counts.retries);
         }
         let active = Gauge::take(ActiveHost(Rc::clone(&host)));
-        let pool = self.cluster.pool(&host);
         Ok((Attempt { host, active, pool, http2, begun }, request))
     }
 

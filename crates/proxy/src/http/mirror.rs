@@ -22,17 +22,15 @@ const LONGEST: Duration = Duration::from_secs(15);
 pub(super) fn send(proxy: &Rc<ProxyWorker>, cluster: &str, head: Head, body: RequestBody, http2: bool) {
     let Some(cluster) = proxy.cluster(cluster) else { return };
     let http2 = cluster.speaks_http2(http2);
+    let authority = head.authority.clone();
     let Ok(request) = head.into_request(http2, body) else { return };
     let proxy = Rc::clone(proxy);
     tokio::task::spawn_local(async move {
         let Some(_unit) = Gauge::take_below(RequestAt(Rc::clone(&cluster)), cluster.max_requests) else { return };
         let context = PickContext { hash: None, tried: &[], reselect: 0, now: Instant::now() };
         let Some(host) = cluster.pick(&context, None, &proxy.rng) else { return };
-        if cluster.missing(&host).is_some() {
-            return;
-        }
         let pools: Rc<Pools> = Rc::clone(&cluster.pools);
-        let pool = cluster.pool(&host);
+        let Ok(pool) = cluster.pool(&host, authority.as_bytes()) else { return };
         let exchange = async {
             if let Ok(mut sent) = pool::send(&pools, &pool, http2, request).await {
                 while let Some(Ok(_)) = sent.response.body_mut().frame().await {}

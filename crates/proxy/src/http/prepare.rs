@@ -342,14 +342,15 @@ fn forwarding_headers(conn: &ConnState, headers: &mut HeaderMap) -> &'static str
             headers.insert(EXTERNAL_ADDRESS, value);
         }
     }
-    // Only a trusted proxy in front may say that the client spoke TLS.
+    // Only a trusted proxy in front may say what the client spoke.
     let told = !hcm.use_remote_address || hcm.xff_num_trusted_hops > 0;
     let scheme = match headers.get(FORWARDED_PROTO).filter(|_| told).map(HeaderValue::as_bytes) {
         Some(b"https") => "https",
         Some(b"http") => "http",
         _ => {
-            headers.insert(FORWARDED_PROTO, HeaderValue::from_static("http"));
-            "http"
+            let own = if conn.chain.tls.is_some() { "https" } else { "http" };
+            headers.insert(FORWARDED_PROTO, HeaderValue::from_static(own));
+            own
         }
     };
     if hcm.generate_request_id {

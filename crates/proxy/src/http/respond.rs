@@ -6,8 +6,8 @@ use super::connection::{ConnState, NO_BODY};
 use super::exchange::Exchange;
 use super::prepare::{Rejected, headers_length};
 use super::wire::Refusal;
-use crate::cluster::Missing;
 use crate::connect::pool::Reset;
+use crate::connect::transports::Missing;
 use crate::flags::Flags;
 use crate::runtime::Hcm;
 use amime_model::config::ServerHeader;
@@ -94,8 +94,8 @@ impl Own {
     }
 
     /// The cluster wants its connections made in a way that this proxy does not know. Nothing is sent without it.
-    pub(crate) fn not_in_the_clear(missing: Missing) -> Self {
-        let body = disconnected(false, missing.reason()).into();
+    pub(crate) fn not_in_the_clear(missing: &Missing) -> Self {
+        let body = disconnected(false, missing.told()).into();
         Self { body, ..Self::new(503, Flags::UF, missing.details(), "") }
     }
 

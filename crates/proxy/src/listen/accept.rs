@@ -10,6 +10,7 @@ use crate::tcp;
 use crate::telemetry::RequestRecord;
 use crate::telemetry::tcp::entry;
 use crate::telemetry::totals::ListenerCounts;
+use crate::tls::server::{ServerContext, Shaken};
 use amime_model::route::listener::ConnectionView;
 use std::net::SocketAddr;
 use std::rc::Rc;
@@ -141,7 +142,18 @@ async fn serve(
         refused(&proxy, &listener, remote, destination, server_name.as_deref(), "filter_chain_not_found");
         return;
     };
-    let http2 = if tls { None } else { protocols.first().map(|protocol| *protocol == "h2c") };
+    let (stream, http2) = match &chain.tls {
+        None if tls => (stream, None),
+        None => (stream, protocols.first().map(|protocol| *protocol == "h2c")),
+        Some(context) => match shake(&proxy, context, stream).await {
+            Ok(shaken) => (shaken.stream, shaken.http2),
+            Err(reason) => {
+                tracing::debug!(listener = %listener.name, %remote, %reason, "a TLS connection is refused");
+                refused(&proxy, &listener, remote, destination, server_name.as_deref(), "tls_handshake_failed");
+                return;
+            }
+        },
+    };
     let accepted = Accepted { stream, remote, local: destination, original, server_name, http2, left };
     match &chain.action {
         ChainAction::Http(hcm) => {
@@ -156,6 +168,15 @@ async fn serve(
             tracing::debug!(listener = %listener.name, %remote, %reason, "a connection is refused");
             refused(&proxy, &listener, remote, destination, accepted.server_name.as_deref(), "filter_chain_refuses");
         }
+    }
+}
+
+/// A client's handshake, unless the proxy ends first.
+async fn shake(proxy: &ProxyWorker, context: &ServerContext, stream: ClientStream) -> Result<Shaken, String> {
+    tokio::select! {
+        biased;
+        () = proxy.aborted() => Err("the proxy ends".into()),
+        shaken = context.accept(stream) => shaken,
     }
 }
 

@@ -1,5 +1,7 @@
-//! A client's connection, with the bytes that listener filters have read ahead of whoever serves it.
+//! A client's connection, in plaintext or TLS, with the bytes that listener filters have read ahead of whoever serves
+//! it.
 
+use crate::tls::stream::Carried;
 use bytes::{Buf, Bytes};
 use std::io;
 use std::net::SocketAddr;
@@ -7,17 +9,23 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
+use tokio_rustls::server::TlsStream;
 
 #[derive(Debug)]
 pub(crate) struct ClientStream {
-    io: TcpStream,
+    io: Carried<TlsStream<ClientStream>>,
     /// Read already; given out first.
     ahead: Bytes,
 }
 
 impl ClientStream {
     pub(crate) fn new(io: TcpStream, ahead: Bytes) -> Self {
-        Self { io, ahead }
+        Self { io: Carried::Plain(io), ahead }
+    }
+
+    /// A connection whose handshake is done.
+    pub(crate) fn tls(io: TlsStream<ClientStream>) -> Self {
+        Self { io: Carried::Tls(Box::new(io)), ahead: Bytes::new() }
     }
 
     /// Puts bytes back in front of what is to be read.
@@ -27,8 +35,12 @@ impl ClientStream {
 
     /// Where the client wanted to go before the kernel redirected it here (SO_ORIGINAL_DST).
     pub(crate) fn original_destination(&self) -> Option<SocketAddr> {
-        let socket = socket2::SockRef::from(&self.io);
-        let original = match self.io.local_addr().ok()? {
+        let io = match &self.io {
+            Carried::Plain(io) => io,
+            Carried::Tls(io) => return io.get_ref().0.original_destination(),
+        };
+        let socket = socket2::SockRef::from(io);
+        let original = match io.local_addr().ok()? {
             SocketAddr::V4(_) => socket.original_dst_v4(),
             SocketAddr::V6(_) => socket.original_dst_v6(),
         };
@@ -65,9 +77,8 @@ impl AsyncWrite for ClientStream {
         self.io.is_write_vectored()
     }
 
-    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
-        // A TCP socket has nothing to flush.
-        Poll::Ready(Ok(()))
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.io).poll_flush(cx)
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {

@@ -5,6 +5,8 @@ use super::{ConfigError, compile_error};
 use crate::http::wire::WireLimits;
 use crate::telemetry::access_log::Logs;
 use crate::telemetry::totals::ListenerCounts;
+use crate::tls::secrets::{Secrets, Used};
+use crate::tls::server::ServerContext;
 use amime_model::config::{
     AccessLog, Direction, FilterChain, HttpConnectionManager, HttpFilter, Listener, ListenerFilter, NetworkFilter,
     RouteSource, TcpProxy,
@@ -12,6 +14,7 @@ use amime_model::config::{
 use amime_model::route::RouteTable;
 use amime_model::route::decide::RouteFilters;
 use amime_model::route::listener::{ConnectionView, filter_chain};
+use amime_xds::refs;
 use http::HeaderValue;
 use std::sync::Arc;
 use std::time::Duration;
@@ -25,6 +28,8 @@ pub(crate) struct ListenerRuntime {
     pub(crate) counts: Arc<ListenerCounts>,
     /// Of connections that no filter chain takes.
     pub(crate) logs: Option<Logs>,
+    /// The secrets that its chains were built of.
+    used: Used,
 }
 
 /// Which listener filters there are.
@@ -42,6 +47,8 @@ pub(crate) struct Filters {
 pub(crate) struct ChainRuntime {
     pub(crate) chain: FilterChain,
     pub(crate) action: ChainAction,
+    /// Whose handshake comes first; None: plaintext.
+    pub(crate) tls: Option<ServerContext>,
 }
 
 pub(crate) enum ChainAction {
@@ -87,6 +94,7 @@ impl ListenerRuntime {
         name: Arc<str>,
         config: Arc<Listener>,
         counts: Arc<ListenerCounts>,
+        secrets: &Secrets,
     ) -> Result<Self, ConfigError> {
         let mut filters = Filters::default();
         for filter in &config.listener_filters {
@@ -105,10 +113,16 @@ impl ListenerRuntime {
             .filter_chains
             .iter()
             .chain(config.default_filter_chain.as_deref())
-            .map(|chain| ChainRuntime::build(&name, chain).map(Arc::new))
+            .map(|chain| ChainRuntime::build(&name, chain, secrets).map(Arc::new))
             .collect::<Result<_, _>>()?;
         let logs = logs(&name, &config.access_log)?;
-        Ok(Self { name, config, chains, filters, counts, logs })
+        let used = secrets.used(refs::listener_secrets(&config));
+        Ok(Self { name, config, chains, filters, counts, logs, used })
+    }
+
+    /// Whether it was built of what these secrets are now.
+    pub(super) fn is_of(&self, secrets: &Secrets) -> bool {
+        self.used == secrets.used(refs::listener_secrets(&self.config))
     }
 
     /// The filter chain that takes a connection.
@@ -143,11 +157,10 @@ fn logs(listener: &str, configs: &[AccessLog]) -> Result<Option<Logs>, ConfigErr
 }
 
 impl ChainRuntime {
-    fn build(listener: &Arc<str>, chain: &FilterChain) -> Result<Self, ConfigError> {
+    fn build(listener: &Arc<str>, chain: &FilterChain, secrets: &Secrets) -> Result<Self, ConfigError> {
         let refuse = |reason: String| ChainAction::Refuse(reason);
-        let action = if chain.tls.is_some() {
-            refuse("ending TLS is not supported yet".into())
-        } else if let Some(opaque) = &chain.opaque_transport {
+        let tls = chain.tls.as_ref().map(|tls| ServerContext::build(tls, secrets));
+        let action = if let Some(opaque) = &chain.opaque_transport {
             refuse(format!("transport socket {} is not understood", opaque.name))
         } else {
             match chain.filters.first() {
@@ -173,7 +186,11 @@ impl ChainRuntime {
         if let ChainAction::Refuse(reason) = &action {
             tracing::warn!(%listener, chain = %chain.name, "connections will be refused: {reason}");
         }
-        Ok(Self { chain: chain.clone(), action })
+        if let Some(reason) = tls.as_ref().and_then(ServerContext::problem) {
+            let origin = chain.origin.as_ref().map(ToString::to_string).unwrap_or_default();
+            tracing::warn!(%listener, chain = %chain.name, %origin, "TLS connections will be refused: {reason}");
+        }
+        Ok(Self { chain: chain.clone(), action, tls })
     }
 }
 

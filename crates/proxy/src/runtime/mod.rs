@@ -6,6 +6,7 @@ mod listener;
 
 pub(crate) use listener::{ChainAction, ChainRuntime, Hcm, ListenerRuntime, TcpRuntime};
 
+use crate::tls::secrets::Secrets;
 use amime_model::config::{Listener, Named, ProxyConfig, RouteConfig};
 use amime_model::route::{CompileError, RouteTable};
 use std::collections::{BTreeMap, HashMap};
@@ -16,6 +17,7 @@ pub(crate) struct RuntimeConfig {
     pub(crate) config: Arc<ProxyConfig>,
     pub(crate) tables: Arc<Tables>,
     pub(crate) listeners: Arc<Listeners>,
+    pub(crate) secrets: Arc<Secrets>,
 }
 
 pub(crate) type Tables = HashMap<Arc<str>, Arc<RouteTable>>;
@@ -48,11 +50,16 @@ impl RuntimeConfig {
             Some(previous) if same(&previous.config.routes, &config.routes) => Arc::clone(&previous.tables),
             _ => Arc::new(compile(&config.routes, previous.map(|p| &*p.tables))?),
         };
+        let secrets = Secrets::build(&config, previous.map(|previous| &previous.secrets));
         let listeners = match previous {
-            Some(previous) if same(&previous.config.listeners, &config.listeners) => Arc::clone(&previous.listeners),
-            _ => Arc::new(Listeners::build(&config.listeners, previous.map(|p| &*p.listeners))?),
+            Some(previous)
+                if same(&previous.config.listeners, &config.listeners) && Arc::ptr_eq(&previous.secrets, &secrets) =>
+            {
+                Arc::clone(&previous.listeners)
+            }
+            _ => Arc::new(Listeners::build(&config.listeners, previous.map(|p| &*p.listeners), &secrets)?),
         };
-        Ok(Self { config, tables, listeners })
+        Ok(Self { config, tables, listeners, secrets })
     }
 }
 
@@ -81,15 +88,22 @@ fn compile_error(kind: &str, name: &str, error: &CompileError) -> ConfigError {
 }
 
 impl Listeners {
-    fn build(configs: &BTreeMap<Arc<str>, Arc<Listener>>, previous: Option<&Self>) -> Result<Self, ConfigError> {
+    fn build(
+        configs: &BTreeMap<Arc<str>, Arc<Listener>>,
+        previous: Option<&Self>,
+        secrets: &Secrets,
+    ) -> Result<Self, ConfigError> {
         let mut listeners = Self::default();
         for (name, config) in configs {
             let before = previous.and_then(|previous| previous.named(name));
             let counts = before.map(|before| Arc::clone(&before.counts)).unwrap_or_default();
-            let kept = before.filter(|known| Arc::ptr_eq(&known.config, config) || known.config == *config);
+            let as_before = |known: &&Arc<ListenerRuntime>| {
+                (Arc::ptr_eq(&known.config, config) || known.config == *config) && known.is_of(secrets)
+            };
+            let kept = before.filter(as_before);
             let runtime = match kept {
                 Some(runtime) => Arc::clone(runtime),
-                None => Arc::new(ListenerRuntime::build(Arc::clone(name), Arc::clone(config), counts)?),
+                None => Arc::new(ListenerRuntime::build(Arc::clone(name), Arc::clone(config), counts, secrets)?),
             };
             listeners.add(runtime)?;
         }

@@ -14,11 +14,11 @@ use crate::runtime::{ListenerRuntime, TcpRuntime};
 use crate::telemetry::tcp::{Counted, entry};
 use crate::telemetry::totals::one_more;
 use crate::telemetry::{RequestRecord, Upstream};
+use crate::tls::stream::UpstreamStream;
 use copy::copy_both;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
-use tokio::net::TcpStream;
 use xxhash_rust::xxh64::xxh64;
 
 /// Envoy's default.
@@ -96,7 +96,7 @@ fn choose(tcp: &TcpRuntime, draw: u32) -> &str {
     tcp.config.clusters.first().map_or("", |cluster| &cluster.name)
 }
 
-type Connected = (TcpStream, crate::balance::limits::Unit<ActiveHost>, crate::balance::limits::Unit<Connections>);
+type Connected = (UpstreamStream, crate::balance::limits::Unit<ActiveHost>, crate::balance::limits::Unit<Connections>);
 
 async fn connect(
     proxy: &Rc<ProxyWorker>,
@@ -115,11 +115,11 @@ async fn connect(
         let host: Rc<Host> = cluster.pick(&context, accepted.original, &proxy.rng).ok_or(Flags::UH)?;
         record.attempts += 1;
         record.upstream = Some(Upstream { address: host.address, endpoint: host.endpoint.clone() });
-        if let Some(missing) = cluster.missing(&host) {
+        let handshake = cluster.handshake(&host).map_err(|missing| {
             record.details = missing.details();
-            return Err(Flags::UF);
-        }
-        match dial(host.address, &settings.connect).await {
+            Flags::UF
+        })?;
+        match dial(host.address, &settings.connect, handshake.as_ref()).await {
             Ok(stream) => {
                 one_more(&cluster.pools.counts.connections);
                 record.upstream_local = stream.local_addr().ok();

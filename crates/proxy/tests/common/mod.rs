@@ -1,6 +1,8 @@
 //! Configurations and a running proxy for the tests of this crate.
 #![allow(dead_code, unreachable_pub, clippy::unwrap_used)] // Each test file uses a part of it; failing is its job.
 
+pub mod tls;
+
 use amime_model::config::*;
 use amime_proxy::{Placement, Proxy, ProxyIdentity, ProxyOptions, RequestRecord, Workers};
 use amime_testkit::client::PATIENCE;

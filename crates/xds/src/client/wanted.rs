@@ -56,11 +56,15 @@ fn each_name(resource: &Decoded, mut each: impl FnMut(ResourceType, &str)) {
     match resource {
         Decoded::Cluster(cluster) => {
             refs::eds_name(cluster).into_iter().for_each(|name| each(ResourceType::Endpoints, name));
-            refs::cluster_secrets(cluster).for_each(|name| each(ResourceType::Secret, name));
+            refs::cluster_secrets(cluster)
+                .filter(|name| refs::is_served(name))
+                .for_each(|name| each(ResourceType::Secret, name));
         }
         Decoded::Listener(listener) => {
             refs::listener_routes(listener).for_each(|name| each(ResourceType::Route, name));
-            refs::listener_secrets(listener).for_each(|name| each(ResourceType::Secret, name));
+            refs::listener_secrets(listener)
+                .filter(|name| refs::is_served(name))
+                .for_each(|name| each(ResourceType::Secret, name));
         }
         Decoded::Route(routes) if routes.vhds => each(ResourceType::VirtualHost, &refs::hosts_of(&routes.name)),
         Decoded::Route(_) | Decoded::Secret(_) | Decoded::Endpoints(_) | Decoded::VirtualHost(_) => {}

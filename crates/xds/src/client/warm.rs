@@ -28,13 +28,17 @@ impl Client {
 
     fn cluster_is_warm(&self, cluster: &Cluster) -> bool {
         refs::eds_name(cluster).is_none_or(|name| self.has(ResourceType::Endpoints, name))
-            && refs::cluster_secrets(cluster).all(|name| self.has(ResourceType::Secret, name))
+            && refs::cluster_secrets(cluster).all(|name| self.has_secret(name))
     }
 
     fn listener_is_warm(&self, listener: &Listener) -> bool {
         refs::listener_routes(listener).all(|name| self.has(ResourceType::Route, name))
-            && refs::listener_secrets(listener).all(|name| self.has(ResourceType::Secret, name))
+            && refs::listener_secrets(listener).all(|name| self.has_secret(name))
             && refs::listener_clusters(listener).into_iter().all(|c| !self.is_coming(c))
+    }
+
+    fn has_secret(&self, name: &str) -> bool {
+        !refs::is_served(name) || self.has(ResourceType::Secret, name)
     }
 
     /// That resource is there, or the server has said that it is not.
