@@ -99,9 +99,10 @@ fn page(table: &Table, count: usize, seed: u64) -> String {
     let mut text = String::from("# Changes under load\n\n");
     write!(
         text,
-        "Written by `make soak`. Each scenario runs a gateway of each kind at once under one control plane: a real Envoy 1.40 \
-         by delta and by state of the world, and `amime proxy` (delta). {rate} requests a second go to the three together, \
-         evenly over HTTP/1.1 keep-alive connections, HTTP/2 streams and gRPC calls, before, during and after each change.\n\n\
+        "Written by `make soak`. Each scenario runs a gateway of each kind at once under one `amime control`, a process of its \
+         own: a real Envoy 1.40 by delta and by state of the world, and `amime proxy` (delta); scenarios 1 to 7 a sidecar of \
+         each kind too, whose clients call through its port 15001. {rate} requests a second go to all of them together, evenly \
+         over HTTP/1.1 keep-alive connections, HTTP/2 streams and gRPC calls, before, during and after each change.\n\n\
          *Failed* is any request without a good answer; nothing is tried again but what HTTP says was never processed. \
          *Wrong* is an answer by a version that the configuration did not allow at any time while the request was under way: \
          until the save only the old one is right, then both, and from when every proxy has acknowledged only the new one.\n\n\

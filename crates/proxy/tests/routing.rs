@@ -165,6 +165,24 @@ async fn the_edge_says_where_a_request_came_from() {
 }
 
 #[tokio::test]
+async fn no_client_steers_a_proxy() {
+    let origin = mirror().await;
+    for edge in [true, false] {
+        let config = http_config_with(vec![forward(to("a"))], [cluster("a", &[origin.address])], |hcm| {
+            hcm.use_remote_address = edge;
+        });
+        let running = Running::start(config).await;
+        let sent = "x-envoy-retry-on: 5xx\r\nx-envoy-upstream-rq-timeout-ms: 1\r\nx-envoy-internal: true\r\nx-envoy-original-path: /\r\nx-envoy-mine: 1\r\n";
+        let body = Raw::connect(running.address).await.get("a", "/", sent).await.body;
+        for gone in ["x-envoy-retry-on", "x-envoy-upstream-rq-timeout-ms", "x-envoy-internal"] {
+            assert!(!body.contains(gone), "{gone} in {body}");
+        }
+        assert!(body.contains("x-envoy-mine: 1\n"), "{body}");
+        assert_eq!(body.contains("x-envoy-original-path"), !edge, "{body}");
+    }
+}
+
+#[tokio::test]
 async fn faults_delay_and_abort() {
     let delay = (PerMillion::ALL, Duration::from_millis(60));
     let mut delayed = forward(to("a"));
@@ -244,9 +262,10 @@ async fn mirrors_get_a_copy_and_nobody_waits_for_them() {
     let shadow = Server::http(Version::Http1, move |request: http::Request<Incoming>| {
         let sender = sender.clone();
         async move {
-            let host = request.headers()["host"].to_str().unwrap().to_owned();
+            let header = |name: &str| request.headers()[name].to_str().unwrap().to_owned();
+            let told = (header("host"), header("x-forwarded-for"));
             let body = amime_testkit::client::text(request.into_body()).await.0;
-            sender.send((host, body)).unwrap();
+            sender.send((told, body)).unwrap();
             // The answer never comes.
             std::future::pending().await
         }
@@ -255,16 +274,16 @@ async fn mirrors_get_a_copy_and_nobody_waits_for_them() {
     let origin = mirror().await;
     let mut mirrored = to("a");
     mirrored.mirrors = vec![Mirror { cluster: "shadow".into(), share: PerMillion::ALL }];
-    let running = Running::start(http_config(
-        vec![forward(mirrored)],
-        [cluster("a", &[origin.address]), cluster("shadow", &[shadow.address])],
-    ))
+    let clusters = [cluster("a", &[origin.address]), cluster("shadow", &[shadow.address])];
+    let running = Running::start_with(http_config(vec![forward(mirrored)], clusters), |options| {
+        options.identity.node_id = "sidecar~10.1.1.1~a-1.shop~shop.svc.cluster.local".into();
+    })
     .await;
     let mut client = Raw::connect(running.address).await;
     client.send("POST /x HTTP/1.1\r\nHost: a:80\r\nContent-Length: 5\r\n\r\nhello").await;
     assert_eq!(client.answer(false).await.unwrap().status, 200);
     let copy = tokio::time::timeout(Duration::from_secs(5), copies.recv()).await.unwrap().unwrap();
-    assert_eq!(copy, ("a-shadow:80".to_owned(), "hello".to_owned()));
+    assert_eq!(copy, (("a-shadow:80".to_owned(), "10.1.1.1".to_owned()), "hello".to_owned()));
 }
 
 #[tokio::test]

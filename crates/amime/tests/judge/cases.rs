@@ -363,6 +363,7 @@ spec:
             with("/", &[("x-request-id", "11111111-2222-4333-8444-555555555555")]),
             with("/", &[("x-envoy-expected-rq-timeout-ms", "7"), ("x-envoy-internal", "true"), ("x-envoy-external-address", "1.1.1.1")]),
             with("/", &[("x-envoy-decorator-operation", "mine"), ("x-envoy-attempt-count", "9"), ("x-envoy-original-path", "/p")]),
+            with("/", &[("x-envoy-retriable-status-codes", "503"), ("x-envoy-retriable-header-names", "a"), ("x-envoy-retry-grpc-on", "internal"), ("x-envoy-upstream-alt-stat-name", "a"), ("x-envoy-upstream-rq-per-try-timeout-ms", "1"), ("x-envoy-upstream-rq-timeout-alt-response", "1"), ("x-envoy-force-trace", "1"), ("x-envoy-ip-tags", "a"), ("x-envoy-hedge-on-per-try-timeout", "true"), ("x-envoy-original-host", "a"), ("x-envoy-downstream-service-cluster", "a"), ("x-envoy-downstream-service-node", "a"), ("x-envoy-other", "a")]),
             with("/", &[("traceparent", "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01")]),
             with("/", &[("x-b3-traceid", "463ac35c9f6413ad48485a3953bb6124"), ("x-b3-spanid", "a2fb4a1d1a96d312"), ("x-b3-sampled", "1")]),
             with("/", &[("accept-encoding", "gzip"), ("user-agent", ""), ("via", "1.1 x")]),

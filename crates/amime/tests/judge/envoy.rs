@@ -1,7 +1,7 @@
 //! A real Envoy with a bootstrap like Istio's that points at our control plane.
 
 use super::eventually;
-use super::output::{self, Output};
+use super::output::Output;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -145,8 +145,8 @@ impl Envoy {
         &self.output
     }
 
-    pub fn signal(&self, signal: rustix::process::Signal) {
-        output::signal(&self.child, signal);
+    pub fn child(&self) -> &Child {
+        &self.child
     }
 }
 

@@ -11,6 +11,7 @@ pub mod output;
 pub mod parity;
 pub mod plane;
 pub mod ports;
+pub mod proxy;
 pub mod random;
 pub mod restart;
 pub mod scenarios;
@@ -24,7 +25,12 @@ use std::time::Duration;
 pub const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Asks again until there is something, for what cannot be waited for by an event: another process's state.
-pub async fn eventually<T, F: Future<Output = Option<T>>>(what: &str, mut ask: impl FnMut() -> F) -> T {
+pub async fn eventually<T, F: Future<Output = Option<T>>>(what: &str, ask: impl FnMut() -> F) -> T {
+    eventually_or(ask).await.unwrap_or_else(|| panic!("never: {what}"))
+}
+
+/// The same; None where it never comes.
+pub async fn eventually_or<T, F: Future<Output = Option<T>>>(mut ask: impl FnMut() -> F) -> Option<T> {
     let asking = async {
         loop {
             if let Some(found) = ask().await {
@@ -33,8 +39,5 @@ pub async fn eventually<T, F: Future<Output = Option<T>>>(what: &str, mut ask: i
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
     };
-    match tokio::time::timeout(PATIENCE, asking).await {
-        Ok(found) => found,
-        Err(_) => panic!("never: {what}"),
-    }
+    tokio::time::timeout(PATIENCE, asking).await.ok()
 }

@@ -39,8 +39,8 @@ impl Ours {
         &self.output
     }
 
-    pub fn signal(&self, signal: rustix::process::Signal) {
-        super::output::signal(&self.child, signal);
+    pub fn child(&self) -> &Child {
+        &self.child
     }
 }
 

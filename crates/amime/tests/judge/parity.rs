@@ -1,13 +1,12 @@
-//! Runs the routing cases (`cases`) through gateways of several kinds that one control plane configures, and compares
-//! what came of each request: destination, what the origin saw, the answer, and how the proxy logged it.
+//! Runs the routing cases (`cases`) through gateways and sidecars of several kinds that one control plane configures, and
+//! compares what came of each request at those of one role: destination, what the origin saw, the answer, and how the proxy logged it.
 
 use super::cases::{Ask, By, CASES, COMMON, Case, Destination};
-use super::envoy::{Envoy, Who, Wire};
-use super::ours::Ours;
-use super::output::{Logged, Output};
+use super::output::Logged;
 use super::plane::Plane;
 use super::ports::Port;
-use amime_testkit::client::{Http2, Raw, text};
+use super::proxy::{Door, Proxy};
+use amime_testkit::client::{Http2, text};
 use amime_testkit::echo::{Echo, Seen};
 use amime_testkit::load::ANSWERED_BY;
 use amime_testkit::origin::{Body, full};
@@ -16,7 +15,8 @@ use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::net::SocketAddr;
 
-const KINDS: [&str; 2] = ["envoy", "amime"];
+/// Envoy and ours of each role.
+const PAIRS: [[&str; 2]; 2] = [["envoy", "amime"], ["envoy-sidecar", "amime-sidecar"]];
 
 /// Headers that differ from one request to the next whoever sends them: only whether they are there is compared.
 const VARYING: [&str; 5] = ["x-request-id", "x-envoy-upstream-service-time", "date", "x-b3-spanid", "traceparent"];
@@ -28,8 +28,8 @@ const PEER: &str = "x-envoy-peer-metadata";
 const MARK: &str = "x-judged";
 
 /// Requests (case and number) of which Envoy knowingly makes something else, and why. What is masked in `outcome` belongs
-/// to it: the address by which Envoy names a client on the loopback (its machine's), that it appends it to a mirror's
-/// x-forwarded-for, and `connection: close`, by which each ends its own connections. And `%RESPONSE_CODE%` is 0 in
+/// to it: the address by which Envoy names a client on the loopback (its machine's), and `connection: close`, by which each
+/// ends its own connections. And `%RESPONSE_CODE%` is 0 in
 /// Envoy's own answers, where ours have the code.
 const KNOWN: &[(&str, &str)] = &[
     ("paths 18 ", "a fragment is refused by our codec, whose 400 has a text"),
@@ -48,18 +48,26 @@ pub struct Outcome {
     logged: Option<Logged>,
 }
 
-struct Gate {
+/// A gateway's ports.
+struct Ports {
     kind: &'static str,
     http: Port,
     tcp: Port,
 }
 
+/// A proxy, and where it is asked.
+struct Gate {
+    kind: &'static str,
+    proxy: Proxy,
+    http: Door,
+    /// Gateways alone have such a port.
+    tcp: Option<Door>,
+}
+
 pub struct Parity {
     origins: Vec<Echo>,
-    gates: Vec<Gate>,
+    pairs: Vec<[Gate; 2]>,
     plane: Plane,
-    envoy: Envoy,
-    ours: Ours,
     differences: Vec<String>,
     asked: usize,
 }
@@ -74,13 +82,24 @@ impl Parity {
         }
         // Nobody listens there.
         let dead = Port::take();
-        let gates = KINDS.map(|kind| Gate { kind, http: Port::take(), tcp: Port::take() });
-        let manifests = manifests(&origins, dead.address(), &gates);
-        let plane = Plane::start(&[("cases.yaml", &manifests)]).await;
-        let envoy = Envoy::start(&binary, &Who::gateway("envoy"), plane.address, Wire::Delta).await;
-        let ours = Ours::start(&Who::gateway("amime"), &[plane.address]);
-        plane.settled(KINDS.len()).await;
-        Some(Self { origins, gates: gates.into(), plane, envoy, ours, differences: Vec::new(), asked: 0 })
+        let gateways = PAIRS[0].map(|kind| Ports { kind, http: Port::take(), tcp: Port::take() });
+        let manifests = manifests(&origins, dead.address(), &gateways);
+        let plane = Plane::start(&[("cases.yaml", &manifests)], &PAIRS[1]);
+        let mut gates = Vec::new();
+        for Ports { kind, http, tcp } in gateways {
+            let who = Door::who(&plane, kind);
+            let proxy = Proxy::start(&binary, kind, &who, plane.address).await;
+            gates.push(Gate { kind, proxy, http: Door::gateway(http), tcp: Some(Door::gateway(tcp)) });
+        }
+        for kind in PAIRS[1] {
+            let who = Door::who(&plane, kind);
+            let proxy = Proxy::start(&binary, kind, &who, plane.address).await;
+            gates.push(Gate { kind, proxy, http: Door::sidecar(&who), tcp: None });
+        }
+        plane.settled(gates.len()).await;
+        let mut gates = gates.into_iter();
+        let pairs = std::iter::from_fn(|| Some([gates.next()?, gates.next()?])).collect();
+        Some(Self { origins, pairs, plane, differences: Vec::new(), asked: 0 })
     }
 
     /// Runs the cases whose name begins like this, and tells what differs.
@@ -93,30 +112,32 @@ impl Parity {
     }
 
     async fn ask(&mut self, case: &Case, number: usize, ask: &Ask) {
-        self.asked += 1;
         let host = if ask.host.is_empty() { format!("{}.example.com", case.name) } else { ask.host.to_owned() };
         let what = format!("{} {number} ({:?} {} {host}{} {:?})", case.name, ask.by, ask.method, ask.path, ask.headers);
-        if let Destination::Shares(count) = ask.destination {
-            return self.shares(&what, &host, ask, count).await;
+        let mut found = Vec::new();
+        for pair in self.pairs.iter().filter(|pair| ask.by != By::Tcp || pair[0].tcp.is_some()) {
+            self.asked += 1;
+            let differs = match ask.destination {
+                Destination::Shares(count) => shares(pair, &host, ask, count).await,
+                _ => {
+                    let mark = |kind: &str| format!("{}-{number}-{kind}", case.name);
+                    let envoy = self.outcome(&pair[0], &host, ask, &mark(pair[0].kind)).await;
+                    let ours = self.outcome(&pair[1], &host, ask, &mark(pair[1].kind)).await;
+                    let known = KNOWN.iter().any(|(known, _)| what.starts_with(known));
+                    (envoy != ours && !known).then(|| difference(&envoy, &ours))
+                }
+            };
+            found.extend(differs.map(|differs| format!("{} {what}: {differs}", pair[1].kind)));
         }
-        let mut outcomes = Vec::new();
-        for gate in 0..self.gates.len() {
-            let mark = format!("{}-{number}-{}", case.name, self.gates[gate].kind);
-            outcomes.push(self.outcome(gate, &host, ask, &mark).await);
-        }
-        let (envoy, ours) = (outcomes.remove(0), outcomes.remove(0));
-        if envoy != ours && !KNOWN.iter().any(|(known, _)| what.starts_with(known)) {
-            self.differences.push(format!("{what}:{}", difference(&envoy, &ours)));
-        }
+        self.differences.extend(found);
     }
 
-    async fn outcome(&self, gate: usize, host: &str, ask: &Ask, mark: &str) -> Outcome {
+    async fn outcome(&self, gate: &Gate, host: &str, ask: &Ask, mark: &str) -> Outcome {
         let mut counts: Vec<_> = self.origins.iter().map(Echo::count).collect();
         let before: Vec<u64> = counts.iter().map(|count| *count.borrow()).collect();
         self.origins.iter().for_each(|origin| drop(origin.take()));
-        let gate = &self.gates[gate];
-        let address = if ask.by == By::Tcp { gate.tcp.address() } else { gate.http.address() };
-        let mut outcome = send(address, host, ask, mark).await;
+        let door = gate.tcp.as_ref().filter(|_| ask.by == By::Tcp).unwrap_or(&gate.http);
+        let mut outcome = send(door, host, ask, mark).await;
         let arrived = async {
             loop {
                 let now: u64 = counts.iter().zip(&before).map(|(count, before)| *count.borrow() - before).sum();
@@ -136,15 +157,18 @@ impl Parity {
                 seen.by = version(&seen.by);
             }
             seen.headers = comparable(std::mem::take(&mut seen.headers));
+            // The client of a sidecar is at the sidecar's own address.
+            let own = gate.http.target.ip().to_string();
+            seen.headers
+                .iter_mut()
+                .filter(|(_, value)| *value == own)
+                .for_each(|(_, value)| "CLIENT".clone_into(value));
             for (_, value) in seen.headers.iter_mut().filter(|(name, _)| name == "x-forwarded-for") {
                 // Envoy names its machine's own address for a client on the loopback.
-                *value = match seen.by.starts_with('m') {
-                    true => "(a mirror's)".to_owned(),
-                    false => format!("{} addresses", value.split(',').count()),
-                };
+                *value = format!("{} addresses", value.split(',').count());
             }
         }
-        let own_port = format!(":{}", gate.http.number);
+        let own_port = format!(":{}", gate.http.target.port());
         outcome.headers.iter_mut().for_each(|(_, value)| *value = value.replace(&own_port, ":GATEWAY"));
         // How each goes on with its own connection.
         outcome.headers.retain(|(name, value)| name != "connection" || value != "close");
@@ -159,45 +183,44 @@ impl Parity {
                 outcome.body = outcome.body.replace(name, &version(name));
             }
         }
-        let output: &Output = if gate.kind == "envoy" { self.envoy.output() } else { self.ours.output() };
         // What the codec refuses is logged without its headers.
         if ask.by != By::Tcp && outcome.status != 400 {
-            outcome.logged = Some(comparable_log(output.logged(mark)));
+            outcome.logged = Some(comparable_log(gate.proxy.output().logged(mark)));
         }
         outcome
-    }
-
-    /// Each version's share is about the same.
-    async fn shares(&mut self, what: &str, host: &str, ask: &Ask, count: u32) {
-        let mut seen: Vec<BTreeMap<String, u32>> = Vec::new();
-        for gate in &self.gates {
-            let mut own = BTreeMap::new();
-            for _ in 0..count {
-                let outcome = send(gate.http.address(), host, ask, "share").await;
-                let by = outcome.headers.iter().find(|(name, _)| name == ANSWERED_BY);
-                *own.entry(by.map_or(String::new(), |(_, by)| version(by))).or_insert(0) += 1;
-            }
-            seen.push(own);
-        }
-        let names = |index: usize| seen[index].keys().collect::<Vec<_>>();
-        // Six standard deviations of the difference of two shares of a half.
-        let most = 6.0 * (2.0 * f64::from(count) * 0.25).sqrt();
-        let far = |name: &String| (f64::from(seen[0][name]) - f64::from(seen[1][name])).abs() > most;
-        if names(0) != names(1) || seen[0].keys().any(far) {
-            self.differences.push(format!("{what}: {seen:?}"));
-        }
     }
 
     /// Panics with what differed.
     pub async fn finish(self) {
         let mut found = self.differences;
-        found.extend(self.plane.refusals());
-        // The cases name clusters that are not there on purpose.
-        let faults = self.envoy.faults().await;
-        found.extend(faults.into_iter().filter(|fault| !fault.contains("no_cluster")));
-        println!("{} requests through each of {KINDS:?}, {} differ", self.asked, found.len());
+        found.extend(self.plane.refusals().await);
+        for gate in self.pairs.iter().flatten() {
+            // The cases name clusters that are not there on purpose.
+            let faults = gate.proxy.faults().await.into_iter().filter(|fault| !fault.contains("no_cluster"));
+            found.extend(faults.map(|fault| format!("{}: {fault}", gate.kind)));
+        }
+        println!("{} requests, each through both of {PAIRS:?}, {} differ", self.asked, found.len());
         assert!(found.is_empty(), "{}", found.join("\n"));
     }
+}
+
+/// Each version's share is about the same; the shares where not.
+async fn shares(pair: &[Gate; 2], host: &str, ask: &Ask, count: u32) -> Option<String> {
+    let mut seen: Vec<BTreeMap<String, u32>> = Vec::new();
+    for gate in pair {
+        let mut own = BTreeMap::new();
+        for _ in 0..count {
+            let outcome = send(&gate.http, host, ask, "share").await;
+            let by = outcome.headers.iter().find(|(name, _)| name == ANSWERED_BY);
+            *own.entry(by.map_or(String::new(), |(_, by)| version(by))).or_insert(0) += 1;
+        }
+        seen.push(own);
+    }
+    let names = |index: usize| seen[index].keys().collect::<Vec<_>>();
+    // Six standard deviations of the difference of two shares of a half.
+    let most = 6.0 * (2.0 * f64::from(count) * 0.25).sqrt();
+    let far = |name: &String| (f64::from(seen[0][name]) - f64::from(seen[1][name])).abs() > most;
+    (names(0) != names(1) || seen[0].keys().any(far)).then(|| format!("{seen:?}"))
 }
 
 fn version(name: &str) -> String {
@@ -250,7 +273,7 @@ fn difference(envoy: &Outcome, ours: &Outcome) -> String {
     text
 }
 
-fn manifests(origins: &[Echo], dead: SocketAddr, gates: &[Gate]) -> String {
+fn manifests(origins: &[Echo], dead: SocketAddr, gates: &[Ports]) -> String {
     let mut text = String::from(COMMON);
     let versions = || origins.iter().filter(|origin| origin.name.starts_with('v')).collect::<Vec<_>>();
     let one = |name: &str| origins.iter().filter(|origin| origin.name.starts_with(name)).collect::<Vec<_>>();
@@ -268,7 +291,7 @@ fn manifests(origins: &[Echo], dead: SocketAddr, gates: &[Gate]) -> String {
         service(&mut text, name, &origins.iter().map(|o| (version(&o.name), o.address)).collect::<Vec<_>>());
     }
     service(&mut text, "dead", &[("v1".to_owned(), dead)]);
-    for Gate { kind, http, tcp } in gates {
+    for Ports { kind, http, tcp } in gates {
         let (http, tcp) = (http.number, tcp.number);
         write!(
             text,
@@ -279,11 +302,14 @@ fn manifests(origins: &[Echo], dead: SocketAddr, gates: &[Gate]) -> String {
         .unwrap();
     }
     let names: Vec<String> = gates.iter().map(|gate| format!("istio-system/{}", gate.kind)).collect();
-    let names = format!("[{}]", names.join(", "));
+    let gateways = format!("[{}]", names.join(", "));
+    let everywhere = format!("[mesh, {}]", names.join(", "));
     let ports: Vec<String> = gates.iter().map(|gate| format!("{{port: {}}}", gate.tcp.number)).collect();
     for case in CASES {
         let (name, rules, objects) = (case.name, case.rules, case.objects);
         let hosts = if case.hosts.is_empty() { format!("{name}.example.com") } else { case.hosts.to_owned() };
+        // A sidecar's TCP routes are those of services, not of ports.
+        let names = if rules.contains("TCPPORTS") { &gateways } else { &everywhere };
         write!(
             text,
             "---\napiVersion: networking.istio.io/v1\nkind: VirtualService\nmetadata: {{name: {name}, namespace: shop}}\n\
@@ -294,7 +320,7 @@ fn manifests(origins: &[Echo], dead: SocketAddr, gates: &[Gate]) -> String {
             write!(text, "---{objects}").unwrap();
         }
     }
-    text.replace("GATEWAYS", &names).replace("TCPPORTS", &format!("[{}]", ports.join(", ")))
+    text.replace("GATEWAYS", &everywhere).replace("TCPPORTS", &format!("[{}]", ports.join(", ")))
 }
 
 fn service(text: &mut String, name: &str, endpoints: &[(String, SocketAddr)]) {
@@ -317,15 +343,15 @@ fn service(text: &mut String, name: &str, endpoints: &[(String, SocketAddr)]) {
     }
 }
 
-async fn send(address: SocketAddr, host: &str, ask: &Ask, mark: &str) -> Outcome {
+async fn send(door: &Door, host: &str, ask: &Ask, mark: &str) -> Outcome {
     match ask.by {
-        By::Http1 | By::Tcp => over_http1(address, host, ask, mark).await,
-        By::Http2 | By::Grpc => over_http2(address, host, ask, mark).await,
-        By::WebSocket => upgraded(address, host, ask, mark).await,
+        By::Http1 | By::Tcp => over_http1(door, host, ask, mark).await,
+        By::Http2 | By::Grpc => over_http2(door, host, ask, mark).await,
+        By::WebSocket => upgraded(door, host, ask, mark).await,
     }
 }
 
-async fn over_http1(address: SocketAddr, host: &str, ask: &Ask, mark: &str) -> Outcome {
+async fn over_http1(door: &Door, host: &str, ask: &Ask, mark: &str) -> Outcome {
     let mut request = format!("{} {} HTTP/1.1\r\nhost: {host}\r\n{MARK}: {mark}\r\n", ask.method, ask.path);
     for (name, value) in ask.headers {
         write!(request, "{name}: {value}\r\n").unwrap();
@@ -334,14 +360,14 @@ async fn over_http1(address: SocketAddr, host: &str, ask: &Ask, mark: &str) -> O
         write!(request, "content-length: {}\r\n", ask.body.len()).unwrap();
     }
     write!(request, "\r\n{}", ask.body).unwrap();
-    let mut client = Raw::connect(address).await;
+    let mut client = door.connect().await;
     client.send(request).await;
     let answer = client.answer(ask.method == "HEAD").await;
     let answer = answer.unwrap_or_else(|| panic!("{mark}: the connection ended"));
     outcome(answer.status, answer.headers, answer.body, Vec::new())
 }
 
-async fn over_http2(address: SocketAddr, host: &str, ask: &Ask, mark: &str) -> Outcome {
+async fn over_http2(door: &Door, host: &str, ask: &Ask, mark: &str) -> Outcome {
     let mut request =
         Request::builder().method(ask.method).uri(format!("http://{host}{}", ask.path)).header(MARK, mark);
     for (name, value) in ask.headers {
@@ -353,7 +379,7 @@ async fn over_http2(address: SocketAddr, host: &str, ask: &Ask, mark: &str) -> O
     } else {
         full(ask.body)
     };
-    let mut client = Http2::connect(address).await;
+    let mut client = Http2::over(door.connect().await.stream).await;
     let response = client.send(request.body(body).expect("a request")).await.unwrap_or_else(|e| panic!("{mark}: {e}"));
     let (parts, body) = response.into_parts();
     let lines = |headers: &http::HeaderMap| {
@@ -367,8 +393,8 @@ async fn over_http2(address: SocketAddr, host: &str, ask: &Ask, mark: &str) -> O
 }
 
 /// What was said on the upgraded connection is the body.
-async fn upgraded(address: SocketAddr, host: &str, ask: &Ask, mark: &str) -> Outcome {
-    let mut client = Raw::connect(address).await;
+async fn upgraded(door: &Door, host: &str, ask: &Ask, mark: &str) -> Outcome {
+    let mut client = door.connect().await;
     let request = format!(
         "GET {} HTTP/1.1\r\nhost: {host}\r\n{MARK}: {mark}\r\nconnection: Upgrade\r\nupgrade: websocket\r\n\
          sec-websocket-version: 13\r\nsec-websocket-key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n",

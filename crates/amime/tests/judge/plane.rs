@@ -1,59 +1,73 @@
-//! A control plane over a folder of manifests.
+//! A control plane over a folder of manifests: `amime control` as a process of its own, over TCP, as it runs in
+//! production. What it tells at its monitoring port is all that is known of it here.
 
-use super::PATIENCE;
-use amime_control::distribute::{Distributor, ProxyStatus};
-use amime_control::engine::{self, EngineOptions, Generation};
-use amime_control::source::Input;
-use amime_xds::ResourceType;
-use amime_xds::server::StreamOptions;
-use std::collections::BTreeMap;
+use super::command::Control;
+use super::envoy::Who;
+use super::{eventually, eventually_or};
+use amime_testkit::client::Raw;
+use rustix::process::Signal;
+use serde_json::Value;
 use std::fs;
 use std::net::SocketAddr;
 use std::path::PathBuf;
-use tokio::net::TcpListener;
-use tokio::sync::watch;
-use tokio::task::JoinSet;
+use xxhash_rust::xxh64::{Xxh64, xxh64};
 
 /// Manifests are saved into its folder, as an editor does; `settled` waits for the proxies to run them.
 pub struct Plane {
     folder: tempfile::TempDir,
-    engine: watch::Receiver<Generation>,
-    distributor: Distributor,
+    /// None only while it is started again.
+    control: Option<Control>,
+    /// Stays the same over a restart.
     pub address: SocketAddr,
-    _serving: JoinSet<()>,
 }
 
 /// Proxies log each request by this, to the standard output.
 pub const MESH: &str = "accessLogFile: /dev/stdout\naccessLogFormat: \"judged %REQ(X-JUDGED)% %RESPONSE_CODE% \
                         %RESPONSE_FLAGS% %RESPONSE_CODE_DETAILS%\\n\"\n";
 
+/// The types that every proxy of these tests asks for, as `/debug/syncz` calls them.
+const TYPES: [&str; 4] = ["CDS", "EDS", "LDS", "RDS"];
+
 impl Plane {
-    pub async fn start(files: &[(&str, &str)]) -> Self {
+    /// With these files. Each of `sidecars` is a pod of the namespace `shop` whose sidecar is started elsewhere: see
+    /// `sidecar`.
+    pub fn start(files: &[(&str, &str)], sidecars: &[&str]) -> Self {
         let folder = tempfile::tempdir().expect("a folder");
-        let manifests = folder.path().join("manifests");
-        fs::create_dir(&manifests).expect("a folder");
+        let at = |name: &str| folder.path().join(name).display().to_string();
+        fs::create_dir(at("manifests")).expect("a folder");
         for (name, text) in files {
-            fs::write(manifests.join(name), text).expect("written");
+            fs::write(folder.path().join("manifests").join(name), text).expect("written");
         }
-        let mesh = folder.path().join("mesh.yaml");
-        fs::write(&mesh, MESH).expect("written");
-        let mut options = EngineOptions::new(vec![Input::Path(manifests)]);
-        options.mesh_config = Some(mesh);
-        let engine = engine::start(options).expect("an engine");
-        let distributor = Distributor::start(engine.clone(), StreamOptions::default()).expect("a server");
-        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
-        let address = listener.local_addr().expect("an address");
-        let mut serving = JoinSet::new();
-        let server = distributor.clone();
-        serving.spawn(async move {
-            let mut streams = JoinSet::new();
-            while let Ok((stream, peer)) = listener.accept().await {
-                let server = server.clone();
-                // How a connection ends is its proxy's matter.
-                streams.spawn(async move { drop(server.serve(stream, peer).await) });
-            }
-        });
-        Self { folder, engine, distributor, address, _serving: serving }
+        fs::write(at("mesh.yaml"), MESH).expect("written");
+        let mut args = vec!["--config".to_owned(), at("manifests"), "--mesh-config".to_owned(), at("mesh.yaml")];
+        args.extend(["--state".to_owned(), at("state")]);
+        if !sidecars.is_empty() {
+            args.push("--stand-ins".to_owned());
+            let clients: String = sidecars.iter().map(|name| client(name)).collect();
+            fs::write(folder.path().join("manifests/clients.yaml"), clients).expect("written");
+        }
+        for name in sidecars {
+            args.extend(["--sidecar".to_owned(), format!("shop/{name}")]);
+        }
+        let control = Control::start(args);
+        Self { address: control.grpc, control: Some(control), folder }
+    }
+
+    pub fn control(&self) -> &Control {
+        self.control.as_ref().expect("always but while it is started again")
+    }
+
+    /// Who the sidecar of one of `sidecars` has to say that it is. It listens at its own address, and is told by
+    /// PROXY headers where connections go.
+    pub fn sidecar(&self, name: &str) -> Who {
+        let wanted = self.control().wanted();
+        let of = |who: &Who| who.kind == "sidecar" && who.pod.starts_with(&format!("{name}-"));
+        wanted.into_iter().find(of).unwrap_or_else(|| panic!("no sidecar {name}: {}", self.control().output().text()))
+    }
+
+    /// Ends it by this signal and starts it again at the same port.
+    pub fn restart(&mut self, signal: Signal) {
+        self.control = self.control.take().map(|control| control.restart(signal));
     }
 
     pub fn manifests(&self) -> PathBuf {
@@ -70,69 +84,78 @@ impl Plane {
 
     /// Waits until so many proxies are connected and each runs what the folder holds.
     pub async fn settled(&self, proxies: usize) {
-        let wanted = self.on_disk();
-        let mut engine = self.engine.clone();
-        let manifests = self.manifests().display().to_string();
-        let read = engine.wait_for(|generation| {
-            let read = generation.texts.files().filter(|(name, _)| name.starts_with(&manifests));
-            read.eq(wanted.iter().map(|(name, text)| (name.as_str(), text.as_str())))
-        });
-        let waited = tokio::time::timeout(PATIENCE, read).await.expect("the files are read in time");
-        let generation = waited.expect("an engine").number;
-        let mut changes = self.distributor.changes();
-        let settled = async {
-            loop {
-                let all = self.distributor.proxies();
-                if all.len() == proxies && all.iter().all(|proxy| proxy.runs(generation)) {
-                    return;
-                }
-                changes.changed().await.expect("a server");
-            }
-        };
-        if tokio::time::timeout(PATIENCE, settled).await.is_err() {
-            let told = |proxy: &ProxyStatus| {
-                let of = |kind| {
-                    let status = &proxy.stream.types[kind];
-                    format!(
-                        "{kind:?} {} behind, {:?}, held up by {:?}",
-                        status.behind, status.rejected, status.held_up_by
-                    )
-                };
-                format!("{} at {}: {:?}", proxy.id, proxy.generation, ResourceType::ALL.map(of))
+        self.settled_but(proxies, "nobody").await;
+    }
+
+    /// The same, whatever the proxies do whose id holds this.
+    pub async fn settled_but(&self, proxies: usize, without: &str) {
+        let wanted = self.inputs();
+        let told = std::cell::RefCell::new(Value::Null);
+        let settled = eventually_or(|| async {
+            let all = self.page("/debug/syncz").await?;
+            let runs = |proxy: &Value| {
+                proxy["inputs"] == wanted.as_str()
+                    && proxy["generation"] == proxy["newest_generation"]
+                    && TYPES.iter().all(|kind| proxy["types"][kind]["state"] == "SYNCED")
             };
-            let told: Vec<String> = self.distributor.proxies().iter().map(told).collect();
-            panic!("of {proxies} not all are in step with generation {generation}: {told:#?}");
+            let asked = |proxy: &&Value| !proxy["id"].as_str().is_some_and(|id| id.contains(without));
+            let list = all.as_array()?;
+            let done = list.len() == proxies && list.iter().filter(asked).all(runs);
+            told.replace(all);
+            done.then_some(())
+        });
+        if settled.await.is_none() {
+            panic!("of {proxies} not all are in step with inputs {wanted}: {:#}", told.borrow());
         }
     }
 
     /// Waits until nothing is left of what proxies are not to have any more.
     pub async fn tidied(&self) {
-        let mut changes = self.distributor.changes();
-        let tidied = async {
-            let left = || {
-                let all = self.distributor.proxies();
-                all.iter().any(|proxy| proxy.stream.types[ResourceType::Cluster].behind > 0)
-            };
-            while left() {
-                changes.changed().await.expect("a server");
-            }
-        };
-        tokio::time::timeout(PATIENCE, tidied).await.expect("old clusters go in time");
-    }
-
-    fn on_disk(&self) -> BTreeMap<String, String> {
-        let entries = fs::read_dir(self.manifests()).expect("a folder").map(|entry| entry.expect("an entry").path());
-        entries.map(|path| (path.display().to_string(), fs::read_to_string(&path).expect("a file"))).collect()
+        eventually("old clusters go", || async {
+            let clients = self.page("/debug/adsz").await?["clients"].as_array()?.clone();
+            clients.iter().all(|client| client["watches"]["CDS"]["behind"] == 0).then_some(())
+        })
+        .await;
     }
 
     /// What proxies refused, in words.
-    pub fn refusals(&self) -> Vec<String> {
-        let told = |proxy: ProxyStatus| {
-            ResourceType::ALL.into_iter().filter_map(move |kind| {
-                let status = &proxy.stream.types[kind];
-                (status.nacks > 0).then(|| format!("{}: {kind:?}: {} {:?}", proxy.id, status.nacks, status.rejected))
-            })
+    pub async fn refusals(&self) -> Vec<String> {
+        let all = self.page("/debug/adsz").await.expect("a page");
+        let clients = all["clients"].as_array().expect("clients").clone();
+        let refused = |client: &Value| {
+            let id = client["connectionId"].clone();
+            let watches = client["watches"].as_object().expect("watches").clone();
+            let bad = watches.into_iter().filter(|(_, watch)| watch["rejects"] != 0);
+            bad.map(move |(kind, watch)| format!("{id}: {kind}: {watch}")).collect::<Vec<_>>()
         };
-        self.distributor.proxies().into_iter().flat_map(told).collect()
+        clients.iter().flat_map(refused).collect()
     }
+
+    /// None while it does not answer.
+    async fn page(&self, path: &str) -> Option<Value> {
+        let mut client = Raw::try_connect(self.control().monitoring).await?;
+        let answer = client.get("localhost", path, "connection: close\r\n").await;
+        assert_eq!(answer.status, 200, "{path}: {}", answer.body);
+        Some(serde_json::from_str(&answer.body).expect("JSON"))
+    }
+
+    /// By what name `/debug/syncz` calls the texts of the folder: a hash of their sorted hashes.
+    fn inputs(&self) -> String {
+        let entries = fs::read_dir(self.manifests()).expect("a folder").map(|entry| entry.expect("an entry").path());
+        let mut texts: Vec<u64> = entries.map(|path| xxh64(&fs::read(path).expect("a file"), 0)).collect();
+        texts.push(xxh64(MESH.as_bytes(), 0));
+        texts.sort_unstable();
+        let mut all = Xxh64::new(0);
+        texts.iter().for_each(|text| all.update(&text.to_be_bytes()));
+        format!("{:016x}", all.digest())
+    }
+}
+
+/// A workload that nobody calls.
+fn client(name: &str) -> String {
+    format!(
+        "---\napiVersion: apps/v1\nkind: Deployment\nmetadata: {{name: {name}, namespace: shop}}\nspec:\n  selector: \
+         {{matchLabels: {{app: {name}}}}}\n  template:\n    metadata: {{labels: {{app: {name}}}}}\n    spec: {{containers: \
+         [{{name: client, image: client}}]}}\n"
+    )
 }

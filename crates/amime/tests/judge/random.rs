@@ -2,7 +2,7 @@
 
 use super::oracle::Allowed;
 use super::shop::{self, Rule};
-use super::stage::{Effort, KINDS, Report, Stage};
+use super::stage::{Cast, Effort, GATEWAYS, Report, Stage};
 use amime_testkit::echo::Echo;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
@@ -86,7 +86,7 @@ impl State {
                 let borrowed: Vec<Vec<(&str, u32)>> =
                     all.iter().map(|(_, s)| s.iter().map(|(name, w)| (name.as_str(), *w)).collect()).collect();
                 let rules: Vec<Rule<'_>> = all.iter().zip(&borrowed).map(|((user, _), s)| (*user, &s[..])).collect();
-                let text = shop::routes(&KINDS, &rules);
+                let text = shop::routes(&GATEWAYS, &rules);
                 ("routes.yaml", text.replace("    route:\n", &format!("{}    route:\n", self.knobs)))
             }
             File::Subsets => {
@@ -241,7 +241,7 @@ pub async fn changes(effort: Effort, seed: u64, count: usize) -> Option<Report> 
     }
     let mut state = State::first(&origins);
     let files = [File::Routes, File::Subsets, File::Service, File::Others].map(|file| state.text(file, &origins));
-    let mut stage = Stage::start(effort, &files, &CLASSES, state.allowed(&state.endpoints)).await?;
+    let mut stage = Stage::start(effort, Cast::Everybody, &files, &CLASSES, state.allowed(&state.endpoints)).await?;
     // All states that some proxy may be in.
     let mut window = vec![state.clone()];
     for number in 0..count {
@@ -264,7 +264,7 @@ pub async fn changes(effort: Effort, seed: u64, count: usize) -> Option<Report> 
             let (name, text) = state.text(file, &origins);
             stage.plane.save(name, &text);
             if apart {
-                stage.plane.settled(KINDS.len()).await;
+                stage.plane.settled(stage.proxies.len()).await;
             }
         }
         // Two of three are waited for; the others run into the next.

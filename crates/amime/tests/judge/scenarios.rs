@@ -1,8 +1,8 @@
-//! The changes under which no request may be lost, each with a gateway of every kind.
+//! The changes under which no request may be lost, each with a gateway and a sidecar of every kind.
 
 use super::oracle::{Allowed, allowed};
 use super::shop::{endpoints_of, routes, service, subsets};
-use super::stage::{Effort, KINDS, Report, Stage};
+use super::stage::{Cast, Effort, GATEWAYS, Report, Stage};
 use amime_testkit::echo::Echo;
 
 /// One class: everybody.
@@ -44,13 +44,13 @@ pub async fn subset(effort: Effort, change: Change, order: Order) -> Option<Repo
     let echoes = [Echo::start("v1-0").await, Echo::start("v2-0").await];
     let answers = |routed: &str| answer(&echoes, if routed == "v1" { "v1" } else { "v2" });
     let [(old_subsets, old), (new_subsets, new)] = change.states();
-    let route = |subset: &str| routes(&KINDS, &[(None, &[(subset, 100)])]);
+    let route = |subset: &str| routes(&GATEWAYS, &[(None, &[(subset, 100)])]);
     let files = [
         ("service.yaml", service(endpoints_of(&echoes))),
         ("subsets.yaml", subsets(old_subsets)),
         ("routes.yaml", route(old)),
     ];
-    let mut stage = Stage::start(effort, &files, EVERYBODY, answers(old)).await?;
+    let mut stage = Stage::start(effort, Cast::Everybody, &files, EVERYBODY, answers(old)).await?;
     let rule = || ("subsets.yaml", Some(subsets(new_subsets)));
     let service = || ("routes.yaml", Some(route(new)));
     match order {
@@ -79,9 +79,9 @@ pub async fn roll(effort: Effort) -> Option<Report> {
     let files = [
         ("service.yaml", service(endpoints_of(&echoes))),
         ("subsets.yaml", subsets(&[("v1", "v1")])),
-        ("routes.yaml", routes(&KINDS, &[(None, &[("v1", 100)])])),
+        ("routes.yaml", routes(&GATEWAYS, &[(None, &[("v1", 100)])])),
     ];
-    let mut stage = Stage::start(effort, &files, EVERYBODY, answer(&echoes, "v1")).await?;
+    let mut stage = Stage::start(effort, Cast::Everybody, &files, EVERYBODY, answer(&echoes, "v1")).await?;
     for number in 0..ENDPOINTS {
         echoes.push(Echo::start(&format!("v1-{}", ENDPOINTS + number)).await);
         let old = echoes.remove(0);

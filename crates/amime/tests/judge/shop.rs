@@ -1,5 +1,5 @@
 //! The mesh of the zero-loss scenarios: one service whose versions are origins of the test, reached through gateways
-//! that differ in nothing but who runs them.
+//! and sidecars that differ in nothing but who runs them.
 
 use super::ports::Port;
 use amime_testkit::echo::Echo;
@@ -61,12 +61,12 @@ pub fn subsets(subsets: &[(&str, &str)]) -> String {
 /// A rule: `x-user` of these clients (all, where None), and shares of subsets.
 pub type Rule<'a> = (Option<&'a str>, &'a [(&'a str, u32)]);
 
-/// A VirtualService of these rules, on all gateways; gRPC calls go to the service's gRPC port.
+/// A VirtualService of these rules, on all gateways and for sidecars; gRPC calls go to the service's gRPC port.
 pub fn routes(gateways: &[&str], rules: &[Rule<'_>]) -> String {
     let names: Vec<String> = gateways.iter().map(|name| format!("istio-system/{name}")).collect();
     let mut text = format!(
         "apiVersion: networking.istio.io/v1\nkind: VirtualService\nmetadata: {{name: app, namespace: shop}}\nspec:\n  \
-         hosts: [{HOST}]\n  gateways: [{}]\n  http:\n",
+         hosts: [{HOST}]\n  gateways: [mesh, {}]\n  http:\n",
         names.join(", ")
     );
     for (user, shares) in rules {

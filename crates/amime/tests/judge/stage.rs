@@ -1,17 +1,27 @@
-//! A stage for the zero-loss scenarios: one control plane, a gateway of each kind under a constant load, and the oracle.
+//! A stage for the zero-loss scenarios: one control plane, gateways and sidecars of each kind under a constant load, and
+//! the oracle.
 
-use super::envoy::{Envoy, Who, Wire};
 use super::oracle::{Allowed, Oracle, Verdict};
-use super::ours::Ours;
 use super::plane::Plane;
 use super::ports::Port;
+use super::proxy::{Door, Proxy, is_sidecar};
 use super::shop;
 use amime_testkit::load::{Lane, Load, Outcome, Speaks};
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-/// The kinds of proxies, by their Gateways' names.
-pub const KINDS: [&str; 3] = ["envoy-delta", "envoy-sotw", "amime"];
+/// The kinds of gateways, by their Gateways' names.
+pub const GATEWAYS: [&str; 3] = ["envoy-delta", "envoy-sotw", "amime"];
+/// The kinds of sidecars, by their workloads' names.
+const SIDECARS: [&str; 3] = ["envoy-delta-sidecar", "envoy-sotw-sidecar", "amime-sidecar"];
+
+/// Who takes part.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Cast {
+    Everybody,
+    /// Without sidecars, whose addresses are the control plane's to give: where it starts again, it may get others.
+    Gateways,
+}
 
 /// A class of requests: its name, and the user (`x-user`) that it is of.
 pub type Class<'a> = (&'a str, Option<&'a str>);
@@ -27,14 +37,9 @@ pub struct Effort {
 
 impl Effort {
     /// For `make test`.
-    pub const SHORT: Self = Self { rate: 300, between: 4 };
+    pub const SHORT: Self = Self { rate: 450, between: 4 };
     /// For `make soak`.
     pub const LONG: Self = Self { rate: 1_000, between: 50 };
-}
-
-enum Proxy {
-    Envoy(Envoy),
-    Ours(Ours),
 }
 
 pub struct Stage {
@@ -42,8 +47,8 @@ pub struct Stage {
     pub oracle: Oracle,
     load: Option<Load>,
     effort: Effort,
-    proxies: Vec<(&'static str, Proxy)>,
-    _ports: Vec<Port>,
+    pub proxies: Vec<(&'static str, Proxy)>,
+    _doors: Vec<Door>,
 }
 
 /// What came of a scenario, for each kind of proxy, and what they or the control plane complained of.
@@ -54,40 +59,37 @@ pub struct Report {
 }
 
 impl Stage {
-    /// Proxies of each kind that can be had run these manifests, and the load begins. None where there is no Envoy.
+    /// Proxies of each kind run these manifests, and the load begins. None where there is no Envoy.
     pub async fn start(
         effort: Effort,
+        cast: Cast,
         files: &[(&str, String)],
         classes: &[Class<'_>],
         allowed: Allowed,
     ) -> Option<Self> {
         let binary = amime_testkit::envoy::binary()?;
-        let ports: Vec<Port> = KINDS.iter().map(|_| Port::take()).collect();
-        let gateways: Vec<_> = KINDS.into_iter().zip(&ports).collect();
-        let gateways = shop::gateways(&gateways);
+        let sidecars: &[&str] = if cast == Cast::Everybody { &SIDECARS } else { &[] };
+        let kinds: Vec<&str> = GATEWAYS.iter().chain(sidecars).copied().collect();
+        let ports = GATEWAYS.map(|_| Port::take());
+        let gateways = shop::gateways(&GATEWAYS.into_iter().zip(&ports).collect::<Vec<_>>());
         let mut all: Vec<(&str, &str)> = files.iter().map(|(name, text)| (*name, text.as_str())).collect();
         all.push(("gateways.yaml", &gateways));
-        let plane = Plane::start(&all).await;
-        let mut proxies = Vec::new();
-        for kind in KINDS {
-            let who = Who::gateway(kind);
-            proxies.push((
-                kind,
-                match kind {
-                    "envoy-delta" => Proxy::Envoy(Envoy::start(&binary, &who, plane.address, Wire::Delta).await),
-                    "envoy-sotw" => {
-                        Proxy::Envoy(Envoy::start(&binary, &who, plane.address, Wire::StateOfTheWorld).await)
-                    }
-                    _ => Proxy::Ours(Ours::start(&who, &[plane.address])),
-                },
-            ));
+        let plane = Plane::start(&all, sidecars);
+        let (mut proxies, mut doors) = (Vec::new(), Vec::from(ports.map(Door::gateway)));
+        for kind in kinds {
+            let who = Door::who(&plane, kind);
+            if is_sidecar(kind) {
+                doors.push(Door::sidecar(&who));
+            }
+            proxies.push((kind, Proxy::start(&binary, kind, &who, plane.address).await));
         }
-        plane.settled(KINDS.len()).await;
-        let lanes = lanes(effort, classes, &ports);
+        plane.settled(proxies.len()).await;
+        let kinds: Vec<_> = proxies.iter().map(|(kind, _)| *kind).zip(&doors).collect();
+        let lanes = lanes(effort, classes, &kinds);
         let oracle = Oracle::new(allowed);
         let load = Load::start(lanes);
         load.more(effort.between).await;
-        Some(Self { plane, oracle, load: Some(load), effort, proxies, _ports: ports })
+        Some(Self { plane, oracle, load: Some(load), effort, proxies, _doors: doors })
     }
 
     /// Saves these files at once (None removes one) and waits until all proxies run them; `next` may answer then.
@@ -128,33 +130,32 @@ impl Stage {
         let load = self.load.take().expect("until the end");
         let lanes = load.lanes().to_vec();
         let outcomes = load.stop().await;
-        let mut complaints = self.plane.refusals();
+        let mut complaints = self.plane.refusals().await;
         for (kind, proxy) in &self.proxies {
-            if let Proxy::Envoy(envoy) = proxy {
-                complaints.extend(envoy.faults().await.into_iter().map(|fault| format!("{kind}: {fault}")));
-            }
+            complaints.extend(proxy.faults().await.into_iter().map(|fault| format!("{kind}: {fault}")));
         }
-        Report::of(&self.oracle, &lanes, &outcomes, complaints)
+        let kinds = self.proxies.iter().map(|(kind, _)| *kind);
+        Report::of(kinds, &self.oracle, &lanes, &outcomes, complaints)
     }
 }
 
-/// Each class by each protocol at each gateway.
-pub fn lanes(effort: Effort, classes: &[Class<'_>], ports: &[Port]) -> Vec<Lane> {
-    let count = u32::try_from(KINDS.len() * classes.len() * Speaks::ALL.len()).expect("few");
-    let lane = |kind: &str, port: &Port, class: &Class<'_>, speaks| Lane {
+/// Each class by each protocol at each door.
+fn lanes(effort: Effort, classes: &[Class<'_>], doors: &[(&str, &Door)]) -> Vec<Lane> {
+    let count = u32::try_from(doors.len() * classes.len() * Speaks::ALL.len()).expect("few");
+    let lane = |kind: &str, door: &Door, class: &Class<'_>, speaks| Lane {
         name: format!("{} {kind} {speaks:?}", class.0),
         speaks,
-        target: port.address(),
-        preface: Default::default(),
+        target: door.target,
+        preface: door.preface.clone(),
         host: shop::HOST.into(),
         path: if speaks == Speaks::Grpc { "/echo.Echo/Say".into() } else { "/".into() },
         headers: class.1.iter().map(|user| ("x-user".to_owned(), (*user).to_owned())).collect(),
         every: Duration::from_secs(1) * count / effort.rate,
     };
     let mut lanes = Vec::new();
-    for (kind, port) in KINDS.iter().zip(ports) {
+    for (kind, door) in doors {
         for class in classes {
-            lanes.extend(Speaks::ALL.map(|speaks| lane(kind, port, class, speaks)));
+            lanes.extend(Speaks::ALL.map(|speaks| lane(kind, door, class, speaks)));
         }
     }
     lanes
@@ -165,12 +166,18 @@ fn lane_kind<'a>(lanes: &'a [Lane], outcome: &Outcome) -> &'a str {
 }
 
 impl Report {
-    pub fn of(oracle: &Oracle, lanes: &[Lane], outcomes: &[Outcome], complaints: Vec<String>) -> Self {
+    fn of(
+        kinds: impl Iterator<Item = &'static str>,
+        oracle: &Oracle,
+        lanes: &[Lane],
+        outcomes: &[Outcome],
+        complaints: Vec<String>,
+    ) -> Self {
         let of = |kind: &str| {
             let own = |outcome: &&Outcome| lane_kind(lanes, outcome) == kind;
             oracle.judge(lanes, &outcomes.iter().filter(own).cloned().collect::<Vec<_>>())
         };
-        Self { verdicts: KINDS.into_iter().map(|kind| (kind, of(kind))).collect(), complaints }
+        Self { verdicts: kinds.map(|kind| (kind, of(kind))).collect(), complaints }
     }
 
     /// Nothing failed, nobody wrong answered, nothing was refused.

@@ -125,7 +125,7 @@ pub(super) fn begin<'a>(
     let mut body = (!body.is_end_stream()).then(|| Streamed::new(body, Rc::clone(exchange)));
     for mirrored in route.mirrors.iter().filter(|mirror| within(mirror_draw, mirror.share)) {
         let mut copy = head.clone();
-        mirror::mark(&mut copy);
+        mirror::mark(&mut copy, proxy);
         let copied = body.as_mut().map_or(RequestBody::Empty, Streamed::mirror);
         mirror::send(proxy, &mirrored.cluster, copy, copied, http2);
     }

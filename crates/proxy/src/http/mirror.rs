@@ -3,6 +3,7 @@
 use super::body::RequestBody;
 use super::forward::count_attempt;
 use super::outgoing::Head;
+use super::prepare::append_forwarded_for;
 use crate::balance::PickContext;
 use crate::balance::limits::Gauge;
 use crate::cluster::RequestAt;
@@ -43,12 +44,16 @@ pub(super) fn send(proxy: &Rc<ProxyWorker>, cluster: &str, head: Head, body: Req
     });
 }
 
-/// Marks a copy as Envoy does: `-shadow` behind the host, counted as a first try, sent by the inside itself.
-pub(super) fn mark(copy: &mut Head) {
+/// Marks a copy as Envoy does: `-shadow` behind the host, counted as a first try, sent by the inside itself, which is
+/// one more address that it came from.
+pub(super) fn mark(copy: &mut Head, proxy: &ProxyWorker) {
     copy.authority = authority(&copy.authority);
     copy.upgrade = None;
     count_attempt(&mut copy.headers, 1);
     copy.headers.insert(INTERNAL, HeaderValue::from_static("true"));
+    if let Some(own) = &proxy.shared.address {
+        append_forwarded_for(&mut copy.headers, own);
+    }
 }
 
 fn authority(authority: &HeaderValue) -> HeaderValue {

@@ -19,6 +19,7 @@ mod outgoing;
 mod prepare;
 mod respond;
 mod retry;
+mod steering;
 mod time_limits;
 mod upgrade;
 pub(crate) mod wire;

@@ -2,6 +2,7 @@
 
 use super::connection::ConnState;
 use super::exchange::Exchange;
+use super::steering;
 use crate::telemetry::access_log::Head;
 use crate::telemetry::peer;
 use amime_model::config::Direction;
@@ -19,7 +20,6 @@ pub(crate) const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarde
 pub(crate) const FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
 pub(crate) const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 const EXTERNAL_ADDRESS: HeaderName = HeaderName::from_static("x-envoy-external-address");
-const ATTEMPTS: HeaderName = HeaderName::from_static("x-envoy-attempt-count");
 
 /// A request as the matcher sees it and the router sends it on.
 pub(crate) struct Prepared {
@@ -325,19 +325,11 @@ const HOP_BY_HOP: &[&str] =
 /// Sets the headers that tell where a request came from; gives back its scheme.
 fn forwarding_headers(conn: &ConnState, headers: &mut HeaderMap) -> &'static str {
     let hcm = &conn.hcm.config;
+    steering::drop_all(headers, hcm.use_remote_address);
     if hcm.use_remote_address {
         let remote = conn.remote.ip();
         let trusted = trusted_address(headers, hcm.xff_num_trusted_hops).unwrap_or(remote);
         append_forwarded_for(headers, &conn.remote_text);
-        // Such headers would steer the proxy. No address counts as the inside: Envoy's default since 1.33.
-        let own: Vec<HeaderName> = headers
-            .keys()
-            .filter(|name| name.as_str().starts_with("x-envoy-") && **name != ATTEMPTS)
-            .cloned()
-            .collect();
-        for name in own {
-            headers.remove(name);
-        }
         if let Ok(value) = HeaderValue::from_str(&trusted.to_string()) {
             headers.insert(EXTERNAL_ADDRESS, value);
         }
@@ -369,7 +361,7 @@ fn trusted_address(headers: &HeaderMap, hops: u32) -> Option<IpAddr> {
     value.rsplit(',').nth(before)?.trim().parse().ok()
 }
 
-fn append_forwarded_for(headers: &mut HeaderMap, remote: &HeaderValue) {
+pub(super) fn append_forwarded_for(headers: &mut HeaderMap, remote: &HeaderValue) {
     let mut before = headers.get_all(FORWARDED_FOR).iter().peekable();
     if before.peek().is_none() {
         headers.insert(FORWARDED_FOR, remote.clone());

@@ -7,7 +7,9 @@ use crate::telemetry::labels::Workload;
 use crate::telemetry::totals::Vitals;
 use crate::telemetry::{ProxyIdentity, RecordSender};
 use amime_model::config::{Direction, Listener};
+use http::HeaderValue;
 use std::collections::HashMap;
+use std::net::IpAddr;
 use std::sync::atomic::{AtomicU8, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -15,6 +17,8 @@ use std::time::Duration;
 /// What the workers of one proxy share.
 pub(crate) struct ProxyShared {
     pub(crate) identity: Arc<ProxyIdentity>,
+    /// The proxy's own, as its node's id tells it.
+    pub(crate) address: Option<HeaderValue>,
     /// As labels say it.
     pub(crate) own: Workload,
     pub(crate) vitals: Vitals,
@@ -79,7 +83,9 @@ pub(crate) struct Settings {
 
 impl ProxyShared {
     pub(crate) fn new(identity: Arc<ProxyIdentity>, settings: Settings, records: Option<RecordSender>) -> Arc<Self> {
+        let ip = identity.node_id.split('~').nth(1).filter(|ip| ip.parse::<IpAddr>().is_ok());
         Arc::new(Self {
+            address: ip.and_then(|ip| HeaderValue::from_str(ip).ok()),
             own: Workload::own(&identity),
             vitals: Vitals::default(),
             identity,

@@ -28,6 +28,7 @@ impl Stream {
         self.answered(now, kind, &request.nonce, request.error.as_deref());
         let first = !self.types[kind].subscribed;
         self.types[kind].subscribed = true;
+        self.types[kind].brought |= first && !request.initial_versions.is_empty();
         let (everything, names): (Vec<_>, Vec<_>) =
             request.subscribe.into_iter().partition(|name| &**name == EVERYTHING);
         let by_silence = first && names.is_empty() && kind.is_wildcard();

@@ -218,7 +218,10 @@ fn a_proxy_of_ours_that_comes_back_costs_no_resource() {
     peer.reconnect(&shop("v1", "v2"));
     peer.settle();
     assert_eq!(peer.log, ["CDS", "LDS"]);
-    assert!(peer.stream.status().in_step);
+    let status = peer.stream.status();
+    assert!(status.in_step);
+    let routes = &status.types[ResourceType::Route];
+    assert!(routes.brought && routes.in_step && routes.sent == 0, "{routes:?}");
 }
 
 #[test]

@@ -86,6 +86,8 @@ impl Rejection {
 #[derive(Debug, Default)]
 pub(super) struct TypeState {
     pub subscribed: bool,
+    /// The first request told of resources that the client has.
+    pub brought: bool,
     /// Everything there is; else the names.
     pub wildcard: bool,
     pub names: BTreeSet<Arc<str>>,

@@ -16,6 +16,8 @@ pub struct Status {
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct TypeStatus {
     pub subscribed: bool,
+    /// The client came with resources of the type that it has from an earlier stream.
+    pub brought: bool,
     /// The client has all of this type that it is to have, and refused none of it.
     pub in_step: bool,
     /// Resources that the client does not have in their newest version.
@@ -47,6 +49,7 @@ impl Stream {
             let state = &self.types[kind];
             status.types[kind] = TypeStatus {
                 subscribed: state.subscribed,
+                brought: state.brought,
                 in_step: self.has_all(kind),
                 behind: state.behind.len(),
                 unanswered_since: state.in_flight.as_ref().map(|f| f.sent),

@@ -9,11 +9,12 @@ use amime_model::resource::{Loaded, MeshConfig, ResourceSet, load};
 use amime_model::snapshot::{Held, Snapshot};
 use amime_model::translate::Node;
 use amime_xds::ResourceType;
-use amime_xds::server::{Protocol, Rejection, Status};
+use amime_xds::server::{Protocol, Rejection, Status, TypeStatus};
 use digest::Digests;
 use http_body_util::BodyExt;
 use serde_json::{Value, json};
 use std::time::{Duration, Instant};
+use syncz::{State, state};
 
 const MESH: &str = "
 apiVersion: v1
@@ -139,6 +140,13 @@ fn asked(query: &[(&str, &str)]) -> Asked {
     let query: Vec<_> = query.iter().map(|(name, value)| format!("{name}={value}")).collect();
     let request = Request::builder().uri(format!("/?{}", query.join("&"))).body(()).unwrap();
     Asked::new("/", &request)
+}
+
+#[test]
+fn a_proxy_that_came_back_with_all_that_it_is_to_have_is_synced() {
+    let never = TypeStatus { subscribed: true, in_step: true, ..TypeStatus::default() };
+    assert_eq!(state(&never, true), State::NotSent);
+    assert_eq!(state(&TypeStatus { brought: true, ..never }, true), State::Synced);
 }
 
 #[test]

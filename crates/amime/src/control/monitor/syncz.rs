@@ -114,7 +114,7 @@ pub(super) fn protocol(protocol: Protocol) -> &'static str {
 pub(super) fn state(status: &TypeStatus, is_newest: bool) -> State {
     if !status.rejected.is_empty() {
         State::Rejected
-    } else if !status.subscribed || status.sent == 0 {
+    } else if !status.subscribed || status.sent == 0 && !status.brought {
         State::NotSent
     } else if status.in_step && is_newest {
         State::Synced

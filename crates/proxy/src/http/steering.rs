@@ -1,0 +1,38 @@
+//! Request headers by which a client could steer a proxy. `prepare` takes them out of every request.
+
+use http::{HeaderMap, HeaderName};
+
+/// Takes out what would steer a proxy. No address counts as the inside (Envoy's default since 1.33), so nobody may do
+/// so; what proxies tell each other does not come in at the edge either.
+pub(super) fn drop_all(headers: &mut HeaderMap, edge: bool) {
+    let steers = |name: &&HeaderName| {
+        let rest = name.as_str().strip_prefix("x-envoy-");
+        rest.is_some_and(|rest| STEERING.contains(&rest) || edge && OF_PROXIES.contains(&rest))
+    };
+    let found: Vec<HeaderName> = headers.keys().filter(steers).cloned().collect();
+    for name in found {
+        headers.remove(name);
+    }
+}
+
+/// Behind `x-envoy-`.
+const STEERING: &[&str] = &[
+    "expected-rq-timeout-ms",
+    "force-trace",
+    "hedge-on-per-try-timeout",
+    "internal",
+    "ip-tags",
+    "max-retries",
+    "retriable-header-names",
+    "retriable-status-codes",
+    "retry-grpc-on",
+    "retry-on",
+    "upstream-alt-stat-name",
+    "upstream-rq-per-try-timeout-ms",
+    "upstream-rq-timeout-alt-response",
+    "upstream-rq-timeout-ms",
+];
+
+/// The same.
+const OF_PROXIES: &[&str] =
+    &["decorator-operation", "downstream-service-cluster", "downstream-service-node", "original-host", "original-path"];
