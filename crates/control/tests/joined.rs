@@ -3,6 +3,7 @@
 mod support;
 
 use amime_model::config::ProxyConfig;
+use amime_model::translate::{Interception, Node, NodeKind, Scope, translate};
 use amime_xds::intern::Interner;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -36,6 +37,31 @@ async fn a_save_reaches_a_sidecar_and_leaves_nothing_dangling() {
     let in_step = || distributor.proxies().iter().all(|p| p.stream.in_step);
     while !in_step() {
         tokio::time::timeout(Duration::from_secs(30), changes.changed()).await.expect("in time").expect("a server");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn after_edits_of_a_rule_a_sidecar_has_what_a_look_at_everything_gives() {
+    let folder = tempfile::tempdir().expect("a folder");
+    save(folder.path(), "shop.yaml", SHOP);
+    save(folder.path(), "routes.yaml", SUBSETS);
+    let engine = engine(vec![folder.path().into()]);
+    let (_distributor, channel) = server(&engine);
+    let mut configs = sidecar(&engine, channel, "productpage", &Arc::default());
+    until(&mut configs, |c| c.routes.contains_key("9080")).await;
+    let headers = ["first", "second", "third}}}, {headers: {other: {exact: one", "fourth"];
+    for (round, header) in headers.into_iter().enumerate() {
+        let text = SUBSETS.replace("[{route:", &format!("[{{match: [{{headers: {{x: {{exact: {header}}}}}}}], route:"));
+        save(folder.path(), "routes.yaml", &text);
+        let marker = ["first", "second", "third", "fourth"][round];
+        let has = |c: &ProxyConfig| c.routes.get("9080").is_some_and(|r| format!("{r:?}").contains(marker));
+        let config = until(&mut configs, has).await;
+        let snapshot = engine.borrow().snapshot.clone();
+        let pod = snapshot.pods().find(|pod| pod.name.starts_with("productpage")).expect("the pod");
+        let node = Node::of_pod(pod, NodeKind::Sidecar, Interception::ProxyProtocol, false);
+        let whole = translate(&snapshot, &Scope::of(&snapshot, &node)).config;
+        assert_eq!(config.routes["9080"].virtual_hosts, whole.routes["9080"].virtual_hosts);
+        assert_eq!(config.clusters.keys().collect::<Vec<_>>(), whole.clusters.keys().collect::<Vec<_>>());
     }
 }
 

@@ -5,7 +5,8 @@
 use amime_model::resource::{MeshConfig, Object, ResourceSet, load};
 use amime_model::snapshot::{Built, Held, Snapshot};
 use amime_model::translate::{
-    Interception, Memo, Node, NodeKind, Scope, translate, translate_endpoints, translate_local, translate_shared_with,
+    Interception, Memo, Node, NodeKind, Outline, Routing, Scope, Translation, translate, translate_endpoints,
+    translate_local, translate_shared_with,
 };
 use proptest::prelude::*;
 use std::collections::BTreeMap;
@@ -26,10 +27,10 @@ fn edit() -> impl Strategy<Value = Edit> {
     let slice = (0..4usize, 0..2usize, 0..6usize).prop_map(|(service, part, form)| Edit::Slice { service, part, form });
     prop_oneof![
         6 => slice,
-        1 => (0..4usize, 0..5usize).prop_map(|(service, form)| Edit::Service { service, form }),
+        1 => (0..4usize, 0..6usize).prop_map(|(service, form)| Edit::Service { service, form }),
         1 => (0..4usize, 0..4usize).prop_map(|(service, form)| Edit::Rule { service, form }),
-        1 => (0..4usize, 0..4usize).prop_map(|(service, form)| Edit::Routes { service, form }),
-        1 => (0..3usize).prop_map(|form| Edit::Sidecar { form }),
+        8 => (0..4usize, 0..10usize).prop_map(|(service, form)| Edit::Routes { service, form }),
+        1 => (0..4usize).prop_map(|form| Edit::Sidecar { form }),
         1 => (0..3usize).prop_map(|form| Edit::Pod { form }),
     ]
 }
@@ -76,6 +77,8 @@ impl Edit {
                 let spec = match form {
                     1 => "clusterIP: None, selector: {app: a}, ports: [{name: http, port: 80, targetPort: 8080}]",
                     2 => "clusterIP: 10.96.0.9, ports: [{name: tcp, port: 80, targetPort: 8080}]",
+                    // Its protocol is detected, so it has a route configuration of its own.
+                    5 => "clusterIP: 10.96.0.7, selector: {app: a}, ports: [{name: any, port: 80, targetPort: 8080}]",
                     3 => "clusterIP: 10.96.0.8, selector: {app: a}, ports: [{name: tcp, port: 81, targetPort: 8080}]",
                     _ => "selector: {app: a}, ports: [{name: http, port: 80, targetPort: 8080}]",
                 };
@@ -90,14 +93,33 @@ impl Edit {
                  subsets: [{{name: v{form}, labels: {{version: v{form}}}}}]}}\n",
                 ns = namespace(*service)
             ),
-            Self::Routes { service, form } => format!(
-                "apiVersion: networking.istio.io/v1\nkind: VirtualService\nmetadata: {{name: v{service}, namespace: {ns}}}\n\
-                 spec: {{hosts: [s{service}], http: [{{timeout: {form}s, route: [{{destination: {{host: s{service}, subset: v{form}}}}}]}}]}}\n",
-                ns = namespace(*service)
-            ),
+            Self::Routes { service, form } => {
+                let http = match form {
+                    // Forms of one reach, others of another; some have no routes for some clients.
+                    4 => format!(
+                        "match: [{{headers: {{a: {{exact: b}}}}}}], route: [{{destination: {{host: s{service}}}}}]"
+                    ),
+                    5 => format!(
+                        "match: [{{headers: {{a: {{exact: c}}}}}}], route: [{{destination: {{host: s{service}}}}}]"
+                    ),
+                    6 => format!("match: [{{sourceNamespace: one}}], route: [{{destination: {{host: s{service}}}}}]"),
+                    7 => format!("match: [{{port: 81}}], route: [{{destination: {{host: s{service}}}}}]"),
+                    8 => "route: [{destination: {host: s0.one.svc.cluster.local}}]".to_owned(),
+                    9 => format!("match: [{{uri: {{regex: '('}}}}], route: [{{destination: {{host: s{service}}}}}]"),
+                    _ => format!("timeout: {form}s, route: [{{destination: {{host: s{service}, subset: v{form}}}}}]"),
+                };
+                // Two of them are for hosts of one kind.
+                let host = if *service == 3 { "*.svc.cluster.local".to_owned() } else { format!("s{service}") };
+                format!(
+                    "apiVersion: networking.istio.io/v1\nkind: VirtualService\nmetadata: {{name: v{service}, namespace: {ns}}}\n\
+                     spec: {{hosts: ['{host}'], http: [{{{http}}}]}}\n",
+                    ns = namespace(*service)
+                )
+            }
             Self::Sidecar { form } => format!(
                 "apiVersion: networking.istio.io/v1\nkind: Sidecar\nmetadata: {{name: default, namespace: one}}\n\
-                 spec: {{egress: [{{hosts: ['{}']}}]}}\n",
+                 spec: {{egress: [{}{{hosts: ['{}']}}]}}\n",
+                if *form == 3 { "{port: {number: 8888, protocol: HTTP_PROXY, name: p}, hosts: ['*/*']}, " } else { "" },
                 if *form == 1 { "./*" } else { "*/s0.one.svc.cluster.local" }
             ),
             Self::Pod { form } => format!(
@@ -139,6 +161,33 @@ fn nodes() -> Vec<Node> {
         .collect()
 }
 
+/// As a control plane keeps it for a view.
+struct Kept {
+    translation: Translation,
+    outline: Outline,
+    routing: Routing,
+}
+
+impl Kept {
+    fn whole(snapshot: &Snapshot, scope: &Scope, memo: &mut Memo) -> Self {
+        let (translation, routing) = translate_shared_with(snapshot, &scope.shared, memo);
+        Self { outline: Outline::of(&translation), translation, routing }
+    }
+
+    /// False: it has to be made anew.
+    fn reroute(&mut self, snapshot: &Snapshot, scope: &Scope, last: &Snapshot, memo: &mut Memo) -> bool {
+        let Some(changes) = snapshot.rules_changed_since(last) else { return false };
+        let hosts = self.routing.reroute(snapshot, &scope.shared, &changes, &self.outline, memo);
+        let Some(hosts) = hosts else { return false };
+        for (route, host) in hosts {
+            let config = Arc::make_mut(self.translation.config.routes.get_mut(&route).unwrap());
+            let mut same = config.virtual_hosts.iter_mut().filter(|old| old.name == host.name);
+            *same.next().unwrap() = host.clone();
+        }
+        true
+    }
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 64, ..ProptestConfig::default() })]
 
@@ -154,6 +203,7 @@ proptest! {
         let mut last: Option<Built> = None;
         let mut held_by_whole = Held::default();
         let mut memo = Memo::default();
+        let mut all_kept: Vec<Option<Kept>> = nodes().iter().map(|_| None).collect();
         for edit in &edits {
             write(&mut files, edit);
             let resources = all(&files);
@@ -163,15 +213,23 @@ proptest! {
             let built = Snapshot::build_after(&resources, &mesh, &held, last.as_ref());
             prop_assert_eq!(&built.diagnostics, &whole.diagnostics);
             let others = last.as_ref().and_then(|last| built.snapshot.endpoints_changed_since(&last.snapshot));
-            if others.is_none() {
+            let rules = last.as_ref().and_then(|last| built.snapshot.rules_changed_since(&last.snapshot));
+            if others.is_none() && rules.is_none() {
                 memo.begin(&built.snapshot);
             }
-            for node in nodes() {
+            for (node, kept) in nodes().into_iter().zip(&mut all_kept) {
                 let scope = Scope::of(&built.snapshot, &node);
                 prop_assert_eq!(&scope, &Scope::of(&whole.snapshot, &node));
                 let expected = translate(&whole.snapshot, &scope);
-                let shared = translate_shared_with(&built.snapshot, &scope.shared, &mut memo);
-                prop_assert_eq!(&translate_local(&built.snapshot, &scope, &shared), &expected);
+                let rerouted = match (kept.as_mut(), &last) {
+                    (Some(kept), Some(last)) => kept.reroute(&built.snapshot, &scope, &last.snapshot, &mut memo),
+                    _ => false,
+                };
+                if !rerouted {
+                    *kept = Some(Kept::whole(&built.snapshot, &scope, &mut memo));
+                }
+                let shared = &kept.as_ref().unwrap().translation;
+                prop_assert_eq!(&translate_local(&built.snapshot, &scope, shared), &expected);
                 let (Some(others), Some(last)) = (&others, &last) else { continue };
                 // The configuration from before with the endpoints of now.
                 prop_assert_eq!(&scope, &Scope::of(&last.snapshot, &node));
@@ -202,4 +260,31 @@ fn an_endpoint_alone_is_seen_to_be_alone() {
     write(&mut files, &Edit::Routes { service: 0, form: 1 });
     let third = Snapshot::build_after(&all(&files), &mesh, &second.held, Some(&second));
     assert!(third.snapshot.endpoints_changed_since(&second.snapshot).is_none());
+}
+
+#[test]
+fn a_rule_alone_is_seen_to_be_alone_and_changes_its_virtual_host_alone() {
+    let mut files = Files::new();
+    for service in 0..4 {
+        write(&mut files, &Edit::Service { service, form: 4 });
+    }
+    write(&mut files, &Edit::Routes { service: 0, form: 4 });
+    let mesh = MeshConfig::default();
+    let first = Snapshot::build(&all(&files), &mesh, &Held::default());
+    let scope = Scope::of(&first.snapshot, &nodes()[1]);
+    let mut memo = Memo::default();
+    let mut kept = Kept::whole(&first.snapshot, &scope, &mut memo);
+    write(&mut files, &Edit::Routes { service: 0, form: 5 });
+    let second = Snapshot::build_after(&all(&files), &mesh, &first.held, Some(&first));
+    let changes = second.snapshot.rules_changed_since(&first.snapshot).unwrap();
+    let hosts = kept.routing.reroute(&second.snapshot, &scope.shared, &changes, &kept.outline, &mut memo).unwrap();
+    let names: Vec<_> = hosts.iter().map(|(route, host)| (&**route, host.name.as_str())).collect();
+    assert_eq!(names, [("80", "s0.one.svc.cluster.local:80")]);
+    // The subset of a destination is no other service.
+    write(&mut files, &Edit::Routes { service: 0, form: 1 });
+    let third = Snapshot::build_after(&all(&files), &mesh, &second.held, Some(&second));
+    assert!(third.snapshot.rules_changed_since(&second.snapshot).is_some());
+    write(&mut files, &Edit::Routes { service: 1, form: 1 });
+    let fourth = Snapshot::build_after(&all(&files), &mesh, &third.held, Some(&third));
+    assert!(fourth.snapshot.rules_changed_since(&third.snapshot).is_none());
 }

@@ -1,9 +1,9 @@
 //! The one thread that translates: for each snapshot every scope once, and hands each stream what it is to have.
 
 use crate::engine::Generation;
-use amime_model::snapshot::{ServiceKey, Snapshot};
+use amime_model::snapshot::{RulesChange, ServiceKey, Snapshot};
 use amime_model::translate::{
-    Interception, Memo, Node, NodeKind, Outline, Scope, SharedScope, translate_endpoints, translate_own,
+    Interception, Memo, Node, NodeKind, Outline, Routing, Scope, SharedScope, translate_endpoints, translate_own,
     translate_shared_with,
 };
 use amime_xds::server::{Common, Encoder, Form, Resources};
@@ -80,8 +80,18 @@ struct Member {
 /// What is made for one `SharedScope`. The translation itself is not kept: it is several times as large.
 struct View {
     outline: Outline,
+    routing: Routing,
     whole: Option<Arc<Common>>,
     parts: Option<Arc<Common>>,
+}
+
+impl View {
+    fn common(&self, form: Form) -> Option<&Arc<Common>> {
+        match form {
+            Form::Whole => self.whole.as_ref(),
+            Form::Parts => self.parts.as_ref(),
+        }
+    }
 }
 
 struct Pusher {
@@ -132,18 +142,36 @@ impl Pusher {
 
     fn publish(&mut self, published: Generation) {
         let last = std::mem::replace(&mut self.published, published);
-        match self.published.snapshot.endpoints_changed_since(&last.snapshot) {
-            Some(services) => self.change_endpoints(&services),
-            None => {
-                self.encoder.begin();
-                self.memo.begin(&self.published.snapshot);
-                self.views.clear();
-                self.groups.clear();
-                self.members.values_mut().for_each(|member| member.group = None);
-            }
+        self.encoder.begin();
+        if !self.publish_little(&last.snapshot) {
+            self.memo.begin(&self.published.snapshot);
+            self.views.clear();
+            self.groups.clear();
+            self.members.values_mut().for_each(|member| member.group = None);
         }
         let streams: Vec<_> = self.members.keys().copied().collect();
         streams.into_iter().for_each(|stream| self.give(stream));
+    }
+
+    /// Puts what has changed since `last` into what there is. False: it is too much for that.
+    fn publish_little(&mut self, last: &Snapshot) -> bool {
+        let snapshot = self.published.snapshot.clone();
+        if let Some(services) = snapshot.endpoints_changed_since(last) {
+            self.change_endpoints(&services);
+        } else if let Some(changes) = snapshot.rules_changed_since(last) {
+            if self.change_rules(&changes).is_none() {
+                return false;
+            }
+        } else {
+            return false;
+        }
+        for (group, resources) in &mut self.groups {
+            let view = self.views.get(&group.0.shared);
+            if let Some(common) = view.and_then(|view| view.common(group.1)) {
+                *resources = Arc::new(resources.after(common.clone()));
+            }
+        }
+        true
     }
 
     /// Nothing else has changed: views have other endpoints, and what is a proxy's own stays.
@@ -154,16 +182,23 @@ impl Pusher {
                 *common = Arc::new(self.encoder.with_endpoints(common, &endpoints));
             }
         }
-        for (group, resources) in &mut self.groups {
-            let view = self.views.get(&group.0.shared);
-            let common = view.and_then(|view| match group.1 {
-                Form::Whole => view.whole.clone(),
-                Form::Parts => view.parts.clone(),
-            });
-            if let Some(common) = common {
-                *resources = Arc::new(resources.after(common));
+    }
+
+    /// Nothing but the rules of VirtualServices has changed: views have other virtual hosts. What is a sidecar's own
+    /// stays; gateways have their routes for themselves. None where it is more than that.
+    fn change_rules(&mut self, changes: &[RulesChange]) -> Option<()> {
+        self.groups.retain(|group, _| group.0.shared.kind != NodeKind::Gateway);
+        for (scope, view) in &mut self.views {
+            let snapshot = &self.published.snapshot;
+            let hosts = view.routing.reroute(snapshot, scope, changes, &view.outline, &mut self.memo)?;
+            if hosts.is_empty() {
+                continue;
+            }
+            for common in [&mut view.whole, &mut view.parts].into_iter().flatten() {
+                *common = Arc::new(self.encoder.with_hosts(common, &hosts)?);
             }
         }
+        Some(())
     }
 
     fn give(&mut self, stream: u64) {
@@ -208,15 +243,13 @@ impl Pusher {
     }
 
     fn common(&mut self, scope: &SharedScope, form: Form) -> Arc<Common> {
-        let known = self.views.get(scope).and_then(|view| match form {
-            Form::Whole => view.whole.clone(),
-            Form::Parts => view.parts.clone(),
-        });
+        let known = self.views.get(scope).and_then(|view| view.common(form)).cloned();
         known.unwrap_or_else(|| {
-            let translation = translate_shared_with(&self.published.snapshot, scope, &mut self.memo);
+            let (translation, routing) = translate_shared_with(&self.published.snapshot, scope, &mut self.memo);
             let common = Arc::new(self.encoder.common(&translation.config, form));
             let view = self.views.entry(scope.clone()).or_insert_with(|| View {
                 outline: Outline::of(&translation),
+                routing,
                 whole: None,
                 parts: None,
             });

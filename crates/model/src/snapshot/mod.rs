@@ -15,6 +15,7 @@ mod registry;
 mod saved;
 mod service;
 mod sidecar;
+mod since;
 mod vip;
 mod virtual_service;
 
@@ -28,6 +29,7 @@ pub use service::{
     Age, EndpointHost, EndpointsByPort, ExportTo, Labels, Registry, Resolution, Service, ServiceAddress,
     ServiceEndpoint, ServiceKey, ServicePort, TargetPort, selects,
 };
+pub use since::RulesChange;
 pub use virtual_service::{Health, ResolvedVirtualService, Rule, http_destinations, l4_destinations};
 
 use broken::Broken;
@@ -83,7 +85,7 @@ pub struct Parts {
     left: Vec<Left>,
 }
 
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct GatewayObject {
     pub id: ResourceId,
     pub spec: Arc<Gateway>,
@@ -91,7 +93,7 @@ pub struct GatewayObject {
     pub broken: BTreeSet<usize>,
 }
 
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct SidecarObject {
     pub id: ResourceId,
     pub spec: Arc<Sidecar>,
@@ -196,18 +198,6 @@ impl Snapshot {
     /// The services of one host name, by namespace.
     pub fn services_of_host(&self, host: &str) -> Option<&BTreeMap<String, Arc<Service>>> {
         self.by_host.get(host)
-    }
-
-    /// The services whose endpoints are others than in an earlier snapshot, where nothing but endpoints of services
-    /// with virtual addresses is; else None, as always where a look at everything is due.
-    pub fn endpoints_changed_since(&self, earlier: &Self) -> Option<Vec<ServiceKey>> {
-        if !Arc::ptr_eq(&self.parts, &earlier.parts) {
-            return None;
-        }
-        let differs = |(key, now): &(&ServiceKey, &Arc<EndpointsByPort>)| {
-            earlier.endpoints.get(*key).is_none_or(|before| !Arc::ptr_eq(before, now))
-        };
-        Some(self.endpoints.iter().filter(differs).map(|(key, _)| key.clone()).collect())
     }
 
     /// All endpoints of a service: the same ones as in the snapshot before, where they have not changed.

@@ -74,6 +74,14 @@ impl Memo {
         clusters
     }
 
+    /// A virtual host in the place of one that is no more.
+    pub(super) fn instead(&mut self, old: &Arc<VirtualHost>, new: VirtualHost) -> Arc<VirtualHost> {
+        if let Some(of_name) = self.now.hosts.get_mut(&old.name) {
+            of_name.retain(|host| !Arc::ptr_eq(host, old));
+        }
+        self.host(new)
+    }
+
     /// The same virtual host as before, where there was one that is equal.
     pub(super) fn host(&mut self, host: VirtualHost) -> Arc<VirtualHost> {
         let of_name = |results: &Results| results.hosts.get(&host.name)?.iter().find(|h| ***h == host).cloned();

@@ -21,6 +21,7 @@ mod node;
 mod outbound;
 mod own;
 mod policy;
+mod reroute;
 mod route;
 mod server_tls;
 mod sidecar_routes;
@@ -30,6 +31,7 @@ mod virtual_outbound;
 pub use memo::Memo;
 pub use node::{Interception, LocalPlace, LocalScope, Node, NodeError, NodeKind, Scope, SharedScope, Target};
 pub use own::{Outline, Own, translate_own};
+pub use reroute::Routing;
 
 use crate::config::{Cluster, ClusterEndpoints, Listener, Origin, ProxyConfig, RouteConfig};
 use crate::snapshot::{ServiceKey, Snapshot};
@@ -86,11 +88,12 @@ pub fn translate(snapshot: &Snapshot, scope: &Scope) -> Translation {
 
 /// What proxies of equal `SharedScope` have in common: outbound listeners, routes, clusters and endpoints.
 pub fn translate_shared(snapshot: &Snapshot, scope: &SharedScope) -> Translation {
-    translate_shared_with(snapshot, scope, &mut Memo::default())
+    translate_shared_with(snapshot, scope, &mut Memo::default()).0
 }
 
-/// As `translate_shared`, without making again what `memo` knows: of other scopes, and of the snapshot before.
-pub fn translate_shared_with(snapshot: &Snapshot, scope: &SharedScope, memo: &mut Memo) -> Translation {
+/// As `translate_shared`, without making again what `memo` knows: of other scopes, and of the snapshot before. With
+/// it what has to be known to make some of its virtual hosts again.
+pub fn translate_shared_with(snapshot: &Snapshot, scope: &SharedScope, memo: &mut Memo) -> (Translation, Routing) {
     let view = View::of(snapshot, scope);
     let mut result = Translation::default();
     for service in &view.services {
@@ -100,13 +103,14 @@ pub fn translate_shared_with(snapshot: &Snapshot, scope: &SharedScope, memo: &mu
     }
     result.add_one_cluster(cluster::black_hole(&view));
     if scope.kind == NodeKind::Gateway {
-        return result;
+        return (result, Routing::default());
     }
     result.add_one_cluster(cluster::passthrough(&view, names::PASSTHROUGH_CLUSTER));
     let outbound = outbound::build(&view, &mut result.exclusions);
     for listener in outbound.listeners {
         result.add_listener(listener);
     }
+    let mut routing = Routing::of(&view);
     let mut by_port = BTreeMap::new();
     for (name, (egress, port)) in outbound.routes {
         let routes = by_port.entry((egress, port)).or_insert_with(|| {
@@ -116,9 +120,10 @@ pub fn translate_shared_with(snapshot: &Snapshot, scope: &SharedScope, memo: &mu
             Some(host) => routes.of_one(host, port),
             None => routes.shared(&name, &view),
         };
+        routing.add(&config, egress, sidecar_routes::port_of(&view.egress[egress], port));
         result.add_routes(config);
     }
-    result
+    (result, routing)
 }
 
 /// The endpoints of the clusters that these services have for a scope. For what

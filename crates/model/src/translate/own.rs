@@ -5,7 +5,9 @@
 use super::node::{NodeKind, Scope};
 use super::view::View;
 use super::{Exclusion, Translation, checked, gateway, inbound, virtual_outbound};
-use crate::config::{Cluster, ClusterEndpoints, Discovery, EndpointAddress, Listener, ProxyConfig, RouteConfig};
+use crate::config::{
+    Cluster, ClusterEndpoints, Discovery, EndpointAddress, Listener, ProxyConfig, RouteConfig, VirtualHost,
+};
 use crate::snapshot::Snapshot;
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
@@ -80,6 +82,13 @@ pub fn translate_own(snapshot: &Snapshot, scope: &Scope, shared: &Outline) -> Ow
         }
     }
     own
+}
+
+impl Outline {
+    /// Are all clusters there that a virtual host names?
+    pub(super) fn has_clusters_of(&self, host: &VirtualHost) -> bool {
+        host.clusters().all(|cluster| self.clusters.contains(cluster))
+    }
 }
 
 impl Own {

@@ -45,10 +45,7 @@ impl PortRoutes {
         memo: &mut Memo,
         exclusions: &mut Vec<Exclusion>,
     ) -> Self {
-        let port = match &egress.port {
-            Some(p) if p.protocol == Protocol::HttpProxy => 0,
-            _ => port,
-        };
+        let port = port_of(egress, port);
         let services = services_on(egress, port);
         let mut bundles = Vec::new();
         let mut handled = BTreeSet::new();
@@ -114,18 +111,27 @@ pub(super) fn configuration(name: &str, mut virtual_hosts: Vec<Arc<VirtualHost>>
 
 /// The services that have the port, with that port alone, by host.
 fn services_on(egress: &Egress, port: u32) -> BTreeMap<String, Arc<Service>> {
-    let mut found = BTreeMap::new();
-    for service in &egress.services {
-        if port == 0 {
-            found.insert(service.host.clone(), service.clone());
-        } else if let Some(service_port) = service.port(port) {
-            let host = service.host.to_ascii_lowercase();
-            let mut service = (*service.with_ports(vec![service_port.clone()])).clone();
-            service.host.clone_from(&host);
-            found.insert(host, Arc::new(service));
-        }
+    egress.services.iter().filter_map(|service| on_port(service, port)).collect()
+}
+
+/// The service with that port alone, where it has it, and the host by which it is known.
+pub(super) fn on_port(service: &Arc<Service>, port: u32) -> Option<(String, Arc<Service>)> {
+    if port == 0 {
+        return Some((service.host.clone(), service.clone()));
     }
-    found
+    let service_port = service.port(port)?;
+    let host = service.host.to_ascii_lowercase();
+    let mut service = (*service.with_ports(vec![service_port.clone()])).clone();
+    service.host.clone_from(&host);
+    Some((host, Arc::new(service)))
+}
+
+/// The port that a listener's routes are made for; 0: it is a generic HTTP proxy, and all ports are served.
+pub(super) fn port_of(egress: &Egress, port: u32) -> u32 {
+    match &egress.port {
+        Some(p) if p.protocol == Protocol::HttpProxy => 0,
+        _ => port,
+    }
 }
 
 fn bundles_of(

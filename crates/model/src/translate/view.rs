@@ -53,6 +53,18 @@ impl<'s> View<'s> {
         view
     }
 
+    /// As much of a view as tells of these of its services.
+    pub(super) fn among(
+        snapshot: &'s Snapshot,
+        scope: &'s SharedScope,
+        services: impl IntoIterator<Item = Arc<Service>>,
+    ) -> Self {
+        let mut view = Self::empty(snapshot, scope);
+        services.into_iter().for_each(|service| view.add(service));
+        view.find_rules();
+        view
+    }
+
     pub(super) fn of(snapshot: &'s Snapshot, scope: &'s SharedScope) -> Self {
         let mut view = Self::empty(snapshot, scope);
         match scope.kind {

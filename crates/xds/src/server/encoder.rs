@@ -2,18 +2,15 @@
 
 use super::encoded::{Encoded, Refs};
 use super::resources::{Common, Named, Own, Resources};
+use super::routes::{SeenHost, Whole, names_are_unique, without_hosts};
 use crate::{PerType, ResourceType, encode, refs};
-use amime_model::config::{ClusterEndpoints, ProxyConfig, RouteConfig, VirtualHost};
+use amime_model::config::{ClusterEndpoints, ProxyConfig};
 use bytes::Bytes;
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Weak};
-use xxhash_rust::xxh64::Xxh64;
 
 /// By name and version.
 type ByName<T> = HashMap<Arc<str>, HashMap<Arc<str>, T>>;
-
-/// A virtual host, kept so that its address stays its own, and the resources that it was encoded to, by name.
-type SeenHost = (Arc<VirtualHost>, Vec<(Arc<str>, Arc<Encoded>)>);
 
 /// Encodes configurations, each shared resource once. Keep one for all the proxies of a control plane.
 #[derive(Debug, Default)]
@@ -23,8 +20,8 @@ pub struct Encoder {
     /// What some stream still has, by type, name and version: equal contents keep their bytes. A thousand sidecars
     /// have a thousand listeners of one name, so a look at each would cost a million.
     known: PerType<ByName<Weak<Encoded>>>,
-    /// As `seen`, of virtual hosts, which several route configurations may share: by route configuration.
-    hosts_seen: HashMap<usize, SeenHost>,
+    /// As `seen`, of virtual hosts, which several route configurations may share.
+    pub(super) hosts_seen: HashMap<usize, SeenHost>,
 }
 
 /// Any `Arc`, for its address.
@@ -50,12 +47,12 @@ impl Encoder {
 
     /// What proxies of one view have in common.
     pub fn common(&mut self, config: &ProxyConfig, form: Form) -> Common {
-        let mut of = self.all(config, form);
+        let (mut of, wholes) = self.all(config, form);
         let mut shared = PerType::default();
         for kind in ResourceType::ALL {
             shared[kind] = Arc::new(std::mem::take(&mut of[kind]));
         }
-        Common::new(shared)
+        Common::new(shared, wholes)
     }
 
     /// What a proxy has beside what is common, and which common listeners it does not have.
@@ -65,7 +62,7 @@ impl Encoder {
         without: impl IntoIterator<Item = &'a Arc<str>>,
         form: Form,
     ) -> Own {
-        let mut of = self.all(config, form);
+        let (mut of, _) = self.all(config, form);
         let mut own = Own::default();
         own.of[ResourceType::Listener].extend(without.into_iter().map(|name| (name.clone(), None)));
         for kind in ResourceType::ALL {
@@ -86,7 +83,8 @@ impl Encoder {
         common.with(kind, newer)
     }
 
-    fn all(&mut self, config: &ProxyConfig, form: Form) -> PerType<Named> {
+    /// All resources; with them what the route configurations that are whole are put together of.
+    fn all(&mut self, config: &ProxyConfig, form: Form) -> (PerType<Named>, BTreeMap<Arc<str>, Arc<Whole>>) {
         use ResourceType as T;
         let mut all: PerType<Named> = PerType::default();
         all[T::Secret] = self.each(T::Secret, &config.secrets, |s| (encode::secret(s), Refs::default()));
@@ -108,66 +106,19 @@ impl Encoder {
             };
             (encode::listener(l), refs)
         });
+        let mut wholes = BTreeMap::new();
         for (name, routes) in &config.routes {
             let hosts = self.hosts(name, routes);
-            let of_parts = form == Form::Parts && names_are_unique(routes);
-            let route = if of_parts { self.head(name, routes) } else { self.whole(name, routes, &hosts) };
-            all[T::Route].insert(name.clone(), route);
-            if of_parts {
-                let named = routes.virtual_hosts.iter().zip(hosts);
-                all[T::VirtualHost].extend(named.map(|(h, e)| (refs::host_name(name, &h.name).into(), e)));
+            if form == Form::Parts && names_are_unique(routes) {
+                all[T::Route].insert(name.clone(), self.head(name, routes));
+                all[T::VirtualHost].extend(hosts);
+            } else {
+                let whole = Whole { head: encode::route(&without_hosts(routes)), hosts };
+                all[T::Route].insert(name.clone(), self.whole(name, &whole));
+                wholes.insert(name.clone(), Arc::new(whole));
             }
         }
-        all
-    }
-
-    /// The virtual hosts of a route configuration, in its order.
-    fn hosts(&mut self, route: &Arc<str>, routes: &RouteConfig) -> Vec<Arc<Encoded>> {
-        let kind = ResourceType::VirtualHost;
-        let one = |host: &Arc<VirtualHost>| {
-            let at = Arc::as_ptr(host).addr();
-            let seen = self.hosts_seen.get(&at).and_then(|(_, of)| of.iter().find(|(of, _)| of == route));
-            if let Some((_, encoded)) = seen {
-                return encoded.clone();
-            }
-            let mut domains = Xxh64::new(0);
-            for domain in &host.domains {
-                domains.update(domain.as_bytes());
-                domains.update(&[0]);
-            }
-            let refs = Refs {
-                clusters: distinct(host.clusters()),
-                linger: refs::host_linger(host),
-                domains: domains.digest(),
-                ..Refs::default()
-            };
-            let name: Arc<str> = refs::host_name(route, &host.name).into();
-            let encoded = self.known(kind, &name, Encoded::new(kind, &name, &encode::virtual_host(host), refs));
-            let entry = self.hosts_seen.entry(at).or_insert_with(|| (host.clone(), Vec::new()));
-            entry.1.push((route.clone(), encoded.clone()));
-            encoded
-        };
-        routes.virtual_hosts.iter().map(one).collect()
-    }
-
-    /// A route configuration whose virtual hosts are asked for by VHDS.
-    fn head(&mut self, name: &Arc<str>, routes: &RouteConfig) -> Arc<Encoded> {
-        let body = encode::route(&RouteConfig { vhds: true, ..without_hosts(routes) });
-        let refs = Refs { validates: routes.validate_clusters, ..Refs::default() };
-        self.known(ResourceType::Route, name, Encoded::new(ResourceType::Route, name, &body, refs))
-    }
-
-    /// A whole route configuration, which shares the bytes of its virtual hosts.
-    fn whole(&mut self, name: &Arc<str>, routes: &RouteConfig, hosts: &[Arc<Encoded>]) -> Arc<Encoded> {
-        let kind = ResourceType::Route;
-        let refs = Refs {
-            clusters: distinct(hosts.iter().flat_map(|h| &h.refs.clusters).map(|c| &**c)),
-            linger: hosts.iter().map(|h| h.refs.linger).max().unwrap_or_default(),
-            ..Refs::default()
-        };
-        let body = encode::route(&without_hosts(routes));
-        let tail = chunks(hosts.iter().map(|host| host.as_virtual_host()));
-        self.known(kind, name, Encoded::with_tail(kind, name, &body, tail, refs))
+        (all, wholes)
     }
 
     fn each<T: Send + Sync + 'static>(
@@ -193,7 +144,7 @@ impl Encoder {
     }
 
     /// The bytes of equal contents that some stream has already, else these.
-    fn known(&mut self, kind: ResourceType, name: &Arc<str>, encoded: Encoded) -> Arc<Encoded> {
+    pub(super) fn known(&mut self, kind: ResourceType, name: &Arc<str>, encoded: Encoded) -> Arc<Encoded> {
         let versions = self.known[kind].entry(name.clone()).or_default();
         // Versions are hashes, so equal ones do not prove equal contents.
         let equal = versions.get(&encoded.version).and_then(Weak::upgrade).filter(|k| k.has_bytes_of(&encoded));
@@ -214,42 +165,7 @@ pub enum Form {
     Parts,
 }
 
-/// Virtual hosts of one name cannot be resources of their own.
-fn names_are_unique(routes: &RouteConfig) -> bool {
-    let names: HashSet<&str> = routes.virtual_hosts.iter().map(|host| &*host.name).collect();
-    names.len() == routes.virtual_hosts.len() && !names.iter().any(|name| name.is_empty() || name.contains('/'))
-}
-
-fn without_hosts(routes: &RouteConfig) -> RouteConfig {
-    RouteConfig {
-        name: routes.name.clone(),
-        virtual_hosts: Vec::new(),
-        vhds: routes.vhds,
-        validate_clusters: routes.validate_clusters,
-        ignore_port_in_host: routes.ignore_port_in_host,
-        max_direct_response_body_bytes: routes.max_direct_response_body_bytes,
-        request_headers: routes.request_headers.clone(),
-        response_headers: routes.response_headers.clone(),
-    }
-}
-
-/// In larger pieces: those of a thousand virtual hosts would be put together for each stream. So there is a copy for
-/// each view, and none for a stream.
-fn chunks(pieces: impl Iterator<Item = Bytes>) -> Vec<Bytes> {
-    const ENOUGH: usize = 64 * 1024;
-    let mut chunks = Vec::new();
-    let mut chunk = Vec::new();
-    for piece in pieces {
-        chunk.extend_from_slice(&piece);
-        if chunk.len() >= ENOUGH {
-            chunks.push(std::mem::take(&mut chunk).into());
-        }
-    }
-    chunks.push(chunk.into());
-    chunks
-}
-
-fn distinct<'a>(names: impl IntoIterator<Item = &'a str>) -> Vec<Arc<str>> {
+pub(super) fn distinct<'a>(names: impl IntoIterator<Item = &'a str>) -> Vec<Arc<str>> {
     let mut names: Vec<_> = names.into_iter().collect();
     names.sort_unstable();
     names.dedup();

@@ -12,12 +12,14 @@
 mod encoded;
 mod encoder;
 mod hosts;
+mod names;
 mod order;
 mod origins;
 mod requests;
 mod resources;
 mod response;
 mod returning;
+mod routes;
 mod state;
 mod status;
 

@@ -268,9 +268,9 @@ impl Stream {
             // A changed cluster warms again, and a client of the delta protocol does not ask again.
             for (_, encoded) in items.iter().filter_map(|(n, e)| Some((n, e.as_ref()?))) {
                 let endpoints = &mut self.types[ResourceType::Endpoints];
-                endpoints.owed.extend(encoded.refs.endpoints.iter().filter(|n| endpoints.names.contains(*n)).cloned());
+                endpoints.owed.extend(encoded.refs.endpoints.iter().filter(|n| endpoints.names.contains(n)).cloned());
                 let secrets = &mut self.types[ResourceType::Secret];
-                secrets.owed.extend(encoded.refs.secrets.iter().filter(|n| secrets.names.contains(*n)).cloned());
+                secrets.owed.extend(encoded.refs.secrets.iter().filter(|n| secrets.names.contains(n)).cloned());
             }
         }
         let response = self.response(kind.type_url().into(), resources, removed);

@@ -41,6 +41,7 @@ impl Stream {
                 None => self.subscribe(kind, name, &request.initial_versions),
             }
         }
+        self.types[kind].names.share(self.target.names(kind));
         for name in request.unsubscribe {
             if let Some(route) = all_hosts_of(kind, &name) {
                 self.forget_hosts(route);
@@ -81,11 +82,11 @@ impl Stream {
             return;
         }
         let wanted: BTreeSet<_> = request.names.into_iter().collect();
-        let left: Vec<_> = self.types[kind].names.difference(&wanted).cloned().collect();
+        let left: Vec<_> = self.types[kind].names.iter().filter(|name| !wanted.contains(*name)).cloned().collect();
         for name in left {
             self.forget(kind, &name);
         }
-        let new: Vec<_> = wanted.difference(&self.types[kind].names).cloned().collect();
+        let new: Vec<_> = wanted.into_iter().filter(|name| !self.types[kind].names.contains(name)).collect();
         if new.is_empty() && !answers {
             // Asked again: answered again.
             let state = &mut self.types[kind];
@@ -95,6 +96,7 @@ impl Stream {
         for name in new {
             self.subscribe(kind, name, &none);
         }
+        self.types[kind].names.share(self.target.names(kind));
     }
 
     /// Takes an ACK or a NACK; true where the request is one.
@@ -194,7 +196,7 @@ impl Stream {
                 .target
                 .iter(kind)
                 .map(|(name, _)| name)
-                .filter(|n| !initial.contains_key(*n) && !named.contains(*n));
+                .filter(|n| !initial.contains_key(*n) && !named.contains(n));
             for name in new {
                 state.set_held(kind, &self.target, name, Held::Nothing);
             }

@@ -1,6 +1,7 @@
 //! What a proxy is to have, encoded: what it shares with others and what is its own; and what differs between two.
 
 use super::encoded::Encoded;
+use super::routes::Whole;
 use crate::{PerType, ResourceType, refs};
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
@@ -15,7 +16,11 @@ type Names = PerType<Vec<Arc<str>>>;
 #[derive(Debug, Default)]
 pub struct Common {
     pub(super) of: PerType<Arc<Named>>,
+    /// The names, in order; the same list while they are the same.
+    names: PerType<Arc<[Arc<str>]>>,
     pub(super) versions: PerType<Arc<str>>,
+    /// What those of the route configurations that are whole are put together of.
+    pub(super) wholes: BTreeMap<Arc<str>, Arc<Whole>>,
     /// What the last one asked for differs in from this: those who follow all take the same step.
     step: Mutex<Option<(Weak<Self>, Arc<Names>)>>,
 }
@@ -46,9 +51,10 @@ pub(super) fn version_of<'a>(resources: impl Iterator<Item = (&'a Arc<str>, Opti
 }
 
 impl Common {
-    pub(super) fn new(of: PerType<Arc<Named>>) -> Self {
-        let mut common = Self { of, ..Self::default() };
+    pub(super) fn new(of: PerType<Arc<Named>>, wholes: BTreeMap<Arc<str>, Arc<Whole>>) -> Self {
+        let mut common = Self { of, wholes, ..Self::default() };
         for kind in ResourceType::ALL {
+            common.names[kind] = common.of[kind].keys().cloned().collect();
             common.versions[kind] = version_of(common.of[kind].iter().map(|(name, encoded)| (name, Some(encoded))));
         }
         common
@@ -56,7 +62,17 @@ impl Common {
 
     /// The same but for resources of one type, all of them there already, in newer versions.
     pub(super) fn with(&self, kind: ResourceType, newer: impl IntoIterator<Item = (Arc<str>, Arc<Encoded>)>) -> Self {
-        let mut common = Self { of: self.of.clone(), versions: self.versions.clone(), step: Mutex::default() };
+        let mut common = Self {
+            of: self.of.clone(),
+            names: self.names.clone(),
+            versions: self.versions.clone(),
+            wholes: self.wholes.clone(),
+            step: Mutex::default(),
+        };
+        let mut newer = newer.into_iter().peekable();
+        if newer.peek().is_none() {
+            return common;
+        }
         Arc::make_mut(&mut common.of[kind]).extend(newer);
         common.versions[kind] = version_of(common.of[kind].iter().map(|(name, encoded)| (name, Some(encoded))));
         common
@@ -108,6 +124,11 @@ impl Resources {
     /// That name as it is kept here, for who would keep another copy of it.
     pub(super) fn name(&self, kind: ResourceType, name: &str) -> Option<&Arc<str>> {
         self.common.of[kind].get_key_value(name).map(|(name, _)| name)
+    }
+
+    /// The names of what is common, in order.
+    pub(super) fn names(&self, kind: ResourceType) -> &Arc<[Arc<str>]> {
+        &self.common.names[kind]
     }
 
     /// Those of a type, in no order.

@@ -446,6 +446,27 @@ fn a_route_configuration_is_put_together_of_its_virtual_hosts() {
 }
 
 #[test]
+fn another_virtual_host_in_its_place_gives_what_the_whole_would_give() {
+    let (old, new) = (shop("v1", "v2"), shop("v1", "v1"));
+    let mut encoder = Encoder::default();
+    let reviews = new.config.routes["80"].virtual_hosts.iter().find(|host| host.name == "reviews").expect("a host");
+    for form in [Form::Whole, Form::Parts] {
+        let common = encoder.common(&old.config, form);
+        let ratings = new.config.routes["80"].virtual_hosts[0].clone();
+        let hosts = [("80".into(), ratings), ("80".into(), reviews.clone())];
+        let changed = encoder.with_hosts(&common, &hosts).map(|c| Resources::new(Arc::new(c), Arc::default()));
+        let changed = changed.expect("hosts of these names");
+        assert_eq!(changed.versions(), encoder.encode(&new.config, form).versions());
+        assert_eq!(
+            changed.version(ResourceType::Route),
+            encoder.encode(&new.config, form).version(ResourceType::Route)
+        );
+        assert_ne!(changed.versions(), encoder.encode(&old.config, form).versions());
+        assert!(encoder.with_hosts(&common, &[("81".into(), reviews.clone())]).is_none());
+    }
+}
+
+#[test]
 fn what_waits_is_looked_at_again_when_the_clusters_have_had_their_time() {
     let mut peer = Peer::new(Protocol::Delta);
     peer.set(&one());

@@ -1,6 +1,7 @@
 //! What a stream knows of one resource type.
 
 use super::encoded::Encoded;
+use super::names::Names;
 use super::origins;
 use super::resources::Resources;
 use crate::{ResourceType, refs};
@@ -90,7 +91,7 @@ pub(super) struct TypeState {
     pub brought: bool,
     /// Everything there is; else the names.
     pub wildcard: bool,
-    pub names: BTreeSet<Arc<str>>,
+    pub names: Names,
     /// Route configurations whose virtual hosts are wanted, all of them.
     pub routes: BTreeSet<Arc<str>>,
     /// Of those, the ones of which no virtual host was sent yet.
