@@ -18,7 +18,7 @@ use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tokio::sync::Notify;
 
 /// What all workers share about a cluster name. Survives configuration updates.
@@ -228,11 +228,25 @@ impl ClusterLocal {
         }
     }
 
+    /// A request begins: a retry budget may count it for longer than it lasts.
+    pub(crate) fn begun(&self, now: Instant) {
+        if let Some(interval) = self.budget_interval() {
+            self.shared.usage.recent.add(outlier::millis(now), interval);
+        }
+    }
+
+    fn budget_interval(&self) -> Option<Duration> {
+        let budget = self.config.limits.retry_budget.as_ref()?;
+        budget.interval.filter(|interval| !interval.is_zero())
+    }
+
     /// How many retries may run at once.
     pub(crate) fn retry_limit(&self) -> u32 {
         match &self.config.limits.retry_budget {
             Some(budget) => {
-                let active = self.shared.usage.active_requests() + self.shared.usage.pending_requests();
+                let usage = &self.shared.usage;
+                let recent = self.budget_interval().map(|i| usage.recent.count(outlier::millis(Instant::now()), i));
+                let active = (usage.active_requests() + usage.pending_requests()).max(recent.unwrap_or(0));
                 ((f64::from(active) * budget.percent / 100.0) as u32).max(budget.min_concurrency)
             }
             None => self.max_retries,

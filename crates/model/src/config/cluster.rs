@@ -121,6 +121,7 @@ pub enum LbPolicy {
     ClusterProvided,
 }
 
+/// New hosts take less at first: weight × max(minimum, (age / window) ^ (1 / aggression)).
 #[derive(Debug, Clone, PartialEq)]
 pub struct SlowStart {
     pub window: Duration,
@@ -143,6 +144,8 @@ pub struct RetryBudget {
     /// Of active requests, in percent.
     pub percent: f64,
     pub min_concurrency: u32,
+    /// A request counts as active for so long after it began, though it has ended; None or zero: not.
+    pub interval: Option<Duration>,
 }
 
 #[derive(Debug, Clone, PartialEq, Default)]
@@ -160,6 +163,8 @@ pub struct OutlierDetection {
     pub base_ejection: Option<Duration>,
     pub max_ejection: Option<Duration>,
     pub max_ejection_percent: Option<u32>,
+    /// The statuses that count as errors; where there are none, all from 500 on do.
+    pub error_statuses: Vec<u16>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]

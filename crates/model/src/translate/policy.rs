@@ -145,6 +145,7 @@ pub(super) fn connection_pool(
         retry_budget: budget.map(|budget| RetryBudget {
             percent: budget.percent.unwrap_or(20.0),
             min_concurrency: if budget.min_retry_concurrency == 0 { 3 } else { budget.min_retry_concurrency },
+            interval: budget.budget_interval.map(Into::into),
         }),
     };
     cluster.connect_timeout = Some(tcp.and_then(|t| t.connect_timeout).unwrap_or(mesh.connect_timeout).into());
@@ -198,6 +199,11 @@ fn outlier_detection(cluster: &mut Cluster, written: Option<&spec::OutlierDetect
         base_ejection: written.base_ejection_time.map(Into::into),
         max_ejection: None,
         max_ejection_percent: limit(written.max_ejection_percent),
+        error_statuses: written
+            .outlier_detection_http_error_codes
+            .iter()
+            .filter_map(|n| (*n).try_into().ok())
+            .collect(),
     });
     // Panic balancing is off unless asked for.
     cluster.panic_threshold = u32::try_from(written.min_health_percent).ok();

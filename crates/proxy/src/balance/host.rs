@@ -2,6 +2,7 @@
 
 use super::limits::Gauge;
 use super::outlier::HostHealth;
+use super::warm_up::Since;
 use crate::telemetry::labels::Number;
 use crate::telemetry::peer::Peer;
 use amime_model::config::Endpoint;
@@ -16,6 +17,7 @@ pub(crate) struct HostShared {
     /// Requests and TCP connections under way.
     pub(crate) active: Gauge,
     pub(crate) health: HostHealth,
+    pub(crate) since: Since,
 }
 
 /// One endpoint of one worker's view of a cluster.

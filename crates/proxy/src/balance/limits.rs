@@ -2,7 +2,8 @@
 //! a share of and gives back when it is dropped.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::time::Duration;
 
 /// How many of something are in use, over all workers.
 #[derive(Debug, Default)]
@@ -44,6 +45,41 @@ impl Gauge {
     }
 }
 
+/// Parts of an interval that are counted apart; one more is the part that has just begun.
+const PARTS: usize = 8;
+
+/// How many requests have begun within an interval that ends now: in parts, each with its number (the upper half) and
+/// its count.
+#[derive(Debug, Default)]
+pub(crate) struct Recent([AtomicU64; PARTS + 1]);
+
+impl Recent {
+    /// `now` in milliseconds.
+    pub(crate) fn add(&self, now: u64, interval: Duration) {
+        let part = part(now, interval);
+        let own = u64::from(part) << 32;
+        let counter = &self.0[part as usize % self.0.len()];
+        // Never refused: the closure always has a next value.
+        let _ = counter.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |seen| {
+            Some(if seen >> 32 == own >> 32 { seen + 1 } else { own + 1 })
+        });
+    }
+
+    /// Those of the interval, and up to an eighth of it more.
+    pub(crate) fn count(&self, now: u64, interval: Duration) -> u32 {
+        let part = part(now, interval);
+        let seen = self.0.iter().map(|counter| counter.load(Ordering::Relaxed));
+        let within = seen.filter(|seen| part.wrapping_sub((seen >> 32) as u32) <= PARTS as u32);
+        within.map(|seen| seen as u32).fold(0, u32::saturating_add)
+    }
+}
+
+/// The number of the part that a time is in; it begins anew after very many.
+fn part(now: u64, interval: Duration) -> u32 {
+    let length = u64::try_from(interval.as_millis()).unwrap_or(u64::MAX) / PARTS as u64;
+    (now / length.max(1)) as u32
+}
+
 /// The counters of one cluster; they survive configuration updates.
 #[derive(Debug, Default)]
 pub(crate) struct Usage {
@@ -51,6 +87,8 @@ pub(crate) struct Usage {
     pending: Gauge,
     requests: Gauge,
     retries: Gauge,
+    /// Kept only where a retry budget asks for it.
+    pub(crate) recent: Recent,
 }
 
 macro_rules! slots {
@@ -110,5 +148,18 @@ mod tests {
         assert!(Gauge::take_below(Connections(usage.clone()), 1).is_some());
         let _over = Gauge::take(Retries(usage.clone()));
         assert!(Gauge::take_below(Retries(usage), 0).is_none());
+    }
+
+    #[test]
+    fn requests_are_recent_for_an_interval() {
+        let (recent, interval) = (Recent::default(), Duration::from_millis(800));
+        assert_eq!(recent.count(5_000, interval), 0);
+        for now in [5_000, 5_010, 5_400] {
+            recent.add(now, interval);
+        }
+        let counts = [5_400, 5_800, 5_900, 6_200, 6_300, 99_000].map(|now| recent.count(now, interval));
+        assert_eq!(counts, [3, 3, 1, 1, 0, 0]);
+        recent.add(99_000, interval);
+        assert_eq!(recent.count(99_000, interval), 1);
     }
 }

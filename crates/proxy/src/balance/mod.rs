@@ -9,6 +9,7 @@ pub(crate) mod outlier;
 mod ring;
 mod schedule;
 mod select;
+mod warm_up;
 
 pub(crate) use host::{Host, HostShared};
 pub(crate) use select::{Balancer, PickContext};

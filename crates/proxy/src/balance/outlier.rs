@@ -75,12 +75,16 @@ pub(crate) fn report(
     draw: u32,
 ) {
     let health = &host.shared.health;
+    // What is still under way when a host is ejected is not held against it when it comes back.
+    if health.ejected_until() != 0 && health.ejected(millis(Instant::now())) {
+        return;
+    }
     let status = match outcome {
         Outcome::Local(_) if detection.split_external_local_origin => {
             let count = health.local_errors.fetch_add(1, Relaxed) + 1;
             let limit = detection.consecutive_local_origin_failure.unwrap_or(5);
             if count >= limit {
-                health.local_errors.store(0, Relaxed);
+                reset(&health.local_errors);
                 let enforcing = detection.enforcing_consecutive_local_origin_failure.unwrap_or(100);
                 eject_if(detection, cluster, hosts, host, enforcing, draw);
             }
@@ -89,32 +93,33 @@ pub(crate) fn report(
         Outcome::Local(status) | Outcome::Status(status) => status,
         Outcome::Connected => 200,
     };
-    if detection.split_external_local_origin {
-        health.local_errors.store(0, Relaxed);
-    }
+    reset(&health.local_errors);
     if status < 500 {
-        // Stores only where something is there: the line is shared by all workers.
-        for counter in [&health.errors, &health.gateway_errors] {
-            if counter.load(Relaxed) != 0 {
-                counter.store(0, Relaxed);
-            }
-        }
+        reset(&health.errors);
+        reset(&health.gateway_errors);
         return;
     }
     if (502..=504).contains(&status) {
         let count = health.gateway_errors.fetch_add(1, Relaxed) + 1;
         if count >= detection.consecutive_gateway_failure.unwrap_or(5) {
-            health.gateway_errors.store(0, Relaxed);
+            reset(&health.gateway_errors);
             let enforcing = detection.enforcing_consecutive_gateway_failure.unwrap_or(0);
             eject_if(detection, cluster, hosts, host, enforcing, draw);
         }
     } else {
-        health.gateway_errors.store(0, Relaxed);
+        reset(&health.gateway_errors);
     }
     if health.errors.fetch_add(1, Relaxed) + 1 >= detection.consecutive_5xx.unwrap_or(5) {
-        health.errors.store(0, Relaxed);
+        reset(&health.errors);
         let enforcing = detection.enforcing_consecutive_5xx.unwrap_or(100);
         eject_if(detection, cluster, hosts, host, enforcing, draw);
+    }
+}
+
+/// Stores only where something is there: the line is shared by all workers.
+fn reset(counter: &AtomicU32) {
+    if counter.load(Relaxed) != 0 {
+        counter.store(0, Relaxed);
     }
 }
 
@@ -151,6 +156,9 @@ fn eject_if(
     let length = base.saturating_mul(times).min(longest);
     let until = now + u64::try_from(length.as_millis()).unwrap_or(u64::MAX / 2).max(1);
     health.ejected_until.store(until, Relaxed);
+    for counter in [&health.errors, &health.gateway_errors, &health.local_errors] {
+        reset(counter);
+    }
     cluster.next_return.fetch_min(until, Relaxed);
     cluster.epoch.fetch_add(1, Relaxed);
     tracing::info!(host = %host.address, seconds = length.as_secs_f32(), "ejected a host that keeps failing");

@@ -53,6 +53,54 @@ fn no_more_than_the_share_is_ejected_but_always_one() {
 }
 
 #[test]
+fn what_is_under_way_when_a_host_is_ejected_is_not_held_against_it() {
+    let detection = OutlierDetection {
+        consecutive_5xx: Some(3),
+        consecutive_gateway_failure: Some(2),
+        enforcing_consecutive_gateway_failure: Some(100),
+        max_ejection_percent: Some(100),
+        base_ejection: Some(Duration::from_millis(1)),
+        ..Default::default()
+    };
+    let cluster = ClusterHealth::default();
+    let hosts = hosts(2);
+    let fail = || report(&detection, &cluster, &hosts, &hosts[0], Outcome::Status(503), 0);
+    fail();
+    fail();
+    // Ejected for longer than the test runs.
+    hosts[0].shared.health.ejected_until.store(u64::MAX, Relaxed);
+    (0..5).for_each(|_| fail());
+    hosts[0].shared.health.ejected_until.store(1, Relaxed);
+    fail();
+    assert_eq!(ejected(&hosts), [false, false]);
+    assert_eq!(cluster.epoch.load(Relaxed), 1);
+}
+
+#[test]
+fn local_errors_are_apart_where_that_is_asked_for() {
+    let mut detection = OutlierDetection {
+        split_external_local_origin: true,
+        consecutive_5xx: Some(2),
+        consecutive_local_origin_failure: Some(3),
+        max_ejection_percent: Some(100),
+        ..Default::default()
+    };
+    let run = |detection: &OutlierDetection, outcomes: &[Outcome]| {
+        let (cluster, hosts) = (ClusterHealth::default(), hosts(1));
+        outcomes.iter().for_each(|outcome| report(detection, &cluster, &hosts, &hosts[0], *outcome, 0));
+        ejected(&hosts)[0]
+    };
+    let (local, error, fine) = (Outcome::Local(503), Outcome::Status(500), Outcome::Connected);
+    assert!(!run(&detection, &[local, local]));
+    assert!(run(&detection, &[local, local, local]));
+    assert!(!run(&detection, &[local, local, fine, local, local]));
+    assert!(!run(&detection, &[local, error, local, local]));
+    assert!(run(&detection, &[error, local, error]));
+    detection.split_external_local_origin = false;
+    assert!(run(&detection, &[local, error]));
+}
+
+#[test]
 fn gateway_errors_count_only_where_enforced() {
     let mut detection = OutlierDetection {
         consecutive_5xx: Some(0),

@@ -56,13 +56,14 @@ impl RoundRobin {
                 .collect(),
         );
         for _ in 0..start % weights.len().max(1) {
-            schedule.next();
+            schedule.next(|_| 1.0);
         }
         schedule
     }
 
-    /// The index whose turn it is; None where there is nothing.
-    pub(super) fn next(&mut self) -> Option<usize> {
+    /// The index whose turn it is; None where there is nothing. Where weights differ, the next turn of that index
+    /// comes by `scale` of its weight.
+    pub(super) fn next(&mut self, scale: impl Fn(usize) -> f64) -> Option<usize> {
         match self {
             Self::Even { count: 0, .. } => None,
             Self::Even { next, count } => {
@@ -73,7 +74,7 @@ impl RoundRobin {
             Self::Weighted(heap) => {
                 let mut turn = heap.peek_mut()?;
                 let index = turn.index;
-                turn.deadline += 1.0 / f64::from(turn.weight);
+                turn.deadline += 1.0 / (f64::from(turn.weight) * scale(index));
                 turn.order += u64::from(u32::MAX);
                 Some(index)
             }
@@ -91,12 +92,13 @@ mod tests {
             let mut schedule = RoundRobin::new(&[1, 3, 2], start);
             let mut seen = [0; 3];
             for _ in 0..600 {
-                seen[schedule.next().unwrap()] += 1;
+                seen[schedule.next(|_| 1.0).unwrap()] += 1;
             }
             assert_eq!(seen, [100, 300, 200]);
         }
         let mut even = RoundRobin::new(&[5, 5], 1);
-        assert_eq!([even.next(), even.next(), even.next()], [Some(1), Some(0), Some(1)]);
-        assert_eq!(RoundRobin::new(&[], 3).next(), None);
+        let mut next = || even.next(|_| 1.0);
+        assert_eq!([next(), next(), next()], [Some(1), Some(0), Some(1)]);
+        assert_eq!(RoundRobin::new(&[], 3).next(|_| 1.0), None);
     }
 }

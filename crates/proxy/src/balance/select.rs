@@ -4,6 +4,7 @@ use super::host::{Host, HostShared};
 use super::outlier::{ClusterHealth, millis};
 use super::ring::Consistent;
 use super::schedule::RoundRobin;
+use super::warm_up::WarmUp;
 use crate::rng::Rng;
 use amime_model::config::{Cluster, ClusterEndpoints, EndpointAddress, Health, LbPolicy};
 use std::cell::RefCell;
@@ -17,10 +18,14 @@ use std::time::Instant;
 const PANIC_THRESHOLD: u32 = 50;
 const OVERPROVISIONING: u32 = 140;
 
+/// How many hosts that warm up may pass on their turn before one has to take it.
+const PASSES: usize = 64;
+
 /// One worker's view of a cluster's endpoints. Rebuilt when the endpoints change; the view of which are
 /// healthy follows the shared state.
 pub(crate) struct Balancer {
     policy: LbPolicy,
+    warm_up: Option<WarmUp>,
     locality_weighted: bool,
     panic_threshold: u32,
     overprovisioning: u32,
@@ -40,7 +45,7 @@ struct Group {
 /// Who takes part right now.
 struct View {
     epoch: u64,
-    /// When an ejected host comes back, in `millis`.
+    /// When an ejected host comes back, or all are warm, in `millis`.
     until: u64,
     priorities: Vec<Priority>,
 }
@@ -59,6 +64,8 @@ struct Set {
     turns: RoundRobin,
     /// Cumulative weights; empty where all are equal.
     cumulative: Vec<u64>,
+    /// While somebody warms up: the member that has been there longest.
+    oldest: Option<usize>,
     consistent: Option<Consistent>,
 }
 
@@ -82,6 +89,7 @@ impl Balancer {
         shared: &mut dyn FnMut(SocketAddr) -> Arc<HostShared>,
         rng: &Rng,
     ) -> Self {
+        let now = millis(Instant::now());
         let mut hosts = Vec::new();
         let mut groups = Vec::new();
         for locality in &endpoints.localities {
@@ -92,12 +100,14 @@ impl Balancer {
                     continue;
                 }
                 members.push(hosts.len());
+                let (usable, shared) = (endpoint.health.takes_requests(), shared(address));
+                shared.since.note(usable, now);
                 hosts.push(Rc::new(Host {
                     address,
                     weight: endpoint.weight.max(1),
-                    usable: endpoint.health.takes_requests(),
+                    usable,
                     endpoint: Some(Arc::new(endpoint.clone())),
-                    shared: shared(address),
+                    shared,
                     number: Default::default(),
                     peer: Default::default(),
                 }));
@@ -111,8 +121,10 @@ impl Balancer {
             }
         }
         groups.sort_by_key(|group| group.priority);
+        let warms = matches!(cluster.lb, LbPolicy::LeastRequest { .. } | LbPolicy::RoundRobin);
         let mut balancer = Self {
             policy: cluster.lb.clone(),
+            warm_up: cluster.slow_start.as_ref().filter(|_| warms).and_then(WarmUp::new),
             locality_weighted: cluster.locality_weighted,
             panic_threshold: cluster.panic_threshold.unwrap_or(PANIC_THRESHOLD),
             overprovisioning: endpoints.overprovisioning_factor.unwrap_or(OVERPROVISIONING).max(100),
@@ -121,7 +133,7 @@ impl Balancer {
             health,
             view: RefCell::new(View { epoch: 0, until: u64::MAX, priorities: Vec::new() }),
         };
-        let view = balancer.look(rng);
+        let view = balancer.look(now, rng);
         balancer.view = RefCell::new(view);
         balancer
     }
@@ -133,13 +145,16 @@ impl Balancer {
     /// The host for a request; None where there is none (UH).
     pub(crate) fn pick(&self, context: &PickContext<'_>, rng: &Rng) -> Option<&Rc<Host>> {
         let mut view = self.view.borrow_mut();
-        let returning = view.until != u64::MAX && view.until <= millis(context.now);
-        if returning || view.epoch != self.health.epoch.load(Relaxed) {
-            *view = self.look(rng);
+        let mut now = 0;
+        if view.until != u64::MAX {
+            now = millis(context.now);
+        }
+        if view.until <= now || view.epoch != self.health.epoch.load(Relaxed) {
+            *view = self.look(millis(context.now), rng);
         }
         let mut chosen = None;
         for attempt in 0..=context.reselect {
-            let index = view.choose(self, context.hash, attempt, rng)?;
+            let index = view.choose(self, context.hash, attempt, now, rng)?;
             chosen = Some(&self.hosts[index]);
             if !context.tried.contains(&self.hosts[index].address) {
                 break;
@@ -149,9 +164,8 @@ impl Balancer {
     }
 
     /// Works out who takes part.
-    fn look(&self, rng: &Rng) -> View {
+    fn look(&self, now: u64, rng: &Rng) -> View {
         let epoch = self.health.epoch.load(Relaxed);
-        let now = millis(Instant::now());
         let mut until = u64::MAX;
         let healthy: Vec<bool> = self
             .hosts
@@ -164,6 +178,9 @@ impl Balancer {
             })
             .collect();
         self.health.next_return.store(until, Relaxed);
+        let usable = self.hosts.iter().filter(|host| host.usable);
+        let warm_at = self.warm_up.as_ref().and_then(|warm_up| usable.map(|host| warm_up.ends(&host.shared)).max());
+        let warm_at = warm_at.filter(|at| *at > now);
 
         let by_priority: Vec<&[Group]> = self.groups.chunk_by(|a, b| a.priority == b.priority).collect();
         let availability: Vec<u32> = by_priority.iter().map(|groups| self.availability(groups, &healthy)).collect();
@@ -174,13 +191,13 @@ impl Balancer {
             let load = (availability * 100).checked_div(total).map_or(left, |load| load.min(left));
             left -= load;
             let panics = total < 100 && self.panics(groups, &healthy);
-            priorities.push(self.priority(groups, load, &healthy, panics, rng));
+            priorities.push(self.priority(groups, load, &healthy, panics, warm_at.is_some(), rng));
         }
         // What rounding left over goes to the first that has any.
         if let Some(first) = priorities.iter_mut().find(|p| p.load > 0) {
             first.load += left;
         }
-        View { epoch, until, priorities }
+        View { epoch, until: until.min(warm_at.unwrap_or(u64::MAX)), priorities }
     }
 
     /// How much of the traffic the healthy hosts of some groups can take, in percent.
@@ -194,7 +211,15 @@ impl Balancer {
         up * 100 < self.panic_threshold * all
     }
 
-    fn priority(&self, groups: &[Group], load: u32, healthy: &[bool], panics: bool, rng: &Rng) -> Priority {
+    fn priority(
+        &self,
+        groups: &[Group],
+        load: u32,
+        healthy: &[bool],
+        panics: bool,
+        warming: bool,
+        rng: &Rng,
+    ) -> Priority {
         let members =
             |group: &Group| -> Vec<usize> { group.hosts.iter().copied().filter(|h| panics || healthy[*h]).collect() };
         let mut sets = Vec::new();
@@ -203,17 +228,17 @@ impl Balancer {
                 let weight =
                     u64::from(group.weight) * u64::from(self.availability(std::slice::from_ref(group), healthy));
                 if weight > 0 {
-                    sets.push(self.set(members(group), weight, rng));
+                    sets.push(self.set(members(group), weight, warming, rng));
                 }
             }
         } else {
-            sets.push(self.set(groups.iter().flat_map(members).collect(), 1, rng));
+            sets.push(self.set(groups.iter().flat_map(members).collect(), 1, warming, rng));
         }
         sets.retain(|set| !set.members.is_empty());
         Priority { load, total_weight: sets.iter().map(|set| set.weight).sum(), sets }
     }
 
-    fn set(&self, members: Vec<usize>, weight: u64, rng: &Rng) -> Set {
+    fn set(&self, members: Vec<usize>, weight: u64, warming: bool, rng: &Rng) -> Set {
         let weights: Vec<u32> = members.iter().map(|h| self.hosts[*h].weight).collect();
         let mut cumulative = Vec::new();
         if weights.windows(2).any(|pair| pair[0] != pair[1]) {
@@ -225,8 +250,11 @@ impl Balancer {
         }
         let hashed: Vec<(SocketAddr, u32)> =
             members.iter().map(|h| (self.hosts[*h].address, self.hosts[*h].weight)).collect();
+        let warm_up = self.warm_up.as_ref().filter(|_| warming);
+        let oldest = warm_up.and_then(|w| members.iter().copied().min_by_key(|h| w.ends(&self.hosts[*h].shared)));
         Set {
             weight,
+            oldest,
             turns: RoundRobin::new(&weights, rng.below(weights.len())),
             consistent: Consistent::build(&self.policy, &hashed),
             members,
@@ -236,7 +264,8 @@ impl Balancer {
 }
 
 impl View {
-    fn choose(&mut self, balancer: &Balancer, hash: Option<u64>, attempt: u32, rng: &Rng) -> Option<usize> {
+    /// `now`: in `millis`, where somebody warms up.
+    fn choose(&mut self, balancer: &Balancer, hash: Option<u64>, attempt: u32, now: u64, rng: &Rng) -> Option<usize> {
         // Priority and locality are chosen by the hash too, so that a hash keeps its host.
         let draw = |bound: u64| match hash {
             Some(hash) => hash % bound.max(1),
@@ -262,30 +291,27 @@ impl View {
             }
             None => true,
         })?;
-        set.choose(balancer, hash, attempt, rng)
+        set.choose(balancer, hash, attempt, now, rng)
     }
 }
 
 impl Set {
-    fn choose(&mut self, balancer: &Balancer, hash: Option<u64>, attempt: u32, rng: &Rng) -> Option<usize> {
+    fn choose(&mut self, balancer: &Balancer, hash: Option<u64>, attempt: u32, now: u64, rng: &Rng) -> Option<usize> {
         if let Some(consistent) = &self.consistent {
             let at = consistent.pick(hash.unwrap_or_else(|| rng.next_u64()), attempt);
             return self.members.get(at).copied();
         }
+        let load = |index: usize| balancer.hosts[index].shared.active.get() + 1;
         match &balancer.policy {
-            LbPolicy::LeastRequest { choices } => {
-                let load = |index: usize| {
-                    let host = &balancer.hosts[index];
-                    f64::from(host.shared.active.get() + 1) / f64::from(host.weight)
-                };
+            LbPolicy::LeastRequest { choices } if self.cumulative.is_empty() => {
                 // Two different hosts where there are only two, so that the idle one always wins.
-                if let ([a, b], true) = (self.members.as_slice(), self.cumulative.is_empty()) {
+                if let ([a, b], None) = (self.members.as_slice(), self.oldest) {
                     let (a, b) = if rng.next_u32() & 1 == 0 { (*a, *b) } else { (*b, *a) };
                     return Some(if load(b) < load(a) { b } else { a });
                 }
-                let mut best = self.random(rng)?;
+                let mut best = self.warm(balancer, now, rng, |set| set.random(rng))?;
                 for _ in 1..choices.unwrap_or(2).max(1) {
-                    let other = self.random(rng)?;
+                    let other = self.warm(balancer, now, rng, |set| set.random(rng))?;
                     if load(other) < load(best) {
                         best = other;
                     }
@@ -293,8 +319,40 @@ impl Set {
                 Some(best)
             }
             LbPolicy::Random => self.random(rng),
-            _ => self.turns.next().and_then(|at| self.members.get(at).copied()),
+            // By weight, a busy host's counting for less, as Envoy does it.
+            LbPolicy::LeastRequest { .. } => self.warm(balancer, now, rng, |set| {
+                let Self { turns, members, .. } = set;
+                let at = turns.next(|at| 1.0 / f64::from(members.get(at).map_or(1, |member| load(*member))))?;
+                members.get(at).copied()
+            }),
+            _ => self.warm(balancer, now, rng, |set| {
+                let at = set.turns.next(|_| 1.0)?;
+                set.members.get(at).copied()
+            }),
         }
+    }
+
+    /// A choice in which each host that warms up passes on so many of its turns as it lacks.
+    fn warm(
+        &mut self,
+        balancer: &Balancer,
+        now: u64,
+        rng: &Rng,
+        mut choose: impl FnMut(&mut Self) -> Option<usize>,
+    ) -> Option<usize> {
+        let mut chosen = choose(self)?;
+        let (Some(warm_up), Some(oldest)) = (&balancer.warm_up, self.oldest) else { return Some(chosen) };
+        let part = |index: usize| warm_up.part(&balancer.hosts[index].shared, now);
+        // Who has been there longest always takes its turn: where all are new, each is as good as the others.
+        let most = part(oldest);
+        for _ in 0..PASSES {
+            let part = part(chosen);
+            if part >= most || rng.unit() * most < part {
+                break;
+            }
+            chosen = choose(self)?;
+        }
+        Some(chosen)
     }
 
     /// Each with the chance that its weight gives it.

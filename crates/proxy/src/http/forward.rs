@@ -20,7 +20,7 @@ use crate::flags::Flags;
 use crate::rng::Rng;
 use crate::telemetry::peer::OwnHeaders;
 use crate::telemetry::totals::one_more;
-use amime_model::config::{Direction, HashPolicy, RetryPolicy};
+use amime_model::config::{Direction, HashPolicy, OutlierDetection, RetryPolicy};
 use amime_model::route::request::within;
 use amime_model::route::{Forwarding, Selection, hash};
 use http::header::{HeaderName, HeaderValue};
@@ -105,6 +105,7 @@ pub(super) fn begin<'a>(
         let own = Own::reset(Reset::Overflow, false);
         return Err(answer_at_once(exchange, &prepared, &selection, &forwarding, own));
     };
+    cluster.begun(exchange.started);
     let (hash, set_cookie) = consistent_hash(exchange, &prepared, &route.hash);
     let total = time_limits::total(&forwarding, &prepared.headers, grpc);
     let deadline = Deadline {
@@ -259,8 +260,8 @@ impl<'a> Job<'a> {
         let (own, retriable) = match tried {
             Ok(sent) => {
                 let (status, headers) = (sent.response.status(), sent.response.headers());
-                if self.cluster.config.outlier.is_some() {
-                    self.cluster.report(host, Outcome::Status(counted_status(status, headers)), rng);
+                if let Some(detection) = &self.cluster.config.outlier {
+                    self.cluster.report(host, Outcome::Status(counted_status(detection, status, headers)), rng);
                 }
                 let retriable = policy.is_some_and(|policy| retry::retries_response(policy, status, headers));
                 if retriable && self.may_retry(host) {
@@ -387,11 +388,17 @@ async fn race<T>(
     .await
 }
 
-/// The status that outlier detection counts: gRPC's own where an answer is that alone.
-fn counted_status(status: StatusCode, headers: &HeaderMap) -> u16 {
-    match grpc_status(headers) {
+/// The status that outlier detection counts: gRPC's own where an answer is that alone. Where statuses are written that
+/// are errors, those are, and nothing else is.
+fn counted_status(detection: &OutlierDetection, status: StatusCode, headers: &HeaderMap) -> u16 {
+    let counted = match grpc_status(headers) {
         Some(grpc) if status == StatusCode::OK => respond::http_status_of(grpc),
         _ => status.as_u16(),
+    };
+    match detection.error_statuses.as_slice() {
+        [] => counted,
+        errors if errors.contains(&status.as_u16()) => counted.max(500),
+        _ => 200,
     }
 }
 

@@ -1,6 +1,7 @@
 //! Configurations and a running proxy for the tests of this crate.
 #![allow(dead_code, unreachable_pub, clippy::unwrap_used)] // Each test file uses a part of it; failing is its job.
 
+pub mod manifests;
 pub mod tls;
 
 use amime_model::config::*;

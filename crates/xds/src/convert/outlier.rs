@@ -1,13 +1,17 @@
 //! Limits and outlier detection of a cluster.
 
-use super::common::{duration, from_duration, u32_value};
-use amime_model::config::{CircuitBreakers, OutlierDetection, RetryBudget, TcpKeepalive};
+use super::common::{duration, from_duration, from_string_matcher, string_matcher, u32_value};
+use amime_model::config::{CircuitBreakers, OutlierDetection, RetryBudget, StringMatch, TcpKeepalive};
 use envoy_types::pb::envoy::config::cluster::v3 as pb;
+use envoy_types::pb::envoy::config::common::matcher::v3::match_predicate::{MatchSet, Rule};
+use envoy_types::pb::envoy::config::common::matcher::v3::{HttpHeadersMatch, MatchPredicate};
 use envoy_types::pb::envoy::config::core::v3 as core;
+use envoy_types::pb::envoy::config::route::v3 as route;
 use envoy_types::pb::envoy::r#type::v3::Percent;
 use envoy_types::pb::google::protobuf::UInt32Value;
 use pb::circuit_breakers::Thresholds;
 use pb::circuit_breakers::thresholds::RetryBudget as PbRetryBudget;
+use route::header_matcher::HeaderMatchSpecifier;
 
 /// Envoy's default of `min_retry_concurrency`.
 const MIN_RETRY_CONCURRENCY: u32 = 3;
@@ -22,7 +26,7 @@ pub(crate) fn limits_to_pb(limits: &CircuitBreakers) -> Option<pb::CircuitBreake
     let budget = limits.retry_budget.as_ref().map(|budget| PbRetryBudget {
         budget_percent: Some(Percent { value: budget.percent }),
         min_retry_concurrency: u32_value(Some(budget.min_concurrency)),
-        ..Default::default()
+        budget_interval: duration(budget.interval),
     });
     let thresholds = Thresholds {
         max_connections: u32_value(limits.max_connections),
@@ -50,6 +54,7 @@ pub(crate) fn limits_from_pb(limits: Option<pb::CircuitBreakers>) -> CircuitBrea
         retry_budget: thresholds.retry_budget.map(|budget| RetryBudget {
             percent: budget.budget_percent.map_or(BUDGET_PERCENT, |p| p.value),
             min_concurrency: value(budget.min_retry_concurrency).unwrap_or(MIN_RETRY_CONCURRENCY),
+            interval: from_duration(budget.budget_interval),
         }),
     }
 }
@@ -88,6 +93,51 @@ pub(crate) fn outlier_from_pb(outlier: pb::OutlierDetection) -> OutlierDetection
         base_ejection: from_duration(outlier.base_ejection_time),
         max_ejection: from_duration(outlier.max_ejection_time),
         max_ejection_percent: value(outlier.max_ejection_percent),
+        // Of the cluster's HTTP options: `errors_from_pb`.
+        error_statuses: Vec::new(),
+    }
+}
+
+const STATUS: &str = ":status";
+
+/// The statuses that count as errors, as the matcher of responses that a cluster's HTTP options have for it.
+pub(crate) fn errors_to_pb(outlier: &OutlierDetection) -> Option<MatchPredicate> {
+    let of_status = |status: &u16| MatchPredicate {
+        rule: Some(Rule::HttpResponseHeadersMatch(HttpHeadersMatch {
+            headers: vec![route::HeaderMatcher {
+                name: STATUS.into(),
+                header_match_specifier: Some(HeaderMatchSpecifier::StringMatch(string_matcher(
+                    &StringMatch::Exact(status.to_string()),
+                    false,
+                ))),
+                ..Default::default()
+            }],
+        })),
+    };
+    let mut rules: Vec<_> = outlier.error_statuses.iter().map(of_status).collect();
+    match rules.len() {
+        0 | 1 => rules.pop(),
+        _ => Some(MatchPredicate { rule: Some(Rule::OrMatch(MatchSet { rules })) }),
+    }
+}
+
+/// None where the matcher looks at more than statuses.
+pub(crate) fn errors_from_pb(matcher: MatchPredicate) -> Option<Vec<u16>> {
+    match matcher.rule? {
+        Rule::OrMatch(any) => {
+            any.rules.into_iter().map(errors_from_pb).try_fold(Vec::new(), |all, one| Some([all, one?].concat()))
+        }
+        Rule::HttpResponseHeadersMatch(headers) => {
+            let [matcher]: [route::HeaderMatcher; 1] = headers.headers.try_into().ok()?;
+            let Some(HeaderMatchSpecifier::StringMatch(text)) = matcher.header_match_specifier else { return None };
+            match from_string_matcher(text)? {
+                (StringMatch::Exact(status), _) if matcher.name == STATUS && !matcher.invert_match => {
+                    Some(vec![status.parse().ok()?])
+                }
+                _ => None,
+            }
+        }
+        _ => None,
     }
 }
 

@@ -1,6 +1,7 @@
-//! The HTTP options of a cluster: protocol, connections, and where SNI comes from.
+//! The HTTP options of a cluster: protocol, connections, which answers are errors, and where SNI comes from.
 
 use super::common::{duration, field, from_duration, u32_value, unpack};
+use super::outlier;
 use crate::decode::DecodeError;
 use amime_model::config::{Cluster, UpstreamProtocol, UpstreamTls};
 use envoy_types::pb::envoy::config::cluster::v3 as pb;
@@ -57,10 +58,13 @@ pub(crate) fn to_pb(cluster: &Cluster) -> Option<http::HttpProtocolOptions> {
     };
     let common = (common != core::HttpProtocolOptions::default()).then_some(common);
     let upstream = (upstream != core::UpstreamHttpProtocolOptions::default()).then_some(upstream);
-    let default = cluster.protocol == UpstreamProtocol::Http1 && common.is_none() && upstream.is_none();
+    let errors = cluster.outlier.as_ref().and_then(outlier::errors_to_pb);
+    let default =
+        cluster.protocol == UpstreamProtocol::Http1 && common.is_none() && upstream.is_none() && errors.is_none();
     (!default).then(|| http::HttpProtocolOptions {
         common_http_protocol_options: common,
         upstream_http_protocol_options: upstream,
+        outlier_detection: errors.map(|errors| options::OutlierDetection { error_matcher: Some(errors) }),
         upstream_protocol_options: Some(protocol),
         ..Default::default()
     })
@@ -102,6 +106,12 @@ pub(crate) fn from_pb(pb: &pb::Cluster, cluster: &mut Cluster) -> Result<(), Dec
         cluster.idle_timeout = from_duration(common.idle_timeout);
         cluster.max_connection_duration = from_duration(common.max_connection_duration);
         cluster.max_requests_per_connection = common.max_requests_per_connection.map(|m| m.value);
+    }
+    if let Some(errors) = options.outlier_detection.and_then(|outlier| outlier.error_matcher)
+        && let Some(outlier) = &mut cluster.outlier
+    {
+        outlier.error_statuses = outlier::errors_from_pb(errors)
+            .ok_or_else(|| field(OPTIONS, "outlier_detection.error_matcher looks at more than exact statuses"))?;
     }
     let upstream = options.upstream_http_protocol_options.unwrap_or_default();
     let contexts = cluster.transport_socket_matches.iter_mut().filter_map(|m| m.tls.as_mut());

@@ -212,8 +212,9 @@ fn transport_match() -> impl Strategy<Value = TransportSocketMatch> {
 fn outlier() -> impl Strategy<Value = OutlierDetection> {
     let n = || of(any::<u32>());
     let d = || of(duration());
-    ((n(), n(), n(), n(), any::<bool>(), n()), (n(), n(), n(), d(), d(), d(), n())).prop_map(
-        |((a, b, c, e, split, f), (g, h, i, interval, base, max, percent))| OutlierDetection {
+    let statuses = proptest::collection::vec(100u16..600, 0..3);
+    ((n(), n(), n(), n(), any::<bool>(), n()), (n(), n(), n(), d(), d(), d(), n(), statuses)).prop_map(
+        |((a, b, c, e, split, f), (g, h, i, interval, base, max, percent, error_statuses))| OutlierDetection {
             consecutive_5xx: a,
             enforcing_consecutive_5xx: b,
             consecutive_gateway_failure: c,
@@ -227,14 +228,16 @@ fn outlier() -> impl Strategy<Value = OutlierDetection> {
             base_ejection: base,
             max_ejection: max,
             max_ejection_percent: percent,
+            error_statuses,
         },
     )
 }
 
 fn limits() -> impl Strategy<Value = CircuitBreakers> {
     let n = || of(any::<u32>());
-    let budget = (0u32..100, any::<u32>())
-        .prop_map(|(percent, min_concurrency)| RetryBudget { percent: percent.into(), min_concurrency });
+    let budget = (0u32..100, any::<u32>(), of(duration())).prop_map(|(percent, min_concurrency, interval)| {
+        RetryBudget { percent: percent.into(), min_concurrency, interval }
+    });
     (n(), n(), n(), n(), of(budget)).prop_map(
         |(max_connections, max_pending_requests, max_requests, max_retries, retry_budget)| CircuitBreakers {
             max_connections,

@@ -1,0 +1,98 @@
+//! From manifests to what a gateway's proxy runs on, by way of the wire: for tests that show what a field does.
+
+use amime_model::config::ProxyConfig;
+use amime_model::resource::{MeshConfig, ResourceSet, load};
+use amime_model::snapshot::{Held, Snapshot};
+use amime_model::translate::{Interception, Node, NodeKind, Scope, translate};
+use amime_xds::{decode, encode};
+use std::fmt::Write;
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+/// The four places of a DestinationRule where a traffic policy can stand; `POLICY` is put into them.
+pub const PLACES: [&str; 4] = [
+    "{trafficPolicy: {POLICY}, subsets: [{name: v1, labels: {version: v1}}]}",
+    "{trafficPolicy: {portLevelSettings: [{port: {number: 80}, POLICY}]}, subsets: [{name: v1, labels: {version: v1}}]}",
+    "{subsets: [{name: v1, labels: {version: v1}, trafficPolicy: {POLICY}}]}",
+    "{subsets: [{name: v1, labels: {version: v1}, trafficPolicy: {portLevelSettings: [{port: {number: 80}, POLICY}]}}]}",
+];
+
+/// A gateway that sends everything to subset v1 of a service with these endpoints, whose DestinationRule has this
+/// policy at this place. `retries` is the rule's.
+pub fn manifests(place: &str, policy: &str, retries: &str, endpoints: &[SocketAddr]) -> String {
+    let mut text = format!(
+        "
+apiVersion: networking.istio.io/v1
+kind: Gateway
+metadata: {{name: edge, namespace: istio-system}}
+spec:
+  selector: {{gateway: edge}}
+  servers: [{{port: {{number: 80, name: http, protocol: HTTP}}, hosts: ['*/*']}}]
+---
+apiVersion: networking.istio.io/v1
+kind: VirtualService
+metadata: {{name: app, namespace: shop}}
+spec:
+  hosts: [app.example.com]
+  gateways: [istio-system/edge]
+  http:
+  - retries: {retries}
+    route: [{{destination: {{host: app.shop.internal, subset: v1, port: {{number: 80}}}}}}]
+---
+apiVersion: networking.istio.io/v1
+kind: DestinationRule
+metadata: {{name: app, namespace: shop}}
+spec: {{host: app.shop.internal, {rule}
+---
+apiVersion: networking.istio.io/v1
+kind: ServiceEntry
+metadata: {{name: app, namespace: shop}}
+spec:
+  hosts: [app.shop.internal]
+  location: MESH_INTERNAL
+  resolution: STATIC
+  ports: [{{number: 80, name: http, protocol: HTTP}}]
+  endpoints:
+",
+        rule = &place.replace("POLICY", policy)[1..],
+    );
+    for address in endpoints {
+        let (ip, port) = (address.ip(), address.port());
+        writeln!(text, "  - {{address: {ip}, labels: {{version: v1}}, ports: {{http: {port}}}}}").unwrap();
+    }
+    text
+}
+
+/// The configuration of the gateway `edge`, listening on any port.
+///
+/// Panics where something is wrong with the manifests, or a field in them is said to have no effect.
+pub fn gateway(manifests: &str) -> ProxyConfig {
+    let loaded = load("test.yaml", manifests);
+    let (resources, duplicates) = ResourceSet::of_files([&loaded]);
+    let built = Snapshot::build(&resources, &MeshConfig::default(), &Held::default());
+    for said in loaded.all_diagnostics().iter().chain(&duplicates).chain(&built.diagnostics) {
+        assert!(said.message.starts_with("deprecated"), "{said:?}\n{manifests}");
+    }
+    let node = Node {
+        kind: NodeKind::Gateway,
+        namespace: "istio-system".into(),
+        name: "edge".into(),
+        labels: [("gateway".to_owned(), "edge".to_owned())].into(),
+        addresses: vec!["127.0.0.1".parse().unwrap()],
+        interception: Interception::Redirect,
+        dns_capture: false,
+        binds_upstream: false,
+    };
+    let mut config = translate(&built.snapshot, &Scope::of(&built.snapshot, &node)).config;
+    for cluster in config.clusters.values_mut() {
+        let sent = decode::cluster(&encode::cluster(cluster)).unwrap();
+        assert_eq!(sent, **cluster);
+        *cluster = Arc::new(sent);
+    }
+    for listener in config.listeners.values_mut() {
+        let listener = Arc::make_mut(listener);
+        listener.address = super::ANY.parse().unwrap();
+        listener.additional_addresses.clear();
+    }
+    config
+}
