@@ -10,7 +10,7 @@ use amime_testkit::client::{Answer, Raw};
 use amime_testkit::echo::Echo;
 use amime_testkit::load::ANSWERED_BY;
 use amime_testkit::origin::{Origin as Server, Version, full};
-use common::manifests::{PLACES, gateway, manifests};
+use common::manifests::{PLACES, gateway, gateway_and_notes, manifests};
 use common::*;
 use http::Response;
 use std::collections::{BTreeMap, BTreeSet, HashSet};
@@ -274,8 +274,6 @@ async fn statuses_that_eject() {
         // Without a count of their own gateway errors are not looked at.
         ("consecutive5xxErrors: 0", &[502, 503, 504, 502, 503, 504], false),
         ("consecutive5xxErrors: 4, consecutiveGatewayErrors: 2", &[500, 503, 500, 503], true),
-        // Has no effect in Istio either.
-        ("consecutiveErrors: 1", &[500, 503], false),
         ("consecutive5xxErrors: 2, outlierDetectionHttpErrorCodes: [429]", &[429, 429], true),
         ("consecutive5xxErrors: 2, outlierDetectionHttpErrorCodes: [429]", &[500, 503, 500, 504], false),
         ("consecutive5xxErrors: 2, outlierDetectionHttpErrorCodes: [429]", &[429, 500, 429, 200, 429], false),
@@ -303,6 +301,22 @@ async fn statuses_that_eject() {
         ] {
             assert!(ejected(place, policy, origin.address, &[503, 503]).await, "{policy} {place}");
         }
+    }
+}
+
+#[tokio::test]
+async fn consecutive_errors_are_ignored_out_loud() {
+    let origin = Echo::start("a").await;
+    let policy = "outlierDetection: {consecutiveErrors: 1, consecutive5xxErrors: 0, maxEjectionPercent: 100}";
+    for place in PLACES {
+        let (config, said) = gateway_and_notes(&manifests(place, policy, NO_RETRIES, &[origin.address]));
+        assert!(said.iter().any(|said| said.contains("consecutiveErrors")), "{said:?}");
+        let running = Running::start(config).await;
+        let mut client = Raw::connect(running.address).await;
+        for status in [500, 503, 500, 503, 500, 503] {
+            assert_eq!(client.get(HOST, "/", &format!("x-status: {status}\r\n")).await.status, status, "{place}");
+        }
+        assert_eq!(client.get(HOST, "/", "").await.status, 200, "{place}");
     }
 }
 

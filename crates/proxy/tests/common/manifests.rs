@@ -67,12 +67,18 @@ spec:
 ///
 /// Panics where something is wrong with the manifests, or a field in them is said to have no effect.
 pub fn gateway(manifests: &str) -> ProxyConfig {
+    let (config, said) = gateway_and_notes(manifests);
+    assert!(said.iter().all(|said| said.starts_with("deprecated")), "{said:#?}\n{manifests}");
+    config
+}
+
+/// The same, and what is said of the manifests.
+pub fn gateway_and_notes(manifests: &str) -> (ProxyConfig, Vec<String>) {
     let loaded = load("test.yaml", manifests);
     let (resources, duplicates) = ResourceSet::of_files([&loaded]);
     let built = Snapshot::build(&resources, &MeshConfig::default(), &Held::default());
-    for said in loaded.all_diagnostics().iter().chain(&duplicates).chain(&built.diagnostics) {
-        assert!(said.message.starts_with("deprecated"), "{said:?}\n{manifests}");
-    }
+    let said = loaded.all_diagnostics().into_iter().chain(duplicates).chain(built.diagnostics.iter().cloned());
+    let said = said.map(|diagnostic| diagnostic.message).collect();
     let node = Node {
         kind: NodeKind::Gateway,
         namespace: "istio-system".into(),
@@ -94,5 +100,5 @@ pub fn gateway(manifests: &str) -> ProxyConfig {
         listener.address = super::ANY.parse().unwrap();
         listener.additional_addresses.clear();
     }
-    config
+    (config, said)
 }

@@ -65,11 +65,8 @@ const LOAD_BALANCER: &[Field] = &[
     Message("consistentHash", CONSISTENT_HASH),
     Instead("localityLbSetting", "endpoints of all localities are chosen from alike"),
     Done("simple"),
-    Instead("warmup", "Amime's own proxy sends a new endpoint its full share at once; an Envoy warms it up"),
-    Instead(
-        "warmupDurationSecs",
-        "Amime's own proxy sends a new endpoint its full share at once; an Envoy warms it up",
-    ),
+    Message("warmup", &[Done("aggression"), Done("duration"), Done("minimumPercent")]),
+    Done("warmupDurationSecs"),
     Instead("zoneAwareLbSetting", "endpoints of all zones are chosen from alike"),
 ];
 
@@ -96,7 +93,7 @@ const OUTLIER_DETECTION: &[Field] = &[
     Done("interval"),
     Done("maxEjectionPercent"),
     Done("minHealthPercent"),
-    Instead("outlierDetectionHttpErrorCodes", "5xx answers count as errors, and no others"),
+    Done("outlierDetectionHttpErrorCodes"),
     Done("splitExternalLocalOriginErrors"),
 ];
 
@@ -125,8 +122,4 @@ const CLIENT_TLS: &[Field] = &[
     Done("subjectAltNames"),
 ];
 
-const RETRY_BUDGET: &[Field] = &[
-    Instead("budgetInterval", "requests under way at the moment are what the budget is a share of"),
-    Done("minRetryConcurrency"),
-    Done("percent"),
-];
+const RETRY_BUDGET: &[Field] = &[Done("budgetInterval"), Done("minRetryConcurrency"), Done("percent")];

@@ -24,7 +24,7 @@ spec:
   subsets:
   - name: v1
     trafficPolicy:
-      load_balancer: {simple: RANDOM, warmup: {duration: 5s}}
+      load_balancer: {backendUtilization: {}}
   - name: v2
 ";
     let notes = notes(text);
@@ -33,7 +33,7 @@ spec:
         effect,
         [
             "AM-R4 spec.trafficPolicy.portLevelSettings[0].tls.mode at Some((8, 58))",
-            "AM-R4 spec.subsets[0].trafficPolicy.load_balancer.warmup at Some((12, 39))",
+            "AM-R4 spec.subsets[0].trafficPolicy.load_balancer.backendUtilization at Some((12, 23))",
         ]
     );
 }
