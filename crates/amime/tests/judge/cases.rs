@@ -95,7 +95,12 @@ spec:
   - {name: v4, labels: {version: v4}}
 ";
 
-pub const CASES: &[Case] = &[
+/// Those of this file, and of the files of their own.
+pub fn all() -> impl Iterator<Item = &'static Case> {
+    CASES.iter().chain(super::policies::CASES)
+}
+
+const CASES: &[Case] = &[
     case(
         "paths",
         "
@@ -531,7 +536,7 @@ spec: {host: ring.shop.internal, trafficPolicy: {loadBalancer: {consistentHash: 
 apiVersion: networking.istio.io/v1
 kind: DestinationRule
 metadata: {name: maglev, namespace: shop}
-spec: {host: maglev.shop.internal, trafficPolicy: {loadBalancer: {consistentHash: {httpHeaderName: x-user, maglev: {}}}}}
+spec: {host: maglev.shop.internal, trafficPolicy: {loadBalancer: {consistentHash: {httpHeaderName: x-user, maglev: {tableSize: 65537}}}}}
 ---
 apiVersion: networking.istio.io/v1
 kind: DestinationRule

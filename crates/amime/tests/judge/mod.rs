@@ -10,6 +10,7 @@ pub mod ours;
 pub mod output;
 pub mod parity;
 pub mod plane;
+pub mod policies;
 pub mod ports;
 pub mod proxy;
 pub mod random;

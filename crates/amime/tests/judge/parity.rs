@@ -1,7 +1,7 @@
 //! Runs the routing cases (`cases`) through gateways and sidecars of several kinds that one control plane configures, and
 //! compares what came of each request at those of one role: destination, what the origin saw, the answer, and how the proxy logged it.
 
-use super::cases::{Ask, By, CASES, COMMON, Case, Destination};
+use super::cases::{self, Ask, By, COMMON, Case, Destination};
 use super::output::Logged;
 use super::plane::Plane;
 use super::ports::Port;
@@ -104,7 +104,7 @@ impl Parity {
 
     /// Runs the cases whose name begins like this, and tells what differs.
     pub async fn run(&mut self, name: &str) {
-        for case in CASES.iter().filter(|case| case.name.starts_with(name)) {
+        for case in cases::all().filter(|case| case.name.starts_with(name)) {
             for (number, ask) in case.asks.iter().enumerate() {
                 self.ask(case, number, ask).await;
             }
@@ -231,6 +231,9 @@ fn comparable(headers: Vec<(String, String)>) -> Vec<(String, String)> {
     let vary = |(name, value): (String, String)| {
         // An id that the client made up is kept or replaced.
         let varies = VARYING.contains(&name.as_str()) && !value.starts_with("11111111-");
+        // The value of a cookie that a proxy makes up stands between quotes.
+        let made = value.split('"').nth(1).filter(|_| name == "set-cookie");
+        let value = made.map_or_else(|| value.clone(), |made| value.replacen(made, "(made)", 1));
         (name, if varies { "(varies)".to_owned() } else { value })
     };
     let mut headers: Vec<_> =
@@ -283,6 +286,10 @@ fn manifests(origins: &[Echo], dead: SocketAddr, gates: &[Ports]) -> String {
         ("maglev", versions()),
         ("cookie", versions()),
         ("query", versions()),
+        ("small-ring", versions()),
+        ("small-maglev", versions()),
+        ("weighted", versions()),
+        ("baked", one("v1")),
         ("solo", one("s")),
         ("copies", one("m")),
         ("empty", Vec::new()),
@@ -305,7 +312,7 @@ fn manifests(origins: &[Echo], dead: SocketAddr, gates: &[Ports]) -> String {
     let gateways = format!("[{}]", names.join(", "));
     let everywhere = format!("[mesh, {}]", names.join(", "));
     let ports: Vec<String> = gates.iter().map(|gate| format!("{{port: {}}}", gate.tcp.number)).collect();
-    for case in CASES {
+    for case in cases::all() {
         let (name, rules, objects) = (case.name, case.rules, case.objects);
         let hosts = if case.hosts.is_empty() { format!("{name}.example.com") } else { case.hosts.to_owned() };
         // A sidecar's TCP routes are those of services, not of ports.
@@ -338,8 +345,9 @@ fn service(text: &mut String, name: &str, endpoints: &[(String, SocketAddr)]) {
     }
     for (version, address) in endpoints {
         let (ip, port) = (address.ip(), address.port());
-        writeln!(text, "  - {{address: {ip}, labels: {{version: {version}}}, ports: {{http: {port}, grpc: {port}}}}}")
-            .unwrap();
+        let weight = if name == "weighted" && version == "v2" { ", weight: 6" } else { "" };
+        let ports = format!("{{http: {port}, grpc: {port}}}");
+        writeln!(text, "  - {{address: {ip}, labels: {{version: {version}}}, ports: {ports}{weight}}}").unwrap();
     }
 }
 

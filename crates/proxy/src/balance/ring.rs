@@ -78,6 +78,8 @@ fn maglev(hosts: &[(SocketAddr, u32)], size: u64) -> Vec<u32> {
     let size = size.clamp(2, 5_000_011);
     let heaviest = f64::from(hosts.iter().map(|(_, weight)| *weight).max().unwrap_or(1).max(1));
     struct Entry {
+        index: u32,
+        key: String,
         offset: u64,
         skip: u64,
         next: u64,
@@ -86,22 +88,27 @@ fn maglev(hosts: &[(SocketAddr, u32)], size: u64) -> Vec<u32> {
     }
     let mut entries: Vec<Entry> = hosts
         .iter()
-        .map(|(address, weight)| {
+        .enumerate()
+        .map(|(index, (address, weight))| {
             let key = address.to_string();
             Entry {
+                index: index as u32,
                 offset: xxh64(key.as_bytes(), 0) % size,
                 skip: xxh64(key.as_bytes(), 1) % (size - 1) + 1,
                 next: 0,
                 weight: f64::from((*weight).max(1)) / heaviest,
                 target: 0.0,
+                key,
             }
         })
         .collect();
+    // Places are taken in this order, whichever the endpoints came in: as in Envoy, by the address's text.
+    entries.sort_unstable_by(|a, b| a.key.cmp(&b.key));
     let mut table = vec![u32::MAX; size as usize];
     let mut filled = 0;
     let mut iteration = 1.0;
     while filled < size {
-        for (index, entry) in entries.iter_mut().enumerate() {
+        for entry in &mut entries {
             if filled == size {
                 break;
             }
@@ -114,14 +121,14 @@ fn maglev(hosts: &[(SocketAddr, u32)], size: u64) -> Vec<u32> {
                 let at = ((entry.offset + entry.skip * entry.next) % size) as usize;
                 entry.next += 1;
                 if table[at] == u32::MAX {
-                    table[at] = index as u32;
+                    table[at] = entry.index;
                     filled += 1;
                     break;
                 }
                 if entry.next > size {
                     // A table size that is not prime does not reach every place: take the first free one.
                     if let Some(free) = table.iter_mut().find(|slot| **slot == u32::MAX) {
-                        *free = index as u32;
+                        *free = entry.index;
                         filled += 1;
                     }
                     break;

@@ -31,6 +31,20 @@ fn hosts_share_by_weight_and_most_hashes_stay_when_one_leaves() {
 }
 
 #[test]
+fn the_order_of_the_hosts_does_not_matter() {
+    let (all, mut turned) = (hosts(5), hosts(5));
+    turned.reverse();
+    for policy in [
+        LbPolicy::RingHash { min_size: Some(7), max_size: None },
+        LbPolicy::Maglev { table_size: Some(11) },
+        LbPolicy::Maglev { table_size: Some(251) },
+    ] {
+        let of = |hosts: &[_]| spread(&Consistent::build(&policy, hosts).unwrap(), hosts);
+        assert_eq!(of(&all), of(&turned), "{policy:?}");
+    }
+}
+
+#[test]
 fn a_retry_moves_on() {
     let all = hosts(3);
     let ring = Consistent::build(&LbPolicy::RingHash { min_size: None, max_size: None }, &all).unwrap();
