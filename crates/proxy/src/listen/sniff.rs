@@ -146,8 +146,7 @@ fn extensions(body: &[u8]) -> Option<(Option<String>, Vec<String>)> {
                 extension.short()?;
                 if extension.byte()? == 0 {
                     let length = extension.short()?;
-                    let name = std::str::from_utf8(extension.take(length)?).ok()?;
-                    server_name = Some(name.to_ascii_lowercase());
+                    server_name = Some(extension.take(length)?.iter().map(name_byte).collect());
                 }
             }
             16 => {
@@ -161,6 +160,14 @@ fn extensions(body: &[u8]) -> Option<(Option<String>, Vec<String>)> {
         }
     }
     Some((server_name, alpn))
+}
+
+/// A byte of a server name in lower case. What no name has is `_`, as in Envoy: names are written into logs.
+fn name_byte(byte: &u8) -> char {
+    match byte.to_ascii_lowercase() {
+        good @ (b'a'..=b'z' | b'0'..=b'9' | b'.' | b'_' | b'*' | b'-') => char::from(good),
+        _ => '_',
+    }
 }
 
 #[cfg(test)]

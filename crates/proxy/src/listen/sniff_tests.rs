@@ -1,3 +1,5 @@
+//! First bytes of each protocol, in any pieces.
+
 use super::*;
 
 /// A ClientHello with a server name and ALPN.
@@ -48,6 +50,16 @@ fn a_hello_in_any_pieces() {
         assert_eq!(look(&bytes, true, false), expected);
     }
     assert_eq!(look(&[0x16, 1, 2], true, false), Sniffed::Unknown);
+}
+
+#[test]
+fn a_name_forges_no_line_of_a_log() {
+    for (name, expected) in [("*.A-b_c.example", "*.a-b_c.example"), ("a\" \n[x]\u{e4}", "a____x___")] {
+        let Sniffed::Tls { server_name, .. } = look(&records(&hello(name, &[]), 4096), true, false) else {
+            panic!("no TLS");
+        };
+        assert_eq!(server_name.as_deref(), Some(expected));
+    }
 }
 
 #[test]
