@@ -1,47 +1,59 @@
-//! Endpoints that are names: resolved in the background, the last good answer kept.
+//! Endpoints that are names: resolved in the background, the last good answer for each kept.
 
 use amime_model::config::{
     Cluster, ClusterEndpoints, Discovery, DnsFamily, Endpoint, EndpointAddress, LocalityEndpoints,
 };
+use futures_util::future::join_all;
+use std::collections::{BTreeSet, HashMap};
 use std::net::SocketAddr;
 use std::time::Duration;
 
 /// Envoy's default.
 pub(crate) const REFRESH: Duration = Duration::from_secs(5);
 
-/// The endpoints that a DNS cluster's names have now. Names that do not resolve give none; None where none
-/// does, so that what was known stays. Other clusters have nothing to resolve.
-pub(crate) async fn resolve(cluster: &Cluster) -> Option<ClusterEndpoints> {
+/// The last good answer for each name and port.
+pub(crate) type Known = HashMap<(String, u16), Vec<SocketAddr>>;
+
+/// The endpoints that a DNS cluster's names have now. A name that does not resolve keeps what is known of it; None where
+/// nothing is known of any. Other clusters have nothing to resolve.
+pub(crate) async fn resolve(cluster: &Cluster, known: &mut Known) -> Option<ClusterEndpoints> {
     let (endpoints, every) = match &cluster.discovery {
         Discovery::StrictDns(endpoints) => (endpoints, true),
         Discovery::LogicalDns(endpoints) => (endpoints, false),
         _ => return None,
     };
+    let names: BTreeSet<_> = endpoints.localities.iter().flat_map(|l| &l.endpoints).filter_map(name_of).collect();
+    let lookups = names.into_iter().map(|(host, port)| async move {
+        let answer = lookup(host, port, cluster.dns.family).await;
+        answer.map(|addresses| ((host.to_owned(), port), addresses))
+    });
+    known.extend(join_all(lookups).await.into_iter().flatten());
     let mut resolved = ClusterEndpoints { localities: Vec::new(), ..endpoints.clone() };
     let mut any = false;
     for locality in &endpoints.localities {
         let mut found = Vec::new();
         for endpoint in &locality.endpoints {
-            let addresses = match &endpoint.address {
-                EndpointAddress::Name { host, port } => lookup(host, *port, cluster.dns.family).await,
-                _ => None,
-            };
-            match addresses {
-                Some(addresses) => {
-                    any = true;
+            match name_of(endpoint) {
+                Some((host, port)) => {
+                    let Some(addresses) = known.get(&(host.to_owned(), port)) else { continue };
                     let most = if every { addresses.len() } else { 1 };
-                    found.extend(addresses.into_iter().take(most).map(|address| at(endpoint, address)));
+                    found.extend(addresses.iter().take(most).map(|address| at(endpoint, *address)));
                 }
-                None if matches!(endpoint.address, EndpointAddress::Socket(_)) => {
-                    any = true;
-                    found.push(endpoint.clone());
-                }
-                None => {}
+                None if matches!(endpoint.address, EndpointAddress::Socket(_)) => found.push(endpoint.clone()),
+                None => continue,
             }
+            any = true;
         }
         resolved.localities.push(LocalityEndpoints { endpoints: found, ..locality.clone() });
     }
     any.then_some(resolved)
+}
+
+fn name_of(endpoint: &Endpoint) -> Option<(&str, u16)> {
+    match &endpoint.address {
+        EndpointAddress::Name { host, port } => Some((host, *port)),
+        _ => None,
+    }
 }
 
 fn at(endpoint: &Endpoint, address: SocketAddr) -> Endpoint {
@@ -77,3 +89,7 @@ async fn lookup(host: &str, port: u16, family: DnsFamily) -> Option<Vec<SocketAd
     };
     (!addresses.is_empty()).then_some(addresses)
 }
+
+#[cfg(test)]
+#[path = "dns_tests.rs"]
+mod tests;

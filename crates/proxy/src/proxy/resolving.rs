@@ -54,12 +54,13 @@ async fn keep_resolving(
     proxy: Weak<Inner>,
     cluster: Arc<Cluster>,
     shared: Arc<ClusterShared>,
-    known: tokio::sync::oneshot::Sender<()>,
+    told: tokio::sync::oneshot::Sender<()>,
 ) {
-    let mut known = Some(known);
+    let mut told = Some(told);
+    let mut known = dns::Known::default();
     let refresh = cluster.dns.refresh.unwrap_or(dns::REFRESH).max(Duration::from_millis(100));
     loop {
-        if let Some(found) = dns::resolve(&cluster).await {
+        if let Some(found) = dns::resolve(&cluster, &mut known).await {
             let found = Arc::new(found);
             let before = shared.resolved.lock().unwrap_or_else(PoisonError::into_inner).replace(Arc::clone(&found));
             let Some(proxy) = proxy.upgrade() else { return };
@@ -75,9 +76,9 @@ async fn keep_resolving(
                 }
             }
         }
-        if let Some(known) = known.take() {
+        if let Some(told) = told.take() {
             // Nobody waits any more where it took too long.
-            let _ = known.send(());
+            let _ = told.send(());
         }
         tokio::time::sleep(refresh).await;
     }

@@ -1,3 +1,5 @@
+//! What a configuration with new names waits for.
+
 use super::*;
 use crate::proxy::{Proxy, ProxyOptions};
 use crate::telemetry::ProxyIdentity;
