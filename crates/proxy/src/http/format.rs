@@ -4,7 +4,10 @@ use super::exchange::Exchange;
 use super::prepare::Prepared;
 use amime_model::route::template::Command;
 use http::HeaderMap;
+use std::collections::HashMap;
+use std::ffi::{OsStr, OsString};
 use std::net::SocketAddr;
+use std::sync::LazyLock;
 use std::time::SystemTime;
 
 /// What a command can see.
@@ -77,8 +80,8 @@ impl<'a> Values<'a> {
             "DURATION" => self.exchange.started.elapsed().as_millis().to_string(),
             "FILTER_CHAIN_NAME" => non_empty(&conn.chain.chain.name)?,
             "START_TIME" => time_text(SystemTime::now() - self.exchange.started.elapsed(), argument),
-            "HOSTNAME" => std::fs::read_to_string("/proc/sys/kernel/hostname").ok()?.trim().to_owned(),
-            "ENVIRONMENT" => std::env::var(argument?).ok()?,
+            "HOSTNAME" => hostname()?.to_owned(),
+            "ENVIRONMENT" => environment(argument?)?.to_owned(),
             _ => return None,
         })
     }
@@ -92,6 +95,19 @@ impl<'a> Values<'a> {
             name => text_of(headers, name),
         }
     }
+}
+
+/// The machine's, as it was when first asked for.
+fn hostname() -> Option<&'static str> {
+    static HOSTNAME: LazyLock<Option<String>> =
+        LazyLock::new(|| std::fs::read_to_string("/proc/sys/kernel/hostname").ok());
+    HOSTNAME.as_deref().map(str::trim)
+}
+
+/// A variable of the process, as it was when one was first asked for.
+fn environment(name: &str) -> Option<&'static str> {
+    static ENVIRONMENT: LazyLock<HashMap<OsString, OsString>> = LazyLock::new(|| std::env::vars_os().collect());
+    ENVIRONMENT.get(OsStr::new(name))?.to_str()
 }
 
 /// `X?Y`: X, or Y where there is no X.
@@ -165,6 +181,15 @@ fn civil(days: u64) -> (u64, u64, u64) {
 mod tests {
     use super::*;
     use std::time::Duration;
+
+    #[test]
+    fn what_does_not_change_is_read_once() {
+        let path = environment("PATH").unwrap();
+        assert_eq!(path, std::env::var("PATH").unwrap());
+        assert!(std::ptr::eq(path, environment("PATH").unwrap()));
+        assert_eq!(environment("AMIME_NO_SUCH_VARIABLE"), None);
+        assert!(std::ptr::eq(hostname().unwrap(), hostname().unwrap()));
+    }
 
     #[test]
     fn moments() {
