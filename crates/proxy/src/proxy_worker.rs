@@ -8,7 +8,7 @@ use crate::cluster::{ClusterLocal, ClusterShared};
 use crate::http::connection::ConnState;
 use crate::listen::accept;
 use crate::rng::Rng;
-use crate::runtime::RuntimeConfig;
+use crate::runtime::{ChainRuntime, ListenerRuntime, RuntimeConfig};
 use crate::telemetry::Recorder;
 use crate::telemetry::access_log::Lines;
 use crate::telemetry::counters::Counters;
@@ -52,6 +52,8 @@ pub(crate) struct ProxyWorker {
     /// What is left of the connections ends now, for good.
     aborted: Cell<bool>,
     aborting: Notify,
+    /// Listeners have changed.
+    swapped: Notify,
 }
 
 impl ProxyWorker {
@@ -71,6 +73,7 @@ impl ProxyWorker {
             next_connection: Cell::new(0),
             aborted: Cell::new(false),
             aborting: Notify::new(),
+            swapped: Notify::new(),
         })
     }
 
@@ -115,11 +118,9 @@ impl ProxyWorker {
         let before = self.current.replace(Rc::new(Current(Arc::clone(&config))));
         self.refresh_clusters(None);
         if !Arc::ptr_eq(&before.listeners, &config.listeners) {
+            self.swapped.notify_waiters();
             self.drain_connections(|connection| {
-                let stays = config
-                    .listeners
-                    .named(&connection.listener.name)
-                    .is_some_and(|now| now.goes_on(&connection.listener) && now.has_chain(&connection.chain));
+                let stays = config.listeners.keeps(&connection.listener, &connection.chain);
                 if !stays {
                     // Its routes may go next; a request that is on its way is answered by them all the same.
                     connection.keep_routes(&before);
@@ -244,6 +245,25 @@ impl ProxyWorker {
         let aborting = self.aborting.notified();
         if !self.aborted.get() {
             aborting.await;
+        }
+    }
+
+    /// Returns when a connection is to end whose bytes are copied as they come, so that it cannot be asked to end by
+    /// itself: when all do, or a drain time after its listener or chain has left the configuration.
+    pub(crate) async fn ended(&self, listener: &ListenerRuntime, chain: &Arc<ChainRuntime>) {
+        let left = async {
+            loop {
+                let swapped = self.swapped.notified();
+                if !self.config().listeners.keeps(listener, chain) {
+                    return tokio::time::sleep(self.shared.settings.drain).await;
+                }
+                swapped.await;
+            }
+        };
+        tokio::select! {
+            biased;
+            () = self.aborted() => {}
+            () = left => {}
         }
     }
 

@@ -249,6 +249,46 @@ async fn a_connection_whose_first_bytes_come_after_a_swap_is_served() {
 }
 
 #[tokio::test]
+async fn tcp_and_tunnels_of_a_listener_that_left_end_a_drain_time_later() {
+    let echoing = Server::tcp(amime_testkit::origin::echo).await;
+    let mut tcp = ProxyConfig::default();
+    tcp.listeners.insert("test".into(), Arc::new(listener("test", ANY, vec![tcp_chain(&[("a", 1)])])));
+    let tcp = with_clusters(tcp, [cluster("a", &[echoing.address])]);
+    let switching = switching().await;
+    let http = http_config(vec![forward(to("a"))], [cluster("a", &[switching.address])]);
+    for config in [tcp, http] {
+        let mut running =
+            Running::start_with(config.clone(), |options| options.drain = Duration::from_millis(50)).await;
+        let mut client = Raw::connect(running.address).await;
+        if config.routes.is_empty() {
+            client.send("hello").await;
+            assert_eq!(client.bytes(5).await, b"hello");
+        } else {
+            assert_eq!(client.get("a", "/", "Connection: upgrade\r\nUpgrade: websocket\r\n").await.status, 101);
+        }
+        let mut more = config.clone();
+        more.listeners.insert("more".into(), Arc::new(listener("more", "127.0.0.2:0", vec![tcp_chain(&[("a", 1)])])));
+        running.proxy.apply(more).await.unwrap();
+        client.send("still").await;
+        assert_eq!(client.bytes(5).await, b"still");
+        running.proxy.apply(ProxyConfig { listeners: Default::default(), ..config }).await.unwrap();
+        assert_eq!(client.until_closed().await, b"");
+        assert_eq!(running.record().await.flags, amime_proxy::Flags::LR);
+    }
+}
+
+/// Goes over to another protocol and says what it hears.
+async fn switching() -> Server {
+    Server::tcp(|mut stream| async move {
+        amime_testkit::origin::read_head(&mut stream).await;
+        let head = "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n";
+        amime_testkit::origin::write(&mut stream, head).await;
+        amime_testkit::origin::echo(stream).await;
+    })
+    .await
+}
+
+#[tokio::test]
 async fn the_end_of_draining_ends_tcp_and_tunnels() {
     let echoing = Server::tcp(amime_testkit::origin::echo).await;
     let mut config = ProxyConfig::default();
@@ -262,13 +302,7 @@ async fn the_end_of_draining_ends_tcp_and_tunnels() {
     let record = running.record().await;
     assert_eq!((record.flags, record.bytes_received), (amime_proxy::Flags::LR, 5));
 
-    let switching = Server::tcp(|mut stream| async move {
-        amime_testkit::origin::read_head(&mut stream).await;
-        let head = "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n";
-        amime_testkit::origin::write(&mut stream, head).await;
-        amime_testkit::origin::echo(stream).await;
-    })
-    .await;
+    let switching = switching().await;
     let config = http_config(vec![forward(to("a"))], [cluster("a", &[switching.address])]);
     let mut running = Running::start(config).await;
     let mut client = Raw::connect(running.address).await;

@@ -3,14 +3,14 @@
 use super::dial::dial;
 use super::pool::{HostPool, Pools, Reset, SendError, Sent, UpstreamRequest, classify};
 use super::upstream_io::UpstreamIo;
-use crate::balance::limits::{Connections, Gauge, Pending};
+use crate::balance::limits::{Connections, Gauge, Pending, Unit};
 use crate::http::body::RequestBody;
 use crate::telemetry::totals::one_more;
 use hyper::client::conn::http1;
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
 use std::net::SocketAddr;
-use std::rc::Rc;
+use std::rc::{Rc, Weak};
 use std::time::Instant;
 use tokio::sync::oneshot;
 
@@ -27,6 +27,7 @@ pub(crate) struct Pool {
 
 struct Conn {
     sender: http1::SendRequest<RequestBody>,
+    place: Weak<Place>,
     requests: u32,
     /// The address that it was made from.
     local: Option<SocketAddr>,
@@ -34,9 +35,11 @@ struct Conn {
     last_used: Instant,
 }
 
-/// A connection while a request uses it.
+/// A connection while a request uses it, or what the request has made of it.
 pub(crate) struct Lease {
     conn: Conn,
+    /// Also for what the connection has become, when the codec is done with it.
+    _place: Option<Rc<Place>>,
     pool: Rc<HostPool>,
     pools: Rc<Pools>,
 }
@@ -47,7 +50,7 @@ impl Lease {
     }
 
     pub(crate) fn give_back(self) {
-        let Self { mut conn, pool, pools } = self;
+        let Self { mut conn, pool, pools, _place } = self;
         let settings = &pools.settings;
         let used_up =
             settings.max_requests_per_connection != 0 && conn.requests >= settings.max_requests_per_connection;
@@ -117,9 +120,10 @@ pub(super) async fn send(
             },
         };
         conn.requests += 1;
+        let place = conn.place.upgrade();
         match conn.sender.try_send_request(request).await {
             Ok(response) => {
-                let lease = Lease { conn, pool: Rc::clone(pool), pools: Rc::clone(pools) };
+                let lease = Lease { conn, _place: place, pool: Rc::clone(pool), pools: Rc::clone(pools) };
                 return Ok(Sent { response, lease: super::pool::Lease::Http1(lease) });
             }
             Err(mut error) => match error.take_message() {
@@ -163,7 +167,7 @@ async fn connect(pools: &Rc<Pools>, pool: &Rc<HostPool>) -> Result<Conn, Reset> 
                 continue;
             }
         };
-        let opening = Opening::new(pools, pool);
+        let place = Rc::new(Place { _opening: Opening::new(pools, pool), _slot: slot });
         let stream = dial(pool.address, &settings.connect, pool.tls.as_ref()).await.map_err(|error| {
             tracing::debug!(address = %pool.address, %error, "cannot connect");
             one_more(&pools.counts.connect_failures);
@@ -173,16 +177,23 @@ async fn connect(pools: &Rc<Pools>, pool: &Rc<HostPool>) -> Result<Conn, Reset> 
         one_more(&pools.counts.connections);
         let local = stream.local_addr().ok();
         let (sender, connection) = http1::handshake(UpstreamIo::new(stream)).await.map_err(|_| Reset::Terminated)?;
+        let weak = Rc::downgrade(&place);
         tokio::task::spawn_local(async move {
-            let _opening = opening;
-            let _slot = slot;
+            let _place = place;
             if let Err(error) = connection.with_upgrades().await {
                 tracing::debug!(%error, "an upstream connection ended");
             }
         });
         let now = Instant::now();
-        return Ok(Conn { sender, requests: 0, local, opened: now, last_used: now });
+        return Ok(Conn { sender, place: weak, requests: 0, local, opened: now, last_used: now });
     }
+}
+
+/// An open connection's place: at its pool, and among those of the cluster.
+struct Place {
+    _slot: Unit<Connections>,
+    // Dropped last: it tells those who wait for a slot.
+    _opening: Opening,
 }
 
 /// Counts a connection at its pool until it has ended.

@@ -15,7 +15,7 @@ use std::net::SocketAddr;
 use std::pin::Pin;
 use std::rc::{Rc, Weak};
 use std::time::{Duration, Instant};
-use tokio::sync::oneshot;
+use tokio::sync::{Notify, oneshot};
 
 /// Bytes that an endpoint may send ahead of the client: of one stream, and of a connection.
 const STREAM_WINDOW: u32 = 1024 * 1024;
@@ -27,6 +27,8 @@ pub(crate) struct Pool {
     /// Requests that wait for the connection that another one opens.
     waiters: RefCell<Vec<oneshot::Sender<Result<(), Reset>>>>,
     connecting: Cell<bool>,
+    /// Told when a stream has ended, for requests that wait for one.
+    freed: Rc<Notify>,
 }
 
 struct Conn {
@@ -41,6 +43,8 @@ struct Conn {
     last_used: Cell<Instant>,
     /// It has sent a request back: no further one.
     leaving: Cell<bool>,
+    /// Of its pool.
+    freed: Rc<Notify>,
 }
 
 /// A stream of a connection.
@@ -56,6 +60,7 @@ impl Drop for Lease {
     fn drop(&mut self) {
         self.0.active.set(self.0.active.get() - 1);
         self.0.last_used.set(Instant::now());
+        self.0.freed.notify_one();
     }
 }
 
@@ -117,7 +122,8 @@ pub(super) async fn send(
     }
 }
 
-/// Opens a connection; while one is being opened, everybody waits for that one.
+/// Opens a connection, or waits for a stream where the cluster may have no more; while one is being opened, everybody
+/// waits for that one.
 async fn connect(pools: &Rc<Pools>, pool: &Rc<HostPool>) -> Result<Lease, Reset> {
     let settings = &pools.settings;
     let _pending = Gauge::take_below(Pending(pools.usage.clone()), settings.max_pending).ok_or(Reset::Overflow)?;
@@ -134,10 +140,17 @@ async fn connect(pools: &Rc<Pools>, pool: &Rc<HostPool>) -> Result<Lease, Reset>
             }
             continue;
         }
+        let (stream, freed) = (pool.http2.freed.notified(), pools.freed.notified());
         let slot = match Gauge::take_below(Connections(pools.usage.clone()), settings.max_connections) {
             Some(slot) => slot,
             None if pool.http2.conns.borrow().is_empty() => Gauge::take(Connections(pools.usage.clone())),
-            None => return Err(Reset::Overflow),
+            None => {
+                tokio::select! {
+                    () = stream => {}
+                    () = freed => {}
+                }
+                continue;
+            }
         };
         let turn = Turn::take(pool);
         let opened = open(pools, pool, slot).await;
@@ -192,6 +205,7 @@ async fn open(
         opened: now,
         last_used: Cell::new(now),
         leaving: Cell::new(false),
+        freed: Rc::clone(&pool.http2.freed),
     });
     if let Some(timeout) = pools.settings.idle_timeout {
         tokio::task::spawn_local(close_when_idle(Rc::downgrade(pool), Rc::downgrade(&conn), timeout));

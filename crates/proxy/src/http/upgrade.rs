@@ -3,6 +3,7 @@
 use super::exchange::Exchange;
 use crate::balance::limits::Unit;
 use crate::cluster::{ActiveHost, RequestAt};
+use crate::connect::pool::Lease;
 use crate::flags::Flags;
 use crate::listen::stream::ClientStream;
 use crate::tcp::copy::{Copied, Ended, copy_both};
@@ -18,12 +19,14 @@ pub(crate) struct Tunnel {
     pub(crate) idle: Option<Duration>,
     pub(crate) request: Option<Unit<RequestAt>>,
     pub(crate) host: Unit<ActiveHost>,
+    /// The connection's place among those of the cluster.
+    pub(crate) lease: Lease,
 }
 
 impl Tunnel {
     /// Copies both ways until both sides have ended; the exchange's record tells the bytes.
     pub(crate) async fn run(self, client: ClientStream) {
-        let Self { exchange, upstream, idle, request: _request, host: _host } = self;
+        let Self { exchange, upstream, idle, request: _request, host: _host, lease: _lease } = self;
         let upstream = match upstream.await {
             Ok(upstream) => TokioIo::new(upstream),
             Err(error) => {
@@ -34,10 +37,10 @@ impl Tunnel {
             }
         };
         let copied = Copied::default();
-        let proxy = Rc::clone(&exchange.conn.proxy);
+        let conn = Rc::clone(&exchange.conn);
         let ended = tokio::select! {
             biased;
-            () = proxy.aborted() => {
+            () = conn.proxy.ended(&conn.listener, &conn.chain) => {
                 exchange.flag(Flags::LR);
                 Ended::default()
             }

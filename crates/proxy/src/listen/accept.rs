@@ -162,7 +162,7 @@ async fn serve(
         }
         ChainAction::Tcp(tcp) => {
             let tcp = Arc::clone(tcp);
-            tcp::serve(proxy, listener, tcp, accepted).await;
+            tcp::serve(proxy, listener, Arc::clone(&chain), tcp, accepted).await;
         }
         ChainAction::Refuse(reason) => {
             tracing::debug!(listener = %listener.name, %remote, %reason, "a connection is refused");

@@ -139,6 +139,11 @@ impl Listeners {
         self.by_name.get(name).map(|index| &self.all[*index])
     }
 
+    /// Whether connections of an earlier version's chain may go on.
+    pub(crate) fn keeps(&self, listener: &ListenerRuntime, chain: &Arc<ChainRuntime>) -> bool {
+        self.named(&listener.name).is_some_and(|now| now.goes_on(listener) && now.has_chain(chain))
+    }
+
     /// The listener whose socket has this address.
     pub(crate) fn listening_at(&self, address: SocketAddr) -> Option<&Arc<ListenerRuntime>> {
         self.bound.get(&address).map(|index| &self.all[*index])

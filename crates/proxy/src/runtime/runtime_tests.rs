@@ -1,3 +1,5 @@
+//! What an update takes over from the configuration before, and what is refused.
+
 use super::*;
 use amime_model::config::{Direction, VirtualHost};
 use amime_model::route::listener::by_original_destination;

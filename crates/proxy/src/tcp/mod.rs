@@ -10,7 +10,7 @@ use crate::connect::dial::{DialError, dial};
 use crate::flags::Flags;
 use crate::http::connection::Accepted;
 use crate::proxy_worker::ProxyWorker;
-use crate::runtime::{ListenerRuntime, TcpRuntime};
+use crate::runtime::{ChainRuntime, ListenerRuntime, TcpRuntime};
 use crate::telemetry::tcp::{Counted, entry};
 use crate::telemetry::totals::one_more;
 use crate::telemetry::{RequestRecord, Upstream};
@@ -28,6 +28,7 @@ const IDLE: Duration = Duration::from_secs(3600);
 pub(crate) async fn serve(
     proxy: Rc<ProxyWorker>,
     listener: Arc<ListenerRuntime>,
+    chain: Arc<ChainRuntime>,
     tcp: Arc<TcpRuntime>,
     mut accepted: Accepted,
 ) {
@@ -36,7 +37,8 @@ pub(crate) async fn serve(
     let mut record = RequestRecord::of_connection(&proxy, &listener, accepted.remote, accepted.local);
     record.tcp_origin = tcp.origin.clone();
     let mut counted = Counted::new(&proxy, &listener);
-    record.flags = run(&proxy, &tcp, accepted, &mut record, &mut counted).await;
+    let ended = proxy.ended(&listener, &chain);
+    record.flags = run(&proxy, &tcp, accepted, ended, &mut record, &mut counted).await;
     let flow = counted.end(record.flags);
     record.bytes_received = flow.copied.up.get();
     record.bytes_sent = flow.copied.down.get();
@@ -47,11 +49,12 @@ pub(crate) async fn serve(
     proxy.recorder.push(record);
 }
 
-/// The flags that the connection ends with.
+/// The flags that the connection ends with, at the latest when `ended` says so.
 async fn run(
     proxy: &Rc<ProxyWorker>,
     tcp: &TcpRuntime,
     accepted: Accepted,
+    ended: impl Future<Output = ()>,
     record: &mut RequestRecord,
     counted: &mut Counted,
 ) -> Flags {
@@ -72,7 +75,7 @@ async fn run(
     let idle = Some(tcp.config.idle_timeout.unwrap_or(IDLE)).filter(|idle| !idle.is_zero());
     let ended = tokio::select! {
         biased;
-        () = proxy.aborted() => return Flags::LR,
+        () = ended => return Flags::LR,
         ended = copy_both(accepted.stream, upstream, idle, &flow.copied) => ended,
     };
     if ended.upstream_failed {

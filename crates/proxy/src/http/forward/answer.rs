@@ -11,7 +11,6 @@ use crate::http::upgrade;
 use crate::telemetry::{Protocol, peer};
 use http::header::{HeaderName, HeaderValue, SET_COOKIE};
 use http::{HeaderMap, Response, StatusCode};
-use hyper::body::Incoming;
 use std::rc::Rc;
 use std::time::Instant;
 
@@ -34,7 +33,7 @@ impl Job<'_> {
         self.deadline.one_try = None;
         self.deadline.body = None;
         if status == StatusCode::SWITCHING_PROTOCOLS {
-            return self.switch(response, attempt);
+            return self.switch(Sent { response, lease }, attempt);
         }
         self.edit_response(response.headers_mut(), status, attempt.begun);
         if let Some(total) = self.deadline.total.filter(|_| exchange.protocol != Protocol::Http2) {
@@ -102,8 +101,9 @@ impl Job<'_> {
     }
 
     /// The upstream goes over to another protocol: so does the client's connection.
-    fn switch(&mut self, mut response: Response<Incoming>, attempt: Attempt) -> Response<ResponseBody> {
+    fn switch(&mut self, sent: Sent, attempt: Attempt) -> Response<ResponseBody> {
         let exchange = self.exchange;
+        let Sent { mut response, lease } = sent;
         if !exchange.conn.held.get() {
             // Nobody asked for it.
             return self.own(Own::reset(Reset::Protocol, self.retries > 0));
@@ -116,6 +116,7 @@ impl Job<'_> {
             idle: self.deadline.idle,
             request: self.unit.take(),
             host: attempt.active,
+            lease,
         });
         let (mut parts, _) = response.into_parts();
         self.edit_response(&mut parts.headers, parts.status, attempt.begun);
