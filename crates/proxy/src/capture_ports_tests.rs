@@ -1,3 +1,5 @@
+//! The two listeners that move to other ports, and those that do not.
+
 use super::*;
 use amime_model::config::{FilterChain, FilterChainMatch};
 

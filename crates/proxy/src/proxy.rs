@@ -175,10 +175,9 @@ impl Proxy {
 
         let mut by_worker: Vec<Vec<(SocketAddr, std::net::TcpListener)>> =
             inner.on.iter().map(|_| Vec::new()).collect();
+        let mut bound = Vec::with_capacity(opened.len());
         for (address, sockets) in opened {
-            if let Some(bound) = sockets.first().and_then(|socket| socket.local_addr().ok()) {
-                state.sockets.insert(address, bound);
-            }
+            bound.extend(sockets.first().and_then(|socket| socket.local_addr().ok()).map(|at| (address, at)));
             for (worker, socket) in by_worker.iter_mut().zip(sockets) {
                 worker.push((address, socket));
             }
@@ -200,6 +199,8 @@ impl Proxy {
         for swapped in futures_util::future::join_all(swaps).await {
             swapped?.map_err(|error| ConfigError { resource: "Listener".into(), reason: error.to_string() })?;
         }
+        // Only now: where a worker could not take its sockets, the next update opens them again.
+        state.sockets.extend(bound);
         state.sockets.retain(|address, _| wanted.contains(address));
         inner.shared.forget_clusters(&runtime);
         inner.accepted.send_replace(Some(Accepted { config: Arc::clone(&runtime.config), at: SystemTime::now() }));

@@ -187,17 +187,20 @@ async fn a_request_under_way_outlives_its_cluster() {
     let server = Server::text("hello").await;
     let mut delayed = forward(to("a"));
     delayed.fault = Some(Fault { delay: Some((PerMillion::ALL, Duration::from_millis(300))), abort: None });
-    let config = http_config(vec![delayed], [cluster("a", &[server.address])]);
+    let now = at("/now", forward(to("none")));
+    let config = http_config(vec![now, delayed], [cluster("a", &[server.address])]);
     let running = Running::start(config.clone()).await;
-    let mut client = Raw::connect(running.address).await;
-    client.send("GET / HTTP/1.1\r\nHost: a\r\n\r\n").await;
-    // The delay has begun, most likely; the answer is the same where it has not.
-    until(|| running.proxy.connections() == 1).await;
-    tokio::time::sleep(Duration::from_millis(100)).await;
+    let mut client = Http2::connect(running.address).await;
+    let mut other = client.clone();
+    let mut waiting = std::pin::pin!(client.get("a", "/"));
+    let begun = std::future::poll_fn(|cx| std::task::Poll::Ready(waiting.as_mut().poll(cx).is_pending()));
+    assert!(begun.await);
+    // Streams are begun in order: once this one is answered, the other's delay has begun.
+    assert_eq!(other.get("a", "/now").await.0, 503);
     let without = ProxyConfig { clusters: Default::default(), ..config };
     running.proxy.apply(without).await.unwrap();
-    let answer = client.answer(false).await.unwrap();
-    assert_eq!((answer.status, answer.body.as_str()), (200, "hello"));
+    let (status, _, body) = waiting.await;
+    assert_eq!((status, body.as_str()), (200, "hello"));
 }
 
 #[tokio::test]

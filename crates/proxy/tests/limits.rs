@@ -53,7 +53,14 @@ async fn malformed_requests_are_refused_and_the_connection_closes() {
         assert_eq!(client.until_closed().await, b"", "{request:.60}");
         let record = running.record().await;
         assert_eq!(record.status, status, "{request:.60}");
-        assert!(status == 403 || record.flags == Flags::DPE, "{request:.60}");
+        let blameless = status == 403 || record.details == "missing_host_header";
+        assert_eq!(record.flags, if blameless { Flags::NONE } else { Flags::DPE }, "{request:.60}");
+        if status == 501 {
+            assert_eq!(record.details, "http1.invalid_transfer_encoding");
+        }
+        if record.details == "missing_host_header" {
+            assert_eq!((record.request.method(), record.request.path()), ("GET", "/"));
+        }
     }
     assert_eq!(origin.requests(), 0);
 }
@@ -94,11 +101,13 @@ async fn slow_headers_and_idle_connections_end() {
         hcm.request_headers_timeout = Some(Duration::from_millis(50));
         hcm.idle_timeout = Some(Duration::from_millis(200));
     });
-    let running = Running::start(config).await;
+    let mut running = Running::start(config).await;
     let mut slow = Raw::connect(running.address).await;
     slow.send("GET / HTTP/1.1\r\nHost").await;
     assert_eq!(slow.answer(false).await.unwrap().status, 408);
     slow.until_closed().await;
+    let record = running.record().await;
+    assert_eq!((record.flags, record.details), (Flags::NONE, "request_header_timeout"));
 
     let mut idle = Raw::connect(running.address).await;
     assert_eq!(idle.get("a", "/", "").await.status, 200);

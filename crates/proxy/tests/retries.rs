@@ -87,6 +87,18 @@ async fn retries_end() {
 }
 
 #[tokio::test]
+async fn a_try_whose_time_is_zero_has_no_limit() {
+    let origin = scripted(&[200]).await;
+    let route = Forward {
+        retry: Some(RetryPolicy { per_try_timeout: Some(Duration::ZERO), ..retrying(&["5xx"], 1).retry.unwrap() }),
+        ..retrying(&["5xx"], 1)
+    };
+    let running = Running::start(http_config(vec![forward(route)], [cluster("a", &[origin.address])])).await;
+    assert_eq!(get(running.address, "a", "/").await.status, 200);
+    assert_eq!(origin.requests(), 1);
+}
+
+#[tokio::test]
 async fn a_body_too_long_to_keep_is_sent_once() {
     let origin = scripted(&[503]).await;
     let running =
@@ -235,9 +247,15 @@ async fn a_stale_pooled_connection_is_replaced_unseen() {
 }
 
 #[tokio::test]
-async fn circuit_breakers() {
-    let (origin, gate) = Server::gated(Version::Http1).await;
-    let mut limited = cluster("a", &[origin.address]);
+async fn what_is_over_the_connections_waits_and_what_is_over_that_is_refused() {
+    one_connection(Version::Http1, UpstreamProtocol::Http1).await;
+    // Which takes one stream at a time.
+    one_connection(Version::Http2, UpstreamProtocol::Http2).await;
+}
+
+async fn one_connection(version: Version, protocol: UpstreamProtocol) {
+    let (origin, gate) = Server::gated(version).await;
+    let mut limited = Cluster { protocol, max_concurrent_streams: Some(1), ..cluster("a", &[origin.address]) };
     limited.limits.max_connections = Some(1);
     limited.limits.max_pending_requests = Some(1);
     let mut running = Running::start(http_config(vec![forward(to("a"))], [limited])).await;
@@ -256,7 +274,10 @@ async fn circuit_breakers() {
     }
     statuses.sort_unstable();
     assert_eq!((statuses, origin.connections()), (vec![200, 503], 1));
+}
 
+#[tokio::test]
+async fn requests_over_the_limit_are_refused() {
     let (origin, gate) = Server::gated(Version::Http1).await;
     let mut limited = cluster("a", &[origin.address]);
     limited.limits.max_requests = Some(1);

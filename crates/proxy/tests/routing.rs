@@ -287,6 +287,29 @@ async fn mirrors_get_a_copy_and_nobody_waits_for_them() {
 }
 
 #[tokio::test]
+async fn a_mirror_takes_no_longer_than_its_request_may() {
+    let (sender, mut ended) = tokio::sync::mpsc::unbounded_channel();
+    let shadow = Server::tcp(move |mut stream| {
+        let sender = sender.clone();
+        async move {
+            let _ = tokio::io::copy(&mut stream, &mut tokio::io::sink()).await;
+            sender.send(()).unwrap();
+        }
+    })
+    .await;
+    let origin = mirror().await;
+    let mirrors = vec![Mirror { cluster: "shadow".into(), share: PerMillion::ALL }];
+    let mirrored = Forward { mirrors, timeout: Some(Duration::from_secs(2)), ..to("a") };
+    let running = Running::start(http_config(
+        vec![forward(mirrored)],
+        [cluster("a", &[origin.address]), cluster("shadow", &[shadow.address])],
+    ))
+    .await;
+    assert_eq!(get(running.address, "a", "/").await.status, 200);
+    tokio::time::timeout(amime_testkit::client::PATIENCE, ended.recv()).await.expect("the mirror to end").unwrap();
+}
+
+#[tokio::test]
 async fn a_cookie_keeps_its_host() {
     let servers = [Server::text("1").await, Server::text("2").await, Server::text("3").await];
     let mut sticky = to("a");

@@ -87,12 +87,8 @@ async fn speaks_http2(state: &Rc<ConnState>, stream: &mut ClientStream) -> Optio
     let mut ahead = BytesMut::new();
     let read = async {
         loop {
-            let n = ahead.len().min(PREFACE.len());
-            if ahead[..n] != PREFACE[..n] {
-                return Some(false);
-            }
-            if n == PREFACE.len() {
-                return Some(true);
+            if let Some(found) = is_preface(&ahead) {
+                return Some(found);
             }
             if stream.read_buf(&mut ahead).await.ok()? == 0 {
                 // A client that closes without a word; or a few bytes that HTTP/1 will call malformed.
@@ -144,20 +140,23 @@ async fn serve_http1(state: Rc<ConnState>, stream: ClientStream) {
             tracing::debug!(%error, remote = %state.remote, "a client's connection ended");
             if error.is_parse() {
                 let status = if error.is_parse_too_large() { 431 } else { 400 };
-                respond::record_refused(&state, status, "http1.codec_error", 0);
+                respond::record_refused(&state, None, status, "http1.codec_error", 0);
             }
             return;
         }
         None => return,
     };
     let answered = parts.io.refused_within();
+    let line = parts.io.refused_line();
     let mut stream = parts.io.into_stream(parts.read_buf);
     if let Some(tunnel) = tunnel {
         tunnel.run(stream).await;
         return;
     }
     if let Some(refusal) = state.refusal.get().filter(|_| !answered) {
-        respond::record_refused(&state, refusal.status(), refusal.details(), respond::reason(refusal).len());
+        let line = line.as_ref().map(|(method, target)| (method.as_str(), target.as_str()));
+        let length = respond::reason(refusal).len();
+        respond::record_refused(&state, line, refusal.status(), refusal.details(), length);
         if stream.write_all(&respond::refusal(refusal, &state.hcm)).await.is_err() {
             return;
         }

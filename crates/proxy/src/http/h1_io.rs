@@ -56,6 +56,17 @@ impl Http1Io {
         stream
     }
 
+    /// Method and target of the request that was refused, where its head is good but for what is missing.
+    pub(crate) fn refused_line(&self) -> Option<(String, String)> {
+        if self.state.refusal.get() != Some(Refusal::NO_HOST) {
+            return None;
+        }
+        let head = self.kept.strip_prefix(b"\r\n").unwrap_or(&self.kept);
+        let line = std::str::from_utf8(&head[..memchr::memchr(b'\r', head)?]).ok()?;
+        let mut words = line.split(' ');
+        Some((words.next()?.to_owned(), words.next()?.to_owned()))
+    }
+
     /// What was refused is in a request that the codec has, so that the request's own answer told of it.
     pub(crate) fn refused_within(&self) -> bool {
         self.refused == Some(false)

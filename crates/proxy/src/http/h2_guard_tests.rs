@@ -1,3 +1,5 @@
+//! Frames of HTTP/2 that are passed on, and floods that are not.
+
 use super::*;
 
 fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {

@@ -16,11 +16,16 @@ use std::time::{Duration, Instant};
 
 const INTERNAL: HeaderName = HeaderName::from_static("x-envoy-internal");
 
-/// How long a mirror may take where its route sets no time.
-const LONGEST: Duration = Duration::from_secs(15);
-
-/// Sends a copy of a request to a cluster. Nothing that goes wrong is told to anyone.
-pub(super) fn send(proxy: &Rc<ProxyWorker>, cluster: &str, head: Head, body: RequestBody, http2: bool) {
+/// Sends a copy of a request to a cluster, which takes no longer than the request may (`total`; None: for ever). Nothing
+/// that goes wrong is told to anyone.
+pub(super) fn send(
+    proxy: &Rc<ProxyWorker>,
+    cluster: &str,
+    head: Head,
+    body: RequestBody,
+    http2: bool,
+    total: Option<Duration>,
+) {
     let Some(cluster) = proxy.cluster(cluster) else { return };
     let http2 = cluster.speaks_http2(http2);
     let authority = head.authority.clone();
@@ -38,7 +43,8 @@ pub(super) fn send(proxy: &Rc<ProxyWorker>, cluster: &str, head: Head, body: Req
                 sent.lease.finish(true);
             }
         };
-        if tokio::time::timeout(LONGEST, exchange).await.is_err() {
+        let Some(total) = total else { return exchange.await };
+        if tokio::time::timeout(total, exchange).await.is_err() {
             tracing::debug!(cluster = %cluster.shared.name, "a mirror took too long");
         }
     });

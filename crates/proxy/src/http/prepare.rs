@@ -249,10 +249,19 @@ fn path(conn: &ConnState, parts: &Parts) -> Result<PathAndQuery, Rejected> {
     }
 }
 
-/// HTTP/2 has no connection headers, and may spread cookies over several (RFC 9113, 8.2.2 and 8.2.3).
+/// HTTP/2 has no connection headers, and may spread cookies over several (RFC 9113, 8.2.2 and 8.2.3). Of lengths one
+/// goes on: HTTP/1 servers refuse a second, or differ in which they believe (RFC 9110, 8.6).
 fn http2_headers(headers: &mut HeaderMap) -> Result<(), Rejected> {
     if headers.contains_key(header::CONNECTION) || headers.contains_key(header::TRANSFER_ENCODING) {
         return Err(Rejected::Malformed("http2.connection_header"));
+    }
+    let mut lengths = headers.get_all(header::CONTENT_LENGTH).iter();
+    if let (Some(first), Some(_)) = (lengths.next(), lengths.next()) {
+        if headers.get_all(header::CONTENT_LENGTH).iter().any(|other| other != first) {
+            return Err(Rejected::Malformed("http2.inconsistent_content_length"));
+        }
+        let first = first.clone();
+        headers.insert(header::CONTENT_LENGTH, first);
     }
     let mut cookies = headers.get_all(header::COOKIE).iter();
     if let (Some(first), Some(second)) = (cookies.next(), cookies.next()) {

@@ -1,3 +1,5 @@
+//! Headers and authorities of requests before they are matched.
+
 use super::*;
 
 fn headers(pairs: &[(&str, &str)]) -> HeaderMap {
@@ -55,4 +57,13 @@ fn grpc_is_told_by_its_content_type() {
     ] {
         assert_eq!(is_grpc(kind.as_bytes()), grpc, "{kind}");
     }
+}
+
+#[test]
+fn one_length_goes_on_from_http2() {
+    let mut equal = headers(&[("content-length", "3"), ("content-length", "3")]);
+    http2_headers(&mut equal).unwrap();
+    assert_eq!(equal.get_all("content-length").iter().collect::<Vec<_>>(), ["3"]);
+    let mut different = headers(&[("content-length", "3"), ("content-length", "4")]);
+    assert!(http2_headers(&mut different).is_err());
 }

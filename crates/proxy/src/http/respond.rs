@@ -10,6 +10,7 @@ use crate::connect::pool::Reset;
 use crate::connect::transports::Missing;
 use crate::flags::Flags;
 use crate::runtime::Hcm;
+use crate::telemetry::access_log::Head;
 use amime_model::config::ServerHeader;
 use bytes::Bytes;
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
@@ -218,7 +219,7 @@ pub(crate) fn rejected(exchange: &Rc<Exchange>, rejected: Rejected) -> Response<
             }
             return response;
         }
-        Rejected::Malformed(details) => Own::new(400, Flags::DPE, details, ""),
+        Rejected::Malformed(details) => Own::new(400, flags_of(details), details, ""),
         Rejected::HeadersTooLarge => Own::new(431, Flags::DPE, "http2.too_many_headers", ""),
         Rejected::UpgradeRefused => Own::new(403, Flags::NONE, "upgrade_failed", ""),
     };
@@ -288,13 +289,33 @@ pub(crate) fn refusal(refusal: Refusal, hcm: &Hcm) -> Vec<u8> {
     text.into_bytes()
 }
 
-/// A record of a request that was never read whole. `sent`: bytes of the answer's body.
-pub(crate) fn record_refused(conn: &Rc<ConnState>, status: u16, details: &'static str, sent: usize) {
+/// What Envoy says of a request that it refuses: a client that was slow, or named no host, broke no protocol.
+fn flags_of(details: &'static str) -> Flags {
+    match details {
+        "request_header_timeout" | "missing_host_header" => Flags::NONE,
+        _ => Flags::DPE,
+    }
+}
+
+/// A record of a request that was never read whole; `line` is its method and target where that much is known.
+/// `sent`: bytes of the answer's body.
+pub(crate) fn record_refused(
+    conn: &Rc<ConnState>,
+    line: Option<(&str, &str)>,
+    status: u16,
+    details: &'static str,
+    sent: usize,
+) {
     conn.exchange_begun();
     let exchange = Exchange::begin(conn, crate::telemetry::Protocol::Http11);
+    if let Some((method, path)) = line {
+        exchange.keep_request(&Head { method, path, authority: "", scheme: "http", headers: &HeaderMap::new() });
+        let mut told = exchange.told.borrow_mut();
+        (told.method, told.path) = (method.parse().ok(), path.parse().ok());
+    }
     exchange.status.set(status);
     exchange.sent.set(sent as u64);
-    exchange.flag(Flags::DPE);
+    exchange.flag(flags_of(details));
     exchange.details.set(details);
     exchange.end_response();
 }

@@ -1,3 +1,5 @@
+//! Which answers and failures each condition tries again.
+
 use super::*;
 use http::HeaderValue;
 

@@ -22,6 +22,9 @@ pub(crate) enum Refusal {
 }
 
 impl Refusal {
+    /// Nothing else is wrong with the head.
+    pub(crate) const NO_HOST: Self = Self::Malformed("missing_host_header");
+
     pub(crate) fn status(self) -> u16 {
         match self {
             Self::Malformed(_) => 400,
@@ -36,7 +39,7 @@ impl Refusal {
     pub(crate) fn details(self) -> &'static str {
         match self {
             Self::Malformed(what) => what,
-            Self::UnknownCoding => "http1.unknown_transfer_encoding",
+            Self::UnknownCoding => "http1.invalid_transfer_encoding",
             Self::LineTooLong => "http1.request_line_too_long",
             Self::HeadersTooLarge => "http1.headers_too_large",
             Self::Http10 => "low_version",
@@ -216,8 +219,10 @@ impl Wire {
 
     fn finish(&mut self, head: &Head) -> Result<(), Refusal> {
         // HTTP/1.0 may do without by its own rules, but there is nothing it could be routed by.
-        if head.hosts != 1 {
-            return Err(Refusal::Malformed(if head.hosts == 0 { "missing_host_header" } else { "http1.two_hosts" }));
+        match head.hosts {
+            0 => return Err(Refusal::NO_HOST),
+            1 => {}
+            _ => return Err(Refusal::Malformed("http1.two_hosts")),
         }
         if head.chunked && head.http10 {
             return Err(Refusal::Malformed("http1.transfer_encoding_in_http10"));

@@ -1,3 +1,5 @@
+//! Requests of HTTP/1 byte by byte: what passes, and what is refused why.
+
 use super::*;
 
 /// Feeds a stream in pieces of a size, as a connection would; how many bytes passed, and the refusal.

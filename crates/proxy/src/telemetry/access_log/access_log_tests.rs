@@ -1,3 +1,5 @@
+//! Lines as Envoy writes them, in text and in JSON.
+
 use super::*;
 use crate::telemetry::Protocol;
 use amime_model::access_log::istio;
