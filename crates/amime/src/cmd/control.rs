@@ -40,8 +40,8 @@ its last good version.
   http://127.0.0.1:15014/debug lists what there is to see of the mesh and of its
   proxies; /metrics beside it is for Prometheus.
 
-Exit codes: 0 ended by Ctrl-C or SIGTERM, 1 a failure (such as a port in use),
-2 wrong arguments.";
+Exit codes: 0 ended by Ctrl-C or SIGTERM, 130 ended at once by a second Ctrl-C,
+1 a failure (such as a port in use), 2 wrong arguments.";
 
 /// Serve the configuration that your manifests describe to proxies, over xDS
 #[derive(Debug, clap::Args)]

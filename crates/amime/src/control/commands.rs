@@ -3,6 +3,7 @@
 
 use crate::up::proxies::WorkloadName;
 use amime_model::snapshot::{Pod, Snapshot};
+use std::borrow::Cow;
 use std::collections::BTreeSet;
 use std::fmt::Write;
 use std::net::SocketAddr;
@@ -38,17 +39,43 @@ impl Commands {
         };
         let (namespace, name, ip) = (&pod.namespace, &pod.name, placement.pod_ip);
         let mut line = format!(
-            "{kind} {namespace}/{name} {ip}: amime proxy {kind} --control {} --pod-name {name} --namespace {namespace} \
-             --ip {ip}",
-            self.control
+            "{kind} {namespace}/{name} {ip}: amime proxy {kind} --control {} --pod-name {} --namespace {} --ip {ip}",
+            self.control,
+            word(name),
+            word(namespace),
         );
-        for (key, value) in pod.labels.iter() {
+        let labels = pod.labels.iter().map(|(key, value)| ("label", format!("{key}={value}")));
+        let workload = ("metadata", format!("WORKLOAD_NAME={}", pod.workload.workload));
+        for (flag, value) in labels.chain([workload]) {
             // Writing into a String cannot fail.
-            let _ = write!(line, " --label {key}={value}");
+            let _ = write!(line, " --{flag} {}", word(&value));
         }
-        let _ = write!(line, " --metadata WORKLOAD_NAME={}", pod.workload.workload);
         // Any free ports, so that all of them run side by side.
         line.push_str(" --interception proxy-protocol --admin-port 0 --agent-port 0 --health-port 0 --stats-port 0");
         Some(line)
+    }
+}
+
+/// One word of a shell's command line. Manifests say what is in it.
+fn word(text: &str) -> Cow<'_, str> {
+    let plain = |b: u8| b.is_ascii_alphanumeric() || b"_-.,:/=@%+".contains(&b);
+    if !text.is_empty() && text.bytes().all(plain) {
+        return Cow::Borrowed(text);
+    }
+    Cow::Owned(format!("'{}'", text.replace('\'', "'\\''")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn words_reach_a_shell_as_they_are() {
+        assert_eq!(word("app.kubernetes.io/name=web-v1"), "app.kubernetes.io/name=web-v1");
+        for text in ["", "a=$(touch x)", "it's; ls", "a b\n\"c\" `d` \\"] {
+            let script = format!("printf %s {}", word(text));
+            let shell = std::process::Command::new("sh").args(["-c", &script]).output().expect("a shell");
+            assert_eq!(String::from_utf8(shell.stdout).expect("text"), text);
+        }
     }
 }

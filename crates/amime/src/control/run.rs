@@ -79,7 +79,7 @@ async fn control(options: Options, files: u64, printer: &Printer) -> anyhow::Res
         printer.print(line);
     }
     let (is_ready, ready) = watch::channel(false);
-    let _ready = serve::http(vec![ports.http], move |request| {
+    let _ready = serve::health(vec![ports.http], move |request| {
         let answer = ready::answer(&request, *ready.borrow());
         async move { answer }
     });

@@ -1,5 +1,6 @@
 //! What the control plane has for a proxy against what the proxy has itself, for `amime status PROXY`.
 
+use super::table::printable;
 use amime_model::config::{ClusterEndpoints, Health};
 use amime_xds::ResourceType;
 use amime_xds::intern::Decoded;
@@ -160,6 +161,8 @@ pub(crate) fn render(differences: &[(ResourceType, Difference)]) -> String {
         lines.extend(difference.other.iter().map(|(name, field)| format!("  {name}: {field}")));
         let more = lines.len().saturating_sub(MOST);
         lines.truncate(MOST);
+        // Names and values of others.
+        lines = lines.into_iter().map(printable).collect();
         lines.extend((more > 0).then(|| format!("  … and {more} more")));
         text.push_str(&lines.join("\n"));
         text.push('\n');

@@ -2,7 +2,7 @@
 
 use super::output;
 use super::source;
-use super::table::Table;
+use super::table::{Table, printable};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use std::collections::{BTreeMap, BTreeSet};
@@ -160,7 +160,7 @@ fn rejections(proxies: &[Proxy]) -> String {
         let resource = sync.resource.as_ref().map(|resource| format!(" {resource}")).unwrap_or_default();
         let object = sync.object.as_ref().map(|object| format!("{object}: ")).unwrap_or_default();
         let error = sync.error.as_deref().unwrap_or("no reason was given");
-        text.push_str(&format!("  {} {name}{resource}{age}: {object}{error}\n", proxy.proxy));
+        text.push_str(&line(format!("{} {name}{resource}{age}: {object}{error}", proxy.proxy)));
     }
     text
 }
@@ -184,7 +184,7 @@ fn pending(proxies: &[Proxy]) -> String {
             [one] => (*one).to_owned(),
             many => format!("{} proxies", many.len()),
         };
-        text.push_str(&format!("  {rule} ({whose})\n"));
+        text.push_str(&line(format!("{rule} ({whose})")));
     }
     text
 }
@@ -198,6 +198,42 @@ fn disagreement(proxies: &[Proxy]) -> String {
     }
     let doubtful = output::DOUBTFUL;
     let mut text = format!("\n{doubtful}Control planes do not read the same:{doubtful:#}\n");
-    text.extend(inputs.iter().map(|(control, inputs)| format!("  {control} inputs {inputs}\n")));
+    text.extend(inputs.iter().map(|(control, inputs)| line(format!("{control} inputs {inputs}"))));
     text
+}
+
+/// One line below a heading, of what others have said.
+fn line(text: String) -> String {
+    format!("  {}\n", printable(text))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_proxies_say_moves_no_cursor() {
+        let said = "a\u{1b}[2Jb\nc";
+        let proxy = |control: &str| {
+            let rejected = Sync { state: "REJECTED".into(), error: Some(said.into()), ..Sync::default() };
+            Proxy {
+                proxy: said.into(),
+                id: String::new(),
+                revision: String::new(),
+                version: String::new(),
+                control_plane: format!("{control}{said}"),
+                connected_since: String::new(),
+                types: [("CDS".to_owned(), rejected)].into(),
+                pending: vec![said.into()],
+                inputs: Some(control.into()),
+                rest: Map::new(),
+            }
+        };
+        let proxies = [proxy("1"), proxy("2")];
+        for text in [rejections(&proxies), pending(&proxies), disagreement(&proxies)] {
+            let shown = anstream::adapter::strip_str(&text).to_string();
+            assert!(shown.contains("a\\u{1b}[2Jb\\nc"), "{shown}");
+            assert!(!text.contains("[2Jb\n"), "{text}");
+        }
+    }
 }

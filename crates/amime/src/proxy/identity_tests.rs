@@ -1,3 +1,5 @@
+//! Who a proxy says it is, by its flags and its environment.
+
 use super::*;
 use amime_model::translate::{Node, NodeKind};
 

@@ -3,6 +3,7 @@
 
 mod answer;
 mod pages;
+mod seats;
 
 pub(crate) use answer::{Answer, html, json, problem, text};
 pub(crate) use pages::{Methods, Page, find, query};
@@ -11,6 +12,7 @@ use http::Request;
 use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
+use seats::{Seats, Silent};
 use std::convert::Infallible;
 use std::future::Future;
 use std::io;
@@ -21,10 +23,18 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
-/// How long a client may take for a request's head, and stay silent between two requests.
-const HEAD: Duration = Duration::from_secs(30);
-/// How many clients one server has at once; who comes then waits in the system's queue.
-const MOST_CONNECTIONS: usize = 512;
+/// What clients may take of one port.
+#[derive(Debug, Clone, Copy)]
+struct Limits {
+    /// How long one may take for a request's head, and stay silent between two requests.
+    head: Duration,
+    /// How many there are at once; who comes then takes the place of who has been silent longest.
+    connections: usize,
+}
+
+const PAGES: Limits = Limits { head: Duration::from_secs(30), connections: 512 };
+/// Who asks for health asks once.
+const HEALTH: Limits = Limits { head: Duration::from_secs(5), ..PAGES };
 
 /// How many ports are tried where any will do.
 const ANY_PORT_TRIES: u32 = 16;
@@ -77,8 +87,54 @@ pub(crate) async fn listen_local(port: u16) -> io::Result<Vec<TcpListener>> {
     }
 }
 
+/// Opens a port at every address of the machine, of both families where it has both; 0 for any free one.
+///
+/// # Errors
+/// Where it cannot be opened.
+pub(crate) async fn listen_everywhere(port: u16) -> io::Result<TcpListener> {
+    match both_families(port) {
+        Err(error) if error.kind() != io::ErrorKind::AddrInUse => {
+            listen(SocketAddr::new(Ipv4Addr::UNSPECIFIED.into(), port)).await
+        }
+        opened => opened,
+    }
+}
+
+/// One socket for both, whatever the machine's default (net.ipv6.bindv6only).
+fn both_families(port: u16) -> io::Result<TcpListener> {
+    let address = SocketAddr::new(Ipv6Addr::UNSPECIFIED.into(), port);
+    let named = |error: io::Error| io::Error::new(error.kind(), format!("{address}: {error}"));
+    let open = || {
+        let socket = socket2::Socket::new(socket2::Domain::IPV6, socket2::Type::STREAM, None)?;
+        socket.set_only_v6(false)?;
+        socket.set_reuse_address(true)?;
+        socket.set_nonblocking(true)?;
+        socket.bind(&address.into())?;
+        socket.listen(1024)?;
+        TcpListener::from_std(socket.into())
+    };
+    open().map_err(named)
+}
+
 /// Answers at all these listeners by the handler, on the current runtime.
 pub(crate) fn http<H, F>(listeners: Vec<TcpListener>, handler: H) -> Server
+where
+    H: Fn(Request<Incoming>) -> F + Send + Sync + 'static,
+    F: Future<Output = Answer> + Send + 'static,
+{
+    within(PAGES, listeners, handler)
+}
+
+/// As [`http`], for who asks whether something is well.
+pub(crate) fn health<H, F>(listeners: Vec<TcpListener>, handler: H) -> Server
+where
+    H: Fn(Request<Incoming>) -> F + Send + Sync + 'static,
+    F: Future<Output = Answer> + Send + 'static,
+{
+    within(HEALTH, listeners, handler)
+}
+
+fn within<H, F>(limits: Limits, listeners: Vec<TcpListener>, handler: H) -> Server
 where
     H: Fn(Request<Incoming>) -> F + Send + Sync + 'static,
     F: Future<Output = Answer> + Send + 'static,
@@ -87,28 +143,35 @@ where
     let handler = Arc::new(handler);
     let mut tasks = JoinSet::new();
     for listener in listeners {
-        tasks.spawn(accept(listener, handler.clone(), stopped.clone()));
+        tasks.spawn(accept(limits, listener, handler.clone(), stopped.clone()));
     }
     Server { stop, listeners: tasks }
 }
 
-async fn accept<H, F>(listener: TcpListener, handler: Arc<H>, mut stop: watch::Receiver<bool>)
+async fn accept<H, F>(limits: Limits, listener: TcpListener, handler: Arc<H>, mut stop: watch::Receiver<bool>)
 where
     H: Fn(Request<Incoming>) -> F + Send + Sync + 'static,
     F: Future<Output = Answer> + Send + 'static,
 {
     let mut connections = JoinSet::new();
+    let mut seats = Seats::default();
     let stops = stop.clone();
     loop {
         tokio::select! {
-            accepted = listener.accept(), if connections.len() < MOST_CONNECTIONS => match accepted {
+            accepted = listener.accept() => match accepted {
+                // Where all are being answered, there is no place for one more.
+                Ok(_) if seats.count() >= limits.connections && !seats.free_one() => {}
                 Ok((stream, peer)) => {
-                    connections.spawn(serve(stream, Peer(peer), handler.clone(), stops.clone()));
+                    let silent = Silent::default();
+                    let serving = serve(limits, stream, Peer(peer), silent.clone(), handler.clone(), stops.clone());
+                    seats.take(connections.spawn(serving), silent);
                 }
                 // Out of files: the next moment may have some.
                 Err(_) => tokio::time::sleep(Duration::from_millis(20)).await,
             },
-            Some(_) = connections.join_next() => {}
+            Some(ended) = connections.join_next_with_id() => {
+                seats.leave(ended.map_or_else(|error| error.id(), |(id, ())| id));
+            }
             () = stopped(&mut stop) => break,
         }
     }
@@ -116,19 +179,31 @@ where
     while connections.join_next().await.is_some() {}
 }
 
-async fn serve<H, F>(stream: TcpStream, peer: Peer, handler: Arc<H>, mut stop: watch::Receiver<bool>)
-where
+async fn serve<H, F>(
+    limits: Limits,
+    stream: TcpStream,
+    peer: Peer,
+    silent: Silent,
+    handler: Arc<H>,
+    mut stop: watch::Receiver<bool>,
+) where
     H: Fn(Request<Incoming>) -> F + Send + Sync + 'static,
     F: Future<Output = Answer> + Send + 'static,
 {
     let service = service_fn(move |mut request: Request<Incoming>| {
         request.extensions_mut().insert(peer);
         let answer = handler(request);
-        async move { Ok::<_, Infallible>(answer.await) }
+        let silent = silent.clone();
+        async move {
+            silent.asks();
+            let answer = answer.await;
+            silent.is_answered();
+            Ok::<_, Infallible>(answer)
+        }
     });
     let connection = hyper::server::conn::http1::Builder::new()
         .timer(TokioTimer::new())
-        .header_read_timeout(HEAD)
+        .header_read_timeout(limits.head)
         .serve_connection(TokioIo::new(stream), service);
     let mut connection = std::pin::pin!(connection);
     tokio::select! {

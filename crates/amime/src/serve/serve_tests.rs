@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::sync::Notify;
 
-const PAGES: &[Page] = &[
+const TREE: &[Page] = &[
     Page::read("/stats", "numbers"),
     Page::read("/probe/*", "probes"),
     Page { path: "/log", methods: Methods::ReadOrPost, about: "levels" },
@@ -26,7 +26,7 @@ async fn ask(address: SocketAddr, method: &str, path: &str) -> String {
 }
 
 async fn pages(request: Request<Incoming>) -> Answer {
-    let page = match find(PAGES, &request) {
+    let page = match find(TREE, &request) {
         Ok(page) => page,
         Err(answer) => return *answer,
     };
@@ -93,4 +93,35 @@ async fn what_has_begun_is_answered_before_the_end() {
     let answer = asking.await.expect("no panic");
     assert!(answer.contains("200 OK") && answer.contains("\"done\""), "{answer}");
     finishing.await.expect("no panic");
+}
+
+#[tokio::test]
+async fn who_comes_takes_the_place_of_who_has_been_silent_longest() {
+    let listeners = listen_local(0).await.expect("a port");
+    let address = listeners[0].local_addr().expect("bound");
+    let limits = Limits { connections: 2, ..PAGES };
+    let _server = within(limits, listeners, pages);
+    let mut silent = Vec::new();
+    for _ in 0..3 {
+        silent.push(TcpStream::connect(address).await.expect("connected"));
+    }
+    let first = tokio::time::timeout(Duration::from_secs(10), silent[0].read_u8()).await.expect("an end");
+    assert!(first.is_err(), "the first has given its place to the third");
+    let answer = tokio::time::timeout(Duration::from_secs(10), ask(address, "GET", "/stats")).await;
+    assert!(answer.expect("an answer").starts_with("HTTP/1.1 200 OK"));
+    let mut last = silent.pop().expect("the third");
+    last.write_all(b"GET /stats HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n").await.expect("written");
+    let mut answer = String::new();
+    last.read_to_string(&mut answer).await.expect("read");
+    assert!(answer.starts_with("HTTP/1.1 200 OK"), "the last to come has stayed: {answer}");
+}
+
+#[tokio::test]
+async fn every_address_of_the_machine_is_one_socket() {
+    let listener = listen_everywhere(0).await.expect("a port");
+    let address = listener.local_addr().expect("bound");
+    if address.is_ipv6() {
+        assert!(!socket2::SockRef::from(&listener).only_v6().expect("an IPv6 socket"));
+    }
+    TcpStream::connect((Ipv4Addr::LOCALHOST, address.port())).await.expect("IPv4 too");
 }

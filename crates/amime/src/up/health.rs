@@ -14,7 +14,7 @@ pub(super) async fn start(port: u16, ready: watch::Receiver<bool>) -> anyhow::Re
     let listeners = serve::listen_local(port)
         .await
         .with_context(|| format!("the health port {port} cannot be opened (--health-port N takes another)"))?;
-    Ok(serve::http(listeners, move |request| {
+    Ok(serve::health(listeners, move |request| {
         let ready = *ready.borrow();
         async move { answer(&request, ready) }
     }))

@@ -1,3 +1,5 @@
+//! Pods whose ports this machine can bind.
+
 use super::*;
 use amime_model::resource::load;
 use amime_model::workload::{GatewayPortPolicy, Replacement};

@@ -1,3 +1,5 @@
+//! Addresses of a mesh, and where this machine reaches them.
+
 use super::*;
 use amime_model::resource::{MeshConfig, ResourceSet, load};
 use amime_model::snapshot::Held;

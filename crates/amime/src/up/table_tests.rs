@@ -1,3 +1,5 @@
+//! The table of what runs.
+
 use super::*;
 use amime_model::resource::{MeshConfig, ResourceSet, load};
 use amime_model::snapshot::Held;

@@ -27,7 +27,7 @@ use amime_proxy::{OwnPorts, Proxy, Side};
 use amime_xds::client::Saved;
 use amime_xds::transport::ConnectionState;
 use anyhow::Context;
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::{Duration, SystemTime};
@@ -148,7 +148,7 @@ impl Opened {
         vec![
             serve::http(self.admin, move |request| admin::answer(admin.clone(), request)),
             serve::http(self.agent, move |request| agent::answer(agent.clone(), request)),
-            serve::http(self.health, move |request| health::page(health.clone(), request)),
+            serve::health(self.health, move |request| health::page(health.clone(), request)),
             serve::http(self.stats, move |request| stats::page(stats.clone(), request)),
         ]
     }
@@ -166,16 +166,8 @@ async fn open(flag: &str, port: u16, bind: &[IpAddr]) -> anyhow::Result<Vec<TcpL
     }
     let everywhere = bind.iter().all(IpAddr::is_unspecified) && bind.len() == 2;
     if everywhere {
-        // One socket has both families, where the machine has both.
-        let both = serve::listen(SocketAddr::new(std::net::Ipv6Addr::UNSPECIFIED.into(), port)).await;
-        return match both {
-            Ok(listener) => Ok(vec![listener]),
-            Err(error) if error.kind() == std::io::ErrorKind::AddrInUse => Err(error).with_context(|| taken(flag)),
-            Err(_) => {
-                let only = serve::listen(SocketAddr::new(Ipv4Addr::UNSPECIFIED.into(), port)).await;
-                only.map(|listener| vec![listener]).with_context(|| taken(flag))
-            }
-        };
+        let listener = serve::listen_everywhere(port).await.with_context(|| taken(flag))?;
+        return Ok(vec![listener]);
     }
     let (mut port, mut listeners) = (port, Vec::new());
     for address in bind {

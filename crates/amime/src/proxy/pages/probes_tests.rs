@@ -1,3 +1,5 @@
+//! Kubernetes' probes, asked of the application.
+
 use super::*;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;

@@ -1,3 +1,5 @@
+//! Calls that stand-ins make.
+
 use super::*;
 
 #[test]

@@ -1,3 +1,5 @@
+//! What stand-ins are told to do.
+
 use super::*;
 use http::{HeaderName, HeaderValue};
 
