@@ -1,3 +1,5 @@
+//! Which outcomes eject a host, for how long, and how many may be out.
+
 use super::*;
 use crate::balance::HostShared;
 use std::rc::Rc;

@@ -1,3 +1,5 @@
+//! Tables of consistent hashing: shares, and what moves when a host comes or goes.
+
 use super::*;
 
 fn hosts(n: u8) -> Vec<(SocketAddr, u32)> {

@@ -1,3 +1,5 @@
+//! Which endpoints are chosen: by priority, place, health and policy.
+
 use super::*;
 use crate::balance::outlier::{self, Outcome};
 use amime_model::config::{Discovery, Endpoint, LocalityEndpoints, OutlierDetection, SlowStart};
