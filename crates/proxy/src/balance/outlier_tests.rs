@@ -120,3 +120,36 @@ fn gateway_errors_count_only_where_enforced() {
     report(&detection, &cluster, &hosts, &hosts[0], Outcome::Status(503), 0);
     assert_eq!(ejected(&hosts), [true]);
 }
+
+#[test]
+fn ejections_get_longer_and_each_interval_in_good_health_makes_the_next_shorter() {
+    let cluster = ClusterHealth::default();
+    let length = |interval, hosts: &[Rc<Host>]| {
+        let detection = OutlierDetection {
+            consecutive_5xx: Some(1),
+            max_ejection_percent: Some(100),
+            base_ejection: Some(Duration::from_secs(60)),
+            interval: Some(interval),
+            ..Default::default()
+        };
+        let now = millis(Instant::now());
+        report(&detection, &cluster, hosts, &hosts[0], Outcome::Status(500), 0);
+        Duration::from_millis(hosts[0].shared.health.ejected_until() - now).as_secs()
+    };
+    let hosts = hosts(1);
+    let health = &hosts[0].shared.health;
+    // It came back when the process began.
+    let come_back = || health.ejected_until.store(1, Relaxed);
+    let hour = Duration::from_secs(3_600);
+    for due in [60, 120, 180, 240, 300, 300] {
+        let got = length(hour, &hosts);
+        assert!((due..due + 30).contains(&got), "{got}, not {due}");
+        come_back();
+    }
+    // More than six intervals ago.
+    while millis(Instant::now()) < 8 {
+        std::thread::yield_now();
+    }
+    let got = length(Duration::from_millis(1), &hosts);
+    assert!((60..90).contains(&got), "{got}");
+}
