@@ -134,3 +134,19 @@ async fn a_broken_object_gives_way_before_anything_is_made_of_it() {
     let says = |text: &str| broken.diagnostics.iter().any(|d| d.message.contains(text));
     assert!(says("0 broken") && says("stays at its last good version"), "{:?}", broken.diagnostics);
 }
+
+/// As a volume that comes back with the folders above it: none of them was there to be followed.
+#[tokio::test]
+async fn a_folder_that_goes_with_those_above_it_is_followed_when_it_is_back() {
+    let outside = tempfile::tempdir().unwrap();
+    let folder = outside.path().join("volume/shop/mesh");
+    fs::create_dir_all(&folder).unwrap();
+    fs::write(folder.join("a.yaml"), service("a")).unwrap();
+    let mut follow = start(options(&folder)).unwrap();
+    fs::remove_dir_all(outside.path().join("volume")).unwrap();
+    let away = until(&mut follow, |g| g.diagnostics.iter().any(|d| d.message.contains("goes on"))).await;
+    assert!(has(&away, "a"));
+    fs::create_dir_all(&folder).unwrap();
+    fs::write(folder.join("a.yaml"), service("b")).unwrap();
+    until(&mut follow, |g| has(g, "b")).await;
+}

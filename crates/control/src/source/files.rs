@@ -7,6 +7,7 @@ use super::listing::{self, Input, SourceError};
 use amime_model::diagnostic::{Diagnostic, Place};
 use amime_model::resource::{Loaded, Object, ResourceId, load_bytes};
 use std::collections::{BTreeMap, BTreeSet};
+use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -35,7 +36,8 @@ pub struct Files {
 
 #[derive(Debug)]
 struct File {
-    bytes: Vec<u8>,
+    /// As last read; None where it was not, since this process began.
+    bytes: Option<Vec<u8>>,
     loaded: Arc<Loaded>,
     /// Objects that it had before and that may be in what cannot be parsed now.
     kept: Vec<Arc<Object>>,
@@ -49,7 +51,8 @@ struct File {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Refreshed {
     pub changed: bool,
-    /// Look again then, whatever happens: a file is away and may come back.
+    /// Look again then, whatever happens: a file is away and may come back, or something could not be read for a
+    /// reason that may pass without a word.
     pub again: Option<Instant>,
 }
 
@@ -66,12 +69,15 @@ impl Files {
         for input in &files.inputs {
             match input {
                 Input::Path(path) => {
-                    let manifests = listing::manifests(path)?.files;
+                    let mut found = listing::manifests(path)?;
                     let known = files.files.keys().any(|file| file.starts_with(path));
-                    if manifests.is_empty() && !known {
-                        return Err(SourceError::Nothing { path: input.name() });
+                    if found.files.is_empty() && !known {
+                        return Err(match found.unlisted.pop() {
+                            Some((path, source)) => SourceError::Read { path: path.display().to_string(), source },
+                            None => SourceError::Nothing { path: input.name() },
+                        });
                     }
-                    for manifest in manifests {
+                    for manifest in found.files {
                         if let Err(source) = std::fs::File::open(&manifest) {
                             return Err(SourceError::Read { path: manifest.display().to_string(), source });
                         }
@@ -105,7 +111,8 @@ impl Files {
         let mut present = BTreeSet::new();
         let mut unlisted = Vec::new();
         let mut kept_roots = Vec::new();
-        self.folders.clear();
+        let mut again = None;
+        let followed = std::mem::take(&mut self.folders);
         for input in &self.inputs {
             let Input::Path(path) = input else { continue };
             self.folders.insert(listing::parent(path));
@@ -121,18 +128,39 @@ impl Files {
                     }
                     present.extend(found.files);
                     self.folders.extend(found.folders);
+                    for (folder, error) in found.unlisted {
+                        if passes_unseen(&error) {
+                            again = Some(now + GONE_AFTER);
+                        }
+                        let message = format!("{}: {error}; what was there goes on", folder.display());
+                        unlisted.push(Diagnostic::error(UNREADABLE, message));
+                        kept_roots.push(folder);
+                    }
                 }
                 Err(error) => {
-                    // What cannot be listed, or is not there at all, has not lost its files for that.
+                    // What cannot be listed, or is not there at all, has not lost its files for that. That it comes
+                    // back need not be seen: a folder above it may have gone too.
                     kept_roots.push(path.clone());
+                    again = Some(now + GONE_AFTER);
                     unlisted.push(Diagnostic::error(UNREADABLE, format!("{error}; what was there goes on")));
                 }
             }
         }
-        let mut result = Refreshed { changed: unlisted != self.unlisted, again: None };
+        if !kept_roots.is_empty() {
+            self.folders.extend(followed);
+        }
+        let mut result = Refreshed { changed: unlisted != self.unlisted, again };
         self.unlisted = unlisted;
         for path in &present {
-            result.changed |= self.read(path);
+            match self.read(path) {
+                Ok(changed) => result.changed |= changed,
+                Err(error) => {
+                    if passes_unseen(&error) {
+                        result.again = Some(now + GONE_AFTER);
+                    }
+                    result.changed |= self.unreadable(path, &error);
+                }
+            }
         }
         let stays = |path: &PathBuf| present.contains(path) || kept_roots.iter().any(|root| path.starts_with(root));
         let defined = match self.files.keys().all(stays) {
@@ -161,43 +189,50 @@ impl Files {
     }
 
     /// Reads one file that is there. True where anything about it is new.
-    fn read(&mut self, path: &Path) -> bool {
+    fn read(&mut self, path: &Path) -> io::Result<bool> {
         let name = path.display().to_string();
         let bytes = match std::fs::read(path) {
             Ok(bytes) => bytes,
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return false,
-            Err(error) => return self.unreadable(path, &name, &error),
+            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(false),
+            Err(error) => return Err(error),
         };
         let Some(file) = self.files.get_mut(path) else {
             let loaded = Arc::new(load_bytes(&name, &bytes));
+            let bytes = Some(bytes);
             self.files.insert(path.to_owned(), File { bytes, loaded, kept: Vec::new(), away: None, problem: None });
-            return true;
+            return Ok(true);
         };
-        if file.bytes == bytes {
-            return file.problem.take().is_some();
+        if file.bytes.as_ref() == Some(&bytes) {
+            return Ok(file.problem.take().is_some());
         }
-        if is_cut_off(&file.bytes, &bytes) {
+        let cut_off = match &file.bytes {
+            Some(before) => is_cut_off(before, &bytes),
+            // Its text is not known, but there was one.
+            None => bytes.is_empty() && !file.loaded.objects.is_empty(),
+        };
+        if cut_off {
             let line = bytes.iter().filter(|b| **b == b'\n').count() + 1;
             let place = Place { file: name.as_str().into(), line: line as u32, column: 1 };
             let message = "the file ends in the middle of what it was; it keeps its earlier objects".to_owned();
             let problem = Diagnostic::error(TRUNCATED, message).with_place(Some(place));
             let new = file.problem.as_ref() != Some(&problem);
             file.problem = Some(problem);
-            return new;
+            return Ok(new);
         }
         file.problem = None;
         let loaded = load_bytes(&name, &bytes);
         file.kept = file.kept_beside(&loaded);
         file.loaded = Arc::new(loaded);
-        file.bytes = bytes;
-        true
+        file.bytes = Some(bytes);
+        Ok(true)
     }
 
-    fn unreadable(&mut self, path: &Path, name: &str, error: &std::io::Error) -> bool {
+    fn unreadable(&mut self, path: &Path, error: &io::Error) -> bool {
+        let name = path.display().to_string();
         let problem = Diagnostic::error(UNREADABLE, format!("{name}: {error}; it keeps its earlier objects"));
         let file = self.files.entry(path.to_owned()).or_insert_with(|| File {
-            bytes: Vec::new(),
-            loaded: Arc::new(load_bytes(name, b"")),
+            bytes: None,
+            loaded: Arc::new(load_bytes(&name, b"")),
             kept: Vec::new(),
             away: None,
             problem: None,
@@ -235,19 +270,24 @@ impl Files {
     }
 }
 
+/// Nothing that is followed need tell when this is over. That a file or folder may be read again, its own folder tells.
+fn passes_unseen(error: &io::Error) -> bool {
+    error.kind() != ErrorKind::PermissionDenied
+}
+
 /// What was there begins with what is there now, and ends in the middle of a line (or is empty): a write that
 /// was seen half done. In a last line without an end it cannot be told from an edit.
-fn is_cut_off(before: &[u8], now: &[u8]) -> bool {
+pub(crate) fn is_cut_off(before: &[u8], now: &[u8]) -> bool {
     let Some(rest) = before.strip_prefix(now) else { return false };
     let at_line_end = now.ends_with(b"\n") || rest.starts_with(b"\n") || rest.starts_with(b"\r\n");
     now.is_empty() || !at_line_end && (before.ends_with(b"\n") || rest.contains(&b'\n'))
 }
 
 impl File {
-    /// With these objects, and no text that anything could be equal to.
+    /// With these objects; their text is not known.
     fn remembered(path: &Path, objects: Vec<Arc<Object>>) -> Self {
         let loaded = Loaded { objects, ..load_bytes(&path.display().to_string(), b"") };
-        Self { bytes: Vec::new(), loaded: Arc::new(loaded), kept: Vec::new(), away: None, problem: None }
+        Self { bytes: None, loaded: Arc::new(loaded), kept: Vec::new(), away: None, problem: None }
     }
 
     fn ids(&self) -> impl Iterator<Item = ResourceId> {

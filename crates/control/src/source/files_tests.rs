@@ -188,3 +188,90 @@ fn a_misspelt_kind_keeps_the_object() {
         assert_eq!(kept, ["one", "two"], "{broken}");
     }
 }
+
+/// For the calling thread alone: from now on it may read no more than any user.
+fn without_privileges() {
+    use rustix::thread::{CapabilitySet, CapabilitySets, set_capabilities};
+    let none = CapabilitySet::empty();
+    set_capabilities(None, CapabilitySets { effective: none, permitted: none, inheritable: none }).unwrap();
+}
+
+fn set_mode(path: &Path, mode: u32) {
+    fs::set_permissions(path, std::os::unix::fs::PermissionsExt::from_mode(mode)).unwrap();
+}
+
+#[test]
+fn a_folder_below_that_cannot_be_listed_is_named_and_harms_only_itself() {
+    without_privileges();
+    let folder = tempfile::tempdir().unwrap();
+    let (lost, other) = (folder.path().join("lost+found"), folder.path().join("other"));
+    fs::create_dir(&lost).unwrap();
+    fs::create_dir(&other).unwrap();
+    fs::write(folder.path().join("a.yaml"), ONE).unwrap();
+    fs::write(other.join("b.yaml"), TWO).unwrap();
+    set_mode(&lost, 0);
+    let mut files = open(folder.path());
+    assert_eq!(names(&files), ["one", "two"]);
+    let named = |files: &Files, folder: &Path| {
+        files.problems().any(|problem| problem.message.starts_with(&folder.display().to_string()))
+    };
+    assert!(named(&files, &lost), "{:?}", files.problems().collect::<Vec<_>>());
+    assert!(!files.folders().contains(&lost), "it could not be watched");
+
+    set_mode(&other, 0);
+    let start = Instant::now();
+    assert_eq!(files.refresh(start), Refreshed { changed: true, again: None }, "the folder above tells when it may be");
+    assert!(!files.refresh(start + GONE_AFTER).changed);
+    assert_eq!(names(&files), ["one", "two"], "what was known below it goes on");
+    assert!(named(&files, &other) && files.folders().contains(&other));
+    set_mode(&lost, 0o700);
+    set_mode(&other, 0o700);
+    assert!(files.refresh(start).changed);
+    assert_eq!(files.problems().count(), 0);
+}
+
+#[test]
+fn an_input_that_cannot_be_listed_is_followed_on_and_looked_at_again() {
+    without_privileges();
+    let parent = tempfile::tempdir().unwrap();
+    let folder = parent.path().join("mesh");
+    fs::create_dir_all(folder.join("below")).unwrap();
+    fs::write(folder.join("below/a.yaml"), ONE).unwrap();
+    let mut files = open(&folder);
+    let followed = files.folders().clone();
+    assert!(followed.contains(&folder.join("below")));
+    set_mode(&folder, 0);
+    let start = Instant::now();
+    assert_eq!(files.refresh(start), Refreshed { changed: true, again: Some(start + GONE_AFTER) });
+    assert_eq!(files.folders(), &followed);
+    set_mode(&folder, 0o700);
+    assert_eq!(files.refresh(start), Refreshed { changed: true, again: None });
+}
+
+#[test]
+fn a_file_that_cannot_be_read_for_a_moment_is_looked_at_again() {
+    let folder = tempfile::tempdir().unwrap();
+    fs::write(folder.path().join("a.yaml"), ONE).unwrap();
+    let mut files = open(folder.path());
+    fs::remove_file(folder.path().join("a.yaml")).unwrap();
+    // It cannot be opened, and nothing tells when it can be.
+    let _socket = std::os::unix::net::UnixListener::bind(folder.path().join("a.yaml")).unwrap();
+    let start = Instant::now();
+    assert_eq!(files.refresh(start), Refreshed { changed: true, again: Some(start + GONE_AFTER) });
+    assert_eq!(names(&files), ["one"]);
+}
+
+#[test]
+fn a_file_that_was_emptied_while_no_process_looked_keeps_its_objects_and_says_so() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("a.yaml");
+    fs::write(&path, ONE).unwrap();
+    let remembered = open(folder.path()).in_force();
+    fs::write(&path, "").unwrap();
+    let mut files = Files::open(vec![Input::Path(folder.path().to_owned())], remembered).unwrap();
+    assert_eq!(names(&files), ["one"]);
+    assert_eq!(files.problems().map(|problem| &*problem.code).collect::<Vec<_>>(), [TRUNCATED]);
+    fs::write(&path, "# nothing\n").unwrap();
+    files.refresh(Instant::now());
+    assert!(names(&files).is_empty());
+}

@@ -52,10 +52,15 @@ pub struct Listing {
     pub files: BTreeSet<PathBuf>,
     /// Every folder in which a change could be one of the files.
     pub folders: BTreeSet<PathBuf>,
+    /// Folders below it that cannot be listed, and why: what is in them is not known.
+    pub unlisted: Vec<(PathBuf, std::io::Error)>,
 }
 
 /// The manifests that a path stands for, each once: itself, or `*.yaml`, `*.yml` and `*.json` below a folder,
 /// hidden files and folders left out. Links are followed, circles are not.
+///
+/// # Errors
+/// Where the path itself is not there or cannot be listed.
 pub fn manifests(path: &Path) -> Result<Listing, SourceError> {
     let fail = |source| SourceError::Read { path: path.display().to_string(), source };
     let mut found = Listing::default();
@@ -90,8 +95,9 @@ fn below(folder: &Path, entered: &mut BTreeSet<PathBuf>, found: &mut Listing) ->
     if !entered.insert(folder.canonicalize()?) {
         return Ok(());
     }
+    let entries = std::fs::read_dir(folder)?;
     found.folders.insert(folder.to_owned());
-    for entry in std::fs::read_dir(folder)? {
+    for entry in entries {
         let path = entry?.path();
         let hidden = path.file_name().is_some_and(|name| name.as_encoded_bytes().starts_with(b"."));
         // What went away between the listing and the look, or leads nowhere, is not there.
@@ -101,7 +107,7 @@ fn below(folder: &Path, entered: &mut BTreeSet<PathBuf>, found: &mut Listing) ->
         }
         if metadata.is_dir() {
             match below(&path, entered, found) {
-                Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(error),
+                Err(error) if error.kind() != std::io::ErrorKind::NotFound => found.unlisted.push((path, error)),
                 _ => {}
             }
         } else if path.extension().is_some_and(|e| e == "yaml" || e == "yml" || e == "json") {

@@ -55,13 +55,14 @@ impl Watch {
         self.failure = None;
         let mut new = false;
         for path in folders {
-            let Some(inode) = inode(path) else { continue };
-            if self.folders.get(path) == Some(&inode) {
+            let inode = inode(path);
+            if inode.is_some() && self.folders.get(path) == inode.as_ref() {
                 continue;
             }
             if self.folders.remove(path).is_some() {
                 let _ = watcher.unwatch(path);
             }
+            let Some(inode) = inode else { continue };
             match watcher.watch(path, RecursiveMode::NonRecursive) {
                 Ok(()) => {
                     new = true;
