@@ -2,16 +2,24 @@
 //!
 //! `up` and `control` start it; `distribute` and `up` follow what it publishes.
 
+use crate::mesh_file::MeshFile;
 use crate::source::files::Refreshed;
 use crate::source::{Files, Input, SourceError, Watch, listing};
 use crate::state::{Remembered, State};
-use amime_model::diagnostic::{Diagnostic, Severity, Texts};
-use amime_model::resource::{LoadedMeshConfig, MeshConfig, ResourceSet, load_mesh_config, unknown_kinds};
+use amime_model::diagnostic::{Diagnostic, Texts};
+use amime_model::resource::{ResourceSet, unknown_kinds};
 use amime_model::snapshot::{Built, Held, Snapshot};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::sync::{Notify, watch};
+
+/// A change that comes alone is waited for no longer than it takes to save a file.
+const FIRST_QUIET: Duration = Duration::from_millis(5);
+/// In a burst: so long without a further change, and it is over.
+const QUIET: Duration = Duration::from_millis(30);
+/// A burst is cut here, so that steady changes do take effect.
+const AT_MOST: Duration = Duration::from_millis(200);
 
 /// How often files are looked at where the system cannot tell of changes.
 const POLL: Duration = Duration::from_millis(500);
@@ -20,12 +28,6 @@ const POLL: Duration = Duration::from_millis(500);
 pub struct EngineOptions {
     pub inputs: Vec<Input>,
     pub mesh_config: Option<PathBuf>,
-    /// A change that comes alone is waited for no longer than it takes to save a file.
-    pub first_quiet: Duration,
-    /// In a burst: so long without a further change, and it is over.
-    pub quiet: Duration,
-    /// A burst is cut here, so that steady changes do take effect.
-    pub at_most: Duration,
     /// Makes of the user's objects those that the snapshot is built from; it may have findings of its own.
     pub prepare: Prepare,
     /// Build again, whatever the files do: what `prepare` depends on has changed.
@@ -45,9 +47,6 @@ impl EngineOptions {
         Self {
             inputs,
             mesh_config: None,
-            first_quiet: Duration::from_millis(5),
-            quiet: Duration::from_millis(30),
-            at_most: Duration::from_millis(200),
             prepare: Box::new(|resources| (resources.clone(), Vec::new())),
             again: Arc::default(),
             remembered: Remembered::default(),
@@ -72,41 +71,36 @@ pub struct Generation {
     pub edited: bool,
 }
 
-/// Reads everything once, then builds and publishes on every change, for as long as anybody follows.
-/// Call it within a tokio runtime.
+/// Reads everything once, then builds and publishes on every change, for as long as anybody follows: on a thread of its
+/// own, for streams are not to wait while files are read and a large mesh is built.
+///
+/// # Errors
+/// Where an input or the mesh config cannot be read, or no thread be started.
 pub fn start(mut options: EngineOptions) -> Result<watch::Receiver<Generation>, SourceError> {
     let remembered = std::mem::take(&mut options.remembered);
     let files = Files::open(options.inputs.clone(), remembered.files)?;
     let mut watch = Watch::start();
-    let mesh = MeshText::remembered(&options.mesh_config, remembered.mesh_config);
+    let mesh = options.mesh_config.clone().map(|path| MeshFile::remembered(path, remembered.mesh_config));
     let mut engine = Engine { files, options, mesh, held: remembered.held, last: None, number: 0 };
     engine.refresh(&mut watch);
-    if let Some(path) = engine.options.mesh_config.as_ref().filter(|_| engine.mesh.last.is_none()) {
-        let source = std::fs::File::open(path).err().unwrap_or(std::io::ErrorKind::InvalidData.into());
-        return Err(SourceError::Read { path: path.display().to_string(), source });
+    if let Some(error) = engine.mesh.as_mut().and_then(MeshFile::take_error) {
+        return Err(error);
     }
     let (publish, follow) = watch::channel(engine.build(true, Instant::now(), watch.failure.as_deref()));
-    tokio::spawn(engine.run(watch, publish));
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().map_err(SourceError::Thread)?;
+    let run = move || runtime.block_on(engine.run(watch, publish));
+    std::thread::Builder::new().name("amime-engine".into()).spawn(run).map_err(SourceError::Thread)?;
     Ok(follow)
 }
 
 struct Engine {
     options: EngineOptions,
     files: Files,
-    mesh: MeshText,
+    mesh: Option<MeshFile>,
     held: Held,
     /// What the next build goes on from.
     last: Option<Built>,
     number: u64,
-}
-
-/// The mesh config file: what was last read, and the last of it without errors.
-#[derive(Default)]
-struct MeshText {
-    text: Option<Vec<u8>>,
-    last: Option<LoadedMeshConfig>,
-    /// And its text.
-    good: Option<(MeshConfig, Arc<str>)>,
 }
 
 impl Engine {
@@ -114,13 +108,16 @@ impl Engine {
     fn refresh(&mut self, watch: &mut Watch) -> Refreshed {
         let mut changed = false;
         loop {
-            let refreshed = self.files.refresh(Instant::now());
-            changed |= refreshed.changed | self.mesh.refresh(&self.options.mesh_config);
+            let now = Instant::now();
+            let refreshed = self.files.refresh(now);
+            let mesh = self.mesh.as_mut().map(|mesh| mesh.refresh(now)).unwrap_or_default();
+            changed |= refreshed.changed | mesh.changed;
             let mut folders = self.files.folders().clone();
             folders.extend(self.options.mesh_config.as_deref().map(listing::parent));
             // What happened in a folder before it was watched is seen by looking once more.
             if !watch.follow(&folders) {
-                return Refreshed { changed, again: refreshed.again };
+                let again = [refreshed.again, mesh.again].into_iter().flatten().min();
+                return Refreshed { changed, again };
             }
         }
     }
@@ -140,9 +137,8 @@ impl Engine {
             }
             let seen = Instant::now();
             if settles {
-                let alone = built.is_none_or(|built| built.elapsed() > self.options.at_most);
-                let quiet = if alone { self.options.first_quiet } else { self.options.quiet };
-                settle(&watch, quiet, self.options.quiet, self.options.at_most).await;
+                let alone = built.is_none_or(|built| built.elapsed() > AT_MOST);
+                settle(&watch, if alone { FIRST_QUIET } else { QUIET }).await;
             }
             let refreshed = self.refresh(&mut watch);
             again = refreshed.again;
@@ -171,12 +167,12 @@ impl Engine {
         let (resources, duplicates) = ResourceSet::of_files(loaded());
         diagnostics.extend(duplicates);
         diagnostics.extend(unknown_kinds(loaded()));
-        if let (Some(path), Some(last)) = (&self.options.mesh_config, &self.mesh.last) {
-            let text = String::from_utf8_lossy(self.mesh.text.as_deref().unwrap_or_default()).into_owned();
-            texts.insert(path.display().to_string().into(), text.into());
-            diagnostics.extend(last.diagnostics.iter().cloned());
+        if let Some(mesh) = &self.mesh {
+            let (name, text) = mesh.text();
+            texts.insert(name, text);
+            diagnostics.extend(mesh.diagnostics().cloned());
         }
-        let mesh = self.mesh.good.as_ref().map(|(config, _)| config.clone()).unwrap_or_default();
+        let mesh = self.mesh.as_ref().and_then(MeshFile::good).map(|(config, _)| config.clone()).unwrap_or_default();
         // Before pods are made up: a typo in a Deployment must not stop its pods.
         let (fit, findings) = self.held.replace_broken(&resources);
         diagnostics.extend(findings);
@@ -186,7 +182,7 @@ impl Engine {
         self.held.clone_from(&built.held);
         diagnostics.extend(built.diagnostics.iter().cloned());
         if let Some(state) = &self.options.state {
-            let mesh_config = self.mesh.good.as_ref().map(|(_, text)| text.clone());
+            let mesh_config = self.mesh.as_ref().and_then(MeshFile::good).map(|(_, text)| text.clone());
             state.remember(Remembered { held: self.held.clone(), files: self.files.in_force(), mesh_config });
         }
         let snapshot = built.snapshot.clone();
@@ -202,41 +198,13 @@ impl Engine {
     }
 }
 
-impl MeshText {
-    fn remembered(path: &Option<PathBuf>, text: Option<Arc<str>>) -> Self {
-        let good = path.as_ref().zip(text).map(|(path, text)| {
-            let loaded = load_mesh_config(&path.display().to_string(), &text);
-            (loaded.config, text)
-        });
-        Self { good, ..Self::default() }
-    }
-
-    /// Reads the file again. True where it is new. What is broken, or away, keeps the last good one.
-    fn refresh(&mut self, path: &Option<PathBuf>) -> bool {
-        let Some(path) = path else { return false };
-        let Ok(bytes) = std::fs::read(path) else { return false };
-        if self.text.as_ref() == Some(&bytes) || bytes.is_empty() && self.text.is_some() {
-            return false;
-        }
-        let text = String::from_utf8_lossy(&bytes);
-        let loaded = load_mesh_config(&path.display().to_string(), &text);
-        let broken = loaded.diagnostics.iter().any(|d| d.severity == Severity::Error);
-        if !broken || self.good.is_none() {
-            self.good = Some((loaded.config.clone(), text.as_ref().into()));
-        }
-        self.last = Some(loaded);
-        self.text = Some(bytes);
-        true
-    }
-}
-
-/// Returns once the burst of changes is over: after `first` where it is but one, or without one for `quiet`.
-async fn settle(watch: &Watch, first: Duration, quiet: Duration, at_most: Duration) {
-    let end = tokio::time::Instant::now() + at_most;
+/// Returns once the burst of changes is over: after `first` where it is but one, or without one for [`QUIET`].
+async fn settle(watch: &Watch, first: Duration) {
+    let end = tokio::time::Instant::now() + AT_MOST;
     let began = tokio::time::Instant::now();
     loop {
         // Saving one file is several changes, all within a moment.
-        let wait = if began.elapsed() < first { first } else { quiet };
+        let wait = if began.elapsed() < first { first } else { QUIET };
         if tokio::time::timeout(wait, watch.changed()).await.is_err() {
             return;
         }

@@ -1,4 +1,5 @@
 use super::*;
+use amime_model::diagnostic::Severity;
 use std::fs;
 use std::path::Path;
 

@@ -5,6 +5,7 @@
 pub mod distribute;
 pub mod engine;
 pub mod listen;
+mod mesh_file;
 pub mod source;
 pub mod state;
 pub mod tls;

@@ -14,7 +14,7 @@ use std::io::{self, ErrorKind, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, mpsc};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 use xxhash_rust::xxh64::xxh64;
 
 const NAME: &str = "held";
@@ -23,6 +23,8 @@ const LOCK: &str = "lock";
 const MAGIC: &str = "amime-state 1";
 /// The thread rests so many times longer than it worked: a large mesh that changes all the time costs little.
 const REST: u32 = 9;
+/// After a failure it is tried again.
+const AGAIN: Duration = Duration::from_secs(1);
 
 /// What is remembered.
 #[derive(Debug, Clone, Default)]
@@ -124,11 +126,14 @@ impl State {
     }
 }
 
-/// Writes the newest, rests, and writes what has come meanwhile. Who waits for it is not kept waiting.
+/// Writes the newest, rests, and writes what has come meanwhile, or what could not be written. Who waits for it is not
+/// kept waiting.
 fn run(path: &Path, commands: &mpsc::Receiver<Command>) {
     let mut written = None;
     let mut newest: Option<Box<Remembered>> = None;
     let mut rested = Instant::now();
+    // Of the last failure: it is said once.
+    let mut said = None;
     loop {
         let command = match newest {
             Some(_) => commands.recv_timeout(rested.saturating_duration_since(Instant::now())),
@@ -144,12 +149,21 @@ fn run(path: &Path, commands: &mpsc::Receiver<Command>) {
             Err(mpsc::RecvTimeoutError::Disconnected) => (None, true),
         };
         let begun = Instant::now();
+        let mut rest = Duration::ZERO;
         if let Some(remembered) = newest.take()
             && let Err(error) = write(path, &remembered, &mut written)
         {
-            tracing::warn!(path = %path.display(), %error, "the state cannot be written: a restart would not know it");
+            let why = error.to_string();
+            if said.replace(why.clone()).as_ref() != Some(&why) {
+                tracing::warn!(path = %path.display(), why, "the state cannot be written: a restart would not know it");
+            }
+            // A disk that is full may have room again, though nothing new is to be remembered.
+            newest = Some(remembered);
+            rest = AGAIN;
+        } else {
+            said = None;
         }
-        rested = Instant::now() + begun.elapsed() * REST;
+        rested = Instant::now() + rest.max(begun.elapsed() * REST);
         if let Some(done) = done {
             // Who asked may have gone.
             let _ = done.send(());

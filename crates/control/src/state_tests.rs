@@ -51,9 +51,6 @@ impl Place {
 
     /// A control plane's engine from its start to the moment that all is written.
     fn run(&self) -> (Generation, Option<String>) {
-        // All that it started ends with its runtime, as with a process.
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
-        let _inside = runtime.enter();
         let opened = State::open(&self.state()).expect("ours");
         let state = Arc::new(opened.state);
         let mut options = EngineOptions::new(vec![Input::Path(self.folder.path().join("mesh"))]);
@@ -62,6 +59,11 @@ impl Place {
         let generations: watch::Receiver<Generation> = engine::start(options).expect("an engine");
         let generation = generations.borrow().clone();
         state.flush();
+        // The engine ends when nobody follows it, and then the folder is free.
+        drop(generations);
+        while Arc::strong_count(&state) > 1 {
+            std::thread::yield_now();
+        }
         (generation, opened.warning)
     }
 }
@@ -144,4 +146,19 @@ fn a_folder_is_one_control_planes_alone() {
     let file = place.folder.path().join("file");
     fs::write(&file, "").expect("written");
     assert!(matches!(State::open(&file), Err(StateError::Io { .. })));
+}
+
+#[test]
+fn what_could_not_be_written_is_tried_again() {
+    let place = Place::new();
+    let state = State::open(&place.state()).expect("ours").state;
+    let (held, new) = (place.state().join("held"), place.state().join("held.new"));
+    fs::create_dir(&new).expect("in the way");
+    state.remember(Remembered::default());
+    state.flush();
+    assert!(!held.exists());
+    // Nothing new comes to be remembered.
+    fs::remove_dir(&new).expect("out of the way");
+    state.flush();
+    assert!(held.exists());
 }

@@ -95,7 +95,8 @@ async fn control(options: Options, files: u64, printer: &Printer) -> anyhow::Res
         engine.prepare = Box::new(move |resources| prepare.run(resources));
         ground = Some(taken);
     }
-    let mut generations = engine::start(engine)?;
+    // Probes are answered meanwhile.
+    let mut generations = tokio::task::spawn_blocking(|| engine::start(engine)).await.context("starting")??;
     // From here on; before, a signal ends the process, also while it reads standard input.
     let mut signals = Signals::start()?;
     let mut findings = Findings::new(printer.clone());
@@ -160,7 +161,7 @@ async fn control(options: Options, files: u64, printer: &Printer) -> anyhow::Res
         }
     };
     if let Some(state) = state {
-        state.flush();
+        tokio::task::spawn_blocking(move || state.flush()).await.context("ending")?;
     }
     tokio::select! {
         () = ending => Ok(End::Well),

@@ -16,9 +16,9 @@ use std::time::{Duration, Instant};
 pub const GONE_AFTER: Duration = Duration::from_millis(500);
 
 /// A file that looks cut off.
-const TRUNCATED: &str = "AM-F1";
+pub(crate) const TRUNCATED: &str = "AM-F1";
 /// A file that cannot be read.
-const UNREADABLE: &str = "AM-F2";
+pub(crate) const UNREADABLE: &str = "AM-F2";
 /// A folder that has lost all its manifests, or a file that has gone.
 const EMPTIED: &str = "AM-F4";
 
@@ -48,7 +48,7 @@ struct File {
 }
 
 /// What a refresh found.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Refreshed {
     pub changed: bool,
     /// Look again then, whatever happens: a file is away and may come back, or something could not be read for a

@@ -20,6 +20,8 @@ pub enum SourceError {
     Read { path: String, source: std::io::Error },
     #[error("{path}: there is no manifest in it (*.yaml, *.yml, *.json)")]
     Nothing { path: String },
+    #[error("the thread that follows the files cannot be started: {0}")]
+    Thread(std::io::Error),
 }
 
 impl Input {
