@@ -5,7 +5,7 @@ use amime_model::config::{Cluster, ClusterEndpoints, Discovery, ProxyConfig};
 use amime_testkit::xds::Peer;
 use amime_xds::Node;
 use amime_xds::client::{Client, ClientOptions};
-use amime_xds::transport::{Backoff, ClientTls, ConnectionState, Dialer, Link, TlsError, run};
+use amime_xds::transport::{Backoff, ClientTls, ConnectionState, Dialer, Link, TlsError, run, serve_connection};
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
@@ -159,6 +159,29 @@ async fn one_that_takes_connections_and_says_nothing_is_left() {
     let silent = TcpListener::bind(any()).await.unwrap();
     let dialer = dialer(&[silent.local_addr().unwrap(), server.address]);
     // Chance may begin with either; one of several clients begins with the silent one.
+    let running: Vec<_> = (0..8).map(|_| client(&dialer)).collect();
+    for mut configs in running {
+        let found = configs.wait_for(|config| config.clusters.contains_key("one"));
+        tokio::time::timeout(PATIENCE, found).await.unwrap().unwrap();
+    }
+}
+
+/// It answers pings, as a control plane that has come to a halt may.
+#[tokio::test]
+async fn one_that_takes_streams_and_answers_none_is_left() {
+    let peer = Peer::new(&config("one"));
+    let server = Server::start(&peer, any()).await;
+    let silent = TcpListener::bind(any()).await.unwrap();
+    let at = silent.local_addr().unwrap();
+    tokio::spawn(async move {
+        let mut connections = JoinSet::new();
+        while let Ok((stream, _)) = silent.accept().await {
+            let opened = Mutex::new(Vec::new());
+            let accept = move |stream| opened.lock().unwrap().push(stream);
+            connections.spawn(serve_connection(stream, Link::Network, accept, std::future::pending()));
+        }
+    });
+    let dialer = dialer(&[at, server.address]);
     let running: Vec<_> = (0..8).map(|_| client(&dialer)).collect();
     for mut configs in running {
         let found = configs.wait_for(|config| config.clusters.contains_key("one"));

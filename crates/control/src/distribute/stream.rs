@@ -15,13 +15,23 @@ use tonic::Status;
 /// Streams end over so many milliseconds, where there are as many.
 const MOST_SPREAD: u64 = 1000;
 
+/// A proxy introduces itself as soon as its stream is open.
+const FIRST_REQUEST: Duration = Duration::from_secs(10);
+
 const NO_PLACE: &str = "INTERCEPTION_MODE is PROXY_PROTOCOL, and this control plane has no address for that pod: \
                         it is none of its manifests, or the pods are another one's (--stand-ins)";
 
+const TOO_MUCH: &str = "the stream asks for more names of resources than are kept for one";
+
 pub(super) async fn run(shared: Arc<Shared>, mut opened: AdsStream, peer: Option<SocketAddr>) {
-    let first = match opened.requests.next().await {
-        Ok(Some(first)) => first,
-        Ok(None) | Err(_) => return,
+    let first = match tokio::time::timeout(FIRST_REQUEST, opened.requests.next()).await {
+        Ok(Ok(Some(first))) => first,
+        Ok(Ok(None)) => return,
+        Ok(Err(status)) => return opened.responses.fail(status).await,
+        Err(_) => {
+            let status = Status::deadline_exceeded(format!("no request came within {} s", FIRST_REQUEST.as_secs()));
+            return opened.responses.fail(status).await;
+        }
     };
     let introduced = match &first {
         Requests::Delta(request) => request.node.as_ref(),
@@ -95,6 +105,9 @@ impl Task<'_> {
         self.retarget(&mut targets);
         self.hear(first);
         loop {
+            if self.stream.asks_too_much() {
+                return self.responses.fail(Status::resource_exhausted(TOO_MUCH)).await;
+            }
             while let Some(response) = self.stream.next(now()) {
                 if !self.responses.send(response.into_message()).await {
                     return;
@@ -111,7 +124,8 @@ impl Task<'_> {
             tokio::select! {
                 request = requests.next() => match request {
                     Ok(Some(request)) => self.hear(request),
-                    Ok(None) | Err(_) => return,
+                    Ok(None) => return,
+                    Err(status) => return self.responses.fail(status).await,
                 },
                 changed = targets.changed() => match changed {
                     Ok(()) => self.retarget(&mut targets),

@@ -72,7 +72,7 @@ impl Stream {
         // Each of these is to be answered, by nothing where there is nothing.
         let fresh = state.fresh.iter().filter(|route| self.target.hosts_of(route).next().is_none());
         items.extend(fresh.map(|route| -> Item { (refs::hosts_of(route).into(), None) }));
-        let mut waiting = Vec::new();
+        let (mut waiting, mut kept) = (Vec::new(), Vec::new());
         while let Some(first) = names.pop_first() {
             let Some(route) = refs::route_of(&first) else { continue };
             let mut of_route = vec![first.clone()];
@@ -83,11 +83,14 @@ impl Stream {
                 }
                 of_route.push(next);
             }
-            self.due_of_route(route, of_route, now, &mut items, &mut waiting);
+            self.due_of_route(route, of_route, now, &mut items, &mut waiting, &mut kept);
         }
         let state = &mut self.types[KIND];
         for name in waiting {
             state.waiting.entry(name).or_insert(now);
+        }
+        for name in kept {
+            state.waiting.remove(&name);
         }
         if items.is_empty() {
             return None;
@@ -108,6 +111,7 @@ impl Stream {
         now: Instant,
         items: &mut Vec<Item>,
         waiting: &mut Vec<Arc<str>>,
+        kept: &mut Vec<Arc<str>>,
     ) {
         let state = &self.types[KIND];
         let is_first = state.fresh.contains(route);
@@ -122,8 +126,10 @@ impl Stream {
                 continue;
             };
             let own = item.1.as_ref().map_or(Turn::Now, |encoded| self.turn(KIND, &name, encoded, now));
-            if own == Turn::Waits {
-                waiting.push(name);
+            match own {
+                Turn::Waits => waiting.push(name),
+                Turn::KeepsOlder => kept.push(name),
+                Turn::Now => {}
             }
             if alone {
                 items.extend((own == Turn::Now).then_some(item));
@@ -189,8 +195,14 @@ impl Stream {
     /// Each is sent again, alone. One that is refused alone may only have been so because of another that has not
     /// had its turn, so it has a second one.
     pub(super) fn refused_hosts(&mut self, now: Instant, items: Vec<(Arc<str>, Arc<Encoded>)>, message: &str) {
+        let wanted = |(name, item): &(Arc<str>, Arc<Encoded>)| {
+            self.target.get(KIND, name).is_some_and(|now| now.version == item.version)
+        };
+        let is_wanted = items.iter().any(wanted);
         let state = &mut self.types[KIND];
         match items.as_slice() {
+            // It was taken back meanwhile.
+            [_] if !is_wanted => {}
             [(name, encoded)] => {
                 let others = !state.suspects.is_empty();
                 if others && state.retried.insert(name.clone()) {

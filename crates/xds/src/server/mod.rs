@@ -12,6 +12,7 @@
 mod encoded;
 mod encoder;
 mod hosts;
+mod limit;
 mod names;
 mod order;
 mod origins;
@@ -69,7 +70,7 @@ pub struct Stream {
     options: StreamOptions,
     target: Arc<Resources>,
     types: PerType<TypeState>,
-    /// Subscriptions to types that are not served here: answered by nothing, once each time.
+    /// Types that are not served here and were asked for since the last response: each is answered by nothing.
     unknown: Vec<Arc<str>>,
     /// When each cluster that is not wanted any more may go.
     leaving: BTreeMap<Arc<str>, Instant>,
@@ -78,6 +79,9 @@ pub struct Stream {
     /// When a client of the state-of-the-world protocol came back with clusters that are not known.
     came_back: Option<Instant>,
     next_nonce: u64,
+    /// Bytes of names in requests since those that are remembered were counted.
+    noted: usize,
+    asks_too_much: bool,
 }
 
 impl Stream {
@@ -93,6 +97,8 @@ impl Stream {
             linger: Duration::ZERO,
             came_back: None,
             next_nonce: 1,
+            noted: 0,
+            asks_too_much: false,
         }
     }
 

@@ -1,10 +1,11 @@
 //! What goes out next: the order of "make before break".
 
 use super::encoded::Encoded;
+use super::resources::version_of;
 use super::state::{Held, InFlight};
 use super::{Protocol, Response, Stream, USERS};
 use crate::ResourceType;
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -26,7 +27,7 @@ impl Stream {
     /// without an answer.
     pub fn next(&mut self, now: Instant) -> Option<Response> {
         if let Some(type_url) = self.unknown.pop() {
-            return Some(self.response(type_url, Vec::new(), Vec::new()));
+            return Some(self.response(type_url, version_of(std::iter::empty()), Vec::new(), Vec::new()));
         }
         // Endpoints go ahead of all else; those that a cluster's change calls for again follow its response.
         const ORDER: [ResourceType; 6] = [
@@ -70,7 +71,7 @@ impl Stream {
                     self.types[kind].waiting.entry(name.clone()).or_insert(now);
                     later.push_back(name);
                 }
-                Turn::KeepsOlder => {}
+                Turn::KeepsOlder => drop(self.types[kind].waiting.remove(&name)),
             }
         }
         later.append(&mut self.types[kind].suspects);
@@ -91,7 +92,8 @@ impl Stream {
                         self.types[kind].waiting.entry(name).or_insert(now);
                         waits = true;
                     }
-                    Turn::KeepsOlder => {}
+                    // It waits for nothing; the next version's time begins anew.
+                    Turn::KeepsOlder => drop(self.types[kind].waiting.remove(&name)),
                 },
                 Some(removal) => removals.push(removal),
                 None => {}
@@ -260,8 +262,8 @@ impl Stream {
         let mut removed = Vec::new();
         match self.protocol {
             Protocol::Delta => removed.extend(items.iter().filter(|(_, e)| e.is_none()).map(|(n, _)| n.clone())),
-            // What is not there is gone.
-            Protocol::Sotw if self.types[kind].wildcard => resources = self.whole(kind, &items),
+            // What is not there is gone, whether the client has asked for all or by name.
+            Protocol::Sotw if kind.is_wildcard() => resources = self.whole(kind, &items),
             Protocol::Sotw => {}
         }
         if kind == ResourceType::Cluster {
@@ -273,7 +275,8 @@ impl Stream {
                 secrets.owed.extend(encoded.refs.secrets.iter().filter(|n| secrets.names.contains(n)).cloned());
             }
         }
-        let response = self.response(kind.type_url().into(), resources, removed);
+        let version = self.target.version(kind).clone();
+        let response = self.response(kind.type_url().into(), version.clone(), resources, removed);
         let state = &mut self.types[kind];
         for (name, _) in &items {
             state.owed.remove(name);
@@ -283,7 +286,6 @@ impl Stream {
         state.last_nonce.clone_from(&response.nonce);
         state.pushes += 1;
         state.last_sent = Some(now);
-        let version = self.target.version(kind).clone();
         state.sent_version = Some(version.clone());
         state.in_flight = Some(InFlight::new(response.nonce.clone(), now, version, items));
         response
@@ -293,9 +295,10 @@ impl Stream {
     fn whole(&self, kind: ResourceType, items: &[Item]) -> Vec<(Arc<str>, Arc<Encoded>)> {
         let state = &self.types[kind];
         let names: BTreeSet<_> = self.target.iter(kind).map(|(name, _)| name).chain(state.behind.keys()).collect();
+        let items: BTreeMap<_, _> = items.iter().map(|(name, item)| (name, item)).collect();
         let version = |name: &Arc<str>| {
-            if let Some((_, item)) = items.iter().find(|(n, _)| n == name) {
-                return item.clone();
+            if let Some(item) = items.get(name) {
+                return (*item).clone();
             }
             match state.held(kind, &self.target, name) {
                 Held::Known(encoded) => Some(encoded),
@@ -308,9 +311,10 @@ impl Stream {
     fn response(
         &mut self,
         type_url: Arc<str>,
+        version: Arc<str>,
         resources: Vec<(Arc<str>, Arc<Encoded>)>,
         removed: Vec<Arc<str>>,
     ) -> Response {
-        Response { protocol: self.protocol, type_url, nonce: self.nonce(), resources, removed }
+        Response { protocol: self.protocol, type_url, nonce: self.nonce(), version, resources, removed }
     }
 }

@@ -1,8 +1,9 @@
 //! What a client sends: subscriptions, ACKs and NACKs of both protocols.
 
+use super::names::Names;
 use super::order::Item;
 use super::state::{Held, Rejection};
-use super::{Stream, USERS};
+use super::{Encoded, Stream, USERS};
 use crate::{DeltaRequest, ResourceType, SotwRequest};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -25,6 +26,7 @@ impl Stream {
             }
             return;
         };
+        self.note_names(&request.subscribe, &request.initial_versions);
         self.answered(now, kind, &request.nonce, request.error.as_deref());
         let first = !self.types[kind].subscribed;
         self.types[kind].subscribed = true;
@@ -49,6 +51,10 @@ impl Stream {
                 self.unsubscribe_all(kind);
             } else if !self.types[kind].wildcard {
                 self.forget(kind, &name);
+            } else if self.types[kind].names.contains(&name) {
+                // It is told whether it is among all the others.
+                self.types[kind].names.remove(&name);
+                self.types[kind].owed.insert(name);
             }
         }
     }
@@ -66,28 +72,40 @@ impl Stream {
             // It was sent before the client saw our last response, which it will answer too.
             return;
         }
-        let answers = self.answered(now, kind, &request.nonce, request.error.as_deref());
         let none = BTreeMap::new();
+        self.note_names(&request.names, &none);
+        let answers = self.answered(now, kind, &request.nonce, request.error.as_deref());
         self.types[kind].subscribed = true;
-        let everything = request.names.is_empty() || request.names.iter().any(|name| &**name == EVERYTHING);
+        // No name means everything until the first name.
+        let any = first || self.types[kind].wildcard;
+        let everything = request.names.is_empty() && any || request.names.iter().any(|name| &**name == EVERYTHING);
         if kind.is_wildcard() && everything {
             if first && kind == ResourceType::Cluster && !request.version.is_empty() {
                 self.came_back = Some(now);
             }
             if !self.types[kind].wildcard {
                 self.subscribe_all(kind, &none);
+                self.types[kind].names = Names::default();
             } else if !answers {
                 self.types[kind].owes_answer = true;
             }
             return;
         }
         let wanted: BTreeSet<_> = request.names.into_iter().collect();
+        if self.types[kind].wildcard {
+            // What it has of these it keeps; an answer without the others takes them away.
+            wanted.into_iter().for_each(|name| self.types[kind].names.insert(name));
+            self.unsubscribe_all(kind);
+            self.types[kind].owes_answer = true;
+            return;
+        }
         let left: Vec<_> = self.types[kind].names.iter().filter(|name| !wanted.contains(*name)).cloned().collect();
+        let gives_up = !left.is_empty();
         for name in left {
             self.forget(kind, &name);
         }
         let new: Vec<_> = wanted.into_iter().filter(|name| !self.types[kind].names.contains(name)).collect();
-        if new.is_empty() && !answers {
+        if new.is_empty() && !gives_up && !answers {
             // Asked again: answered again.
             let state = &mut self.types[kind];
             state.owed.extend(state.names.iter().cloned());
@@ -148,24 +166,22 @@ impl Stream {
         }
     }
 
-    fn refused(
-        &mut self,
-        now: Instant,
-        kind: ResourceType,
-        items: Vec<(Arc<str>, Option<Arc<super::Encoded>>)>,
-        message: &str,
-    ) {
+    fn refused(&mut self, now: Instant, kind: ResourceType, items: Vec<Item>, message: &str) {
         self.types[kind].nacks += 1;
+        // What is not wanted any more need not be told of, nor be sent again.
+        let target = &self.target;
+        let is_wanted = |name, item: &Encoded| target.get(kind, name).is_some_and(|now| now.version == item.version);
         if kind == ResourceType::VirtualHost {
             let items = self.without_removals(items);
             return self.refused_hosts(now, items, message);
         }
         if let [(name, item)] = items.as_slice() {
             match item {
-                Some(encoded) => {
+                Some(encoded) if is_wanted(name, encoded) => {
                     let rejection = Rejection::new(kind, name, encoded, message, now);
                     self.types[kind].rejected.insert(name.clone(), rejection);
                 }
+                Some(_) => {}
                 // A removal cannot be done better; it is not tried again.
                 None => self.took(kind, name, Held::Nothing),
             }
@@ -185,7 +201,6 @@ impl Stream {
         if state.wildcard {
             state.owed.extend(self.target.iter(kind).map(|(name, _)| name.clone()));
         }
-        let named = std::mem::take(&mut state.names);
         let was_wildcard = std::mem::replace(&mut state.wildcard, true);
         state.owes_answer = true;
         for (name, version) in initial {
@@ -196,9 +211,10 @@ impl Stream {
                 .target
                 .iter(kind)
                 .map(|(name, _)| name)
-                .filter(|n| !initial.contains_key(*n) && !named.contains(n));
+                .filter(|n| !initial.contains_key(*n) && !state.names.contains(n));
+            let new: Vec<_> = new.cloned().collect();
             for name in new {
-                state.set_held(kind, &self.target, name, Held::Nothing);
+                state.set_held(kind, &self.target, &name, Held::Nothing);
             }
         }
     }
@@ -225,6 +241,10 @@ impl Stream {
         // Of a thousand streams' names there is but one copy.
         let name = self.target.name(kind, &name).cloned().unwrap_or(name);
         let state = &mut self.types[kind];
+        if state.wildcard {
+            // It stays wanted when everything is not any more.
+            state.names.insert(name.clone());
+        }
         if !state.wants(&name) {
             // An Envoy that lost its stream while a cluster was warming tells of endpoints that the cluster was not
             // given, and would wait for them.

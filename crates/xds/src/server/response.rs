@@ -19,6 +19,8 @@ pub struct Response {
     pub protocol: Protocol,
     pub type_url: Arc<str>,
     pub nonce: String,
+    /// A hash of all that the client is to have of the type; what it waits for is not sent yet.
+    pub version: Arc<str>,
     pub resources: Vec<(Arc<str>, Arc<Encoded>)>,
     /// Delta only.
     pub removed: Vec<Arc<str>>,
@@ -41,8 +43,7 @@ impl Response {
                     put(&mut head, 6 << 3 | 2, name.as_bytes());
                 }
             }
-            // The version: no client of ours or Envoy's reads it, but it must not be empty.
-            Protocol::Sotw => put(&mut head, 1 << 3 | 2, self.nonce.as_bytes()),
+            Protocol::Sotw => put(&mut head, 1 << 3 | 2, self.version.as_bytes()),
         }
         let protocol = self.protocol;
         let length = head.len() + self.resources.iter().map(|(_, r)| r.length(protocol)).sum::<usize>();

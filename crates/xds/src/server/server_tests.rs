@@ -4,6 +4,8 @@ use crate::{DeltaRequest, SotwRequest};
 
 #[path = "server_tests/peer.rs"]
 mod peer;
+#[path = "server_tests/requests.rs"]
+mod requests;
 #[path = "server_tests/returning.rs"]
 mod returning;
 #[path = "server_tests/shuffled.rs"]

@@ -25,7 +25,7 @@ pub struct TypeStatus {
     /// Since when a response has had no answer.
     pub unanswered_since: Option<Instant>,
     pub last_sent: Option<Instant>,
-    /// The version of all that the client was to have of the type when something was last sent, and acknowledged.
+    /// The version of all that the client was to have of the type when something was last sent.
     pub sent_version: Option<Arc<str>>,
     pub last_ack: Option<Instant>,
     /// The number of the last response that was sent, counted over the whole stream; 0 before the first.
@@ -34,6 +34,8 @@ pub struct TypeStatus {
     pub acked: u64,
     /// How many responses were sent.
     pub pushes: u64,
+    /// The [`TypeStatus::sent_version`] of the response that was acknowledged last. The client has all of it where
+    /// nothing is [`TypeStatus::behind`]; what waits for others, or was refused, it does not have.
     pub acked_version: Option<Arc<str>>,
     pub nacks: u64,
     /// What the client refused and goes on refusing.

@@ -3,7 +3,8 @@
 //!
 //! The order is chance's, anew each time that one is looked for. Who answers is stayed with. When its connection
 //! breaks the next is dialled after up to half a second, so that the proxies of a dead control plane do not all
-//! reach the other at once; when none could be reached, a growing time goes by.
+//! reach the other at once; when none could be reached, or connections break soon one after the other, a growing time
+//! goes by.
 
 use super::open::channel_over_network;
 use super::session::{Backoff, chance};
@@ -15,6 +16,7 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 use tokio::net::{TcpStream, lookup_host};
 use tokio::sync::watch;
+use tokio::time::Instant;
 use tonic::transport::Channel;
 
 /// A TCP connection, and a look-up of a name, may take so long.
@@ -25,6 +27,9 @@ const HANDSHAKE: Duration = Duration::from_secs(2);
 
 /// The longest pause between a broken connection and the next.
 const SPREAD: Duration = Duration::from_millis(500);
+
+/// A stream that has been answered for so long was no failure.
+const STEADY: Duration = Duration::from_secs(5);
 
 /// Where a proxy's configuration comes from.
 #[derive(Debug, Clone)]
@@ -116,8 +121,10 @@ pub(super) struct Dialing {
     /// Not dialled in this round.
     untried: VecDeque<Candidate>,
     current: Option<Candidate>,
-    /// Rounds without an answer, one after the other.
+    /// Rounds without an answer, or with one that did not last, one after the other.
     failures: u32,
+    /// Since when the stream is answered.
+    answered: Option<Instant>,
     pause: Pause,
 }
 
@@ -133,19 +140,23 @@ enum Pause {
 
 impl Dialing {
     pub(super) fn new(control: ControlPlane, backoff: Backoff) -> Self {
-        Self { control, backoff, untried: VecDeque::new(), current: None, failures: 0, pause: Pause::None }
+        Self {
+            control,
+            backoff,
+            untried: VecDeque::new(),
+            current: None,
+            failures: 0,
+            answered: None,
+            pause: Pause::None,
+        }
     }
 
     /// The next connection; waits until there is one.
     pub(super) async fn next(&mut self) -> Channel {
         loop {
-            match std::mem::replace(&mut self.pause, Pause::None) {
-                Pause::None => {}
-                Pause::Spread => tokio::time::sleep(SPREAD.mul_f64(chance())).await,
-                Pause::Backoff => {
-                    tokio::time::sleep(self.backoff.after(self.failures)).await;
-                    self.failures = self.failures.saturating_add(1);
-                }
+            let pause = self.pause();
+            if !pause.is_zero() {
+                tokio::time::sleep(pause).await;
             }
             let dialer = match &self.control {
                 ControlPlane::Connection(channel) => return channel.clone(),
@@ -168,6 +179,22 @@ impl Dialing {
         }
     }
 
+    /// How long to wait before the next attempt.
+    fn pause(&mut self) -> Duration {
+        match std::mem::replace(&mut self.pause, Pause::None) {
+            Pause::None => Duration::ZERO,
+            Pause::Spread => {
+                let spread = SPREAD.mul_f64(chance());
+                if self.failures == 0 { spread } else { spread.max(self.backoff.after(self.failures)) }
+            }
+            Pause::Backoff => {
+                let failures = self.failures;
+                self.failures = failures.saturating_add(1);
+                self.backoff.after(failures)
+            }
+        }
+    }
+
     /// The control plane has opened the stream.
     pub(super) fn opened(&self) {
         if let (ControlPlane::Dial(dialer), Some(candidate)) = (&self.control, &self.current) {
@@ -176,9 +203,14 @@ impl Dialing {
         }
     }
 
-    /// It has sent something: from now on its end is no failure to find one.
+    /// Whether there is another control plane to go to, or the same one anew.
+    pub(super) fn dials(&self) -> bool {
+        matches!(self.control, ControlPlane::Dial(_))
+    }
+
+    /// It has sent something: it is found, and is stayed with.
     pub(super) fn answered(&mut self) {
-        self.failures = 0;
+        self.answered.get_or_insert_with(Instant::now);
         self.untried.clear();
         self.pause = Pause::Spread;
     }
@@ -196,6 +228,9 @@ impl Dialing {
 
     /// The stream has ended, or could not be opened.
     pub(super) fn lost(&mut self, why: String) {
+        if let Some(since) = self.answered.take() {
+            self.failures = if since.elapsed() >= STEADY { 0 } else { self.failures.saturating_add(1) };
+        }
         match &self.control {
             ControlPlane::Connection(_) => self.pause = Pause::Backoff,
             ControlPlane::Dial(dialer) => {
@@ -254,3 +289,7 @@ impl Shared {
         }
     }
 }
+
+#[cfg(test)]
+#[path = "dial_tests.rs"]
+mod tests;

@@ -1,13 +1,15 @@
 //! gRPC's messages in an HTTP/2 body, read without a codec of tonic's: that keeps a buffer of its largest message
 //! for as long as the stream lives, which a thousand sidecars in one process would each do.
 
-use super::MAX_MESSAGE;
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 use http::HeaderMap;
 use http_body::Body;
 use prost::Message;
 use std::pin::Pin;
 use tonic::{Code, Status};
+
+/// Room for this much more is made at once: a message's length is but its sender's word.
+const ROOM: usize = 64 << 10;
 
 /// Compressed or not, and the length.
 const HEADER: usize = 5;
@@ -38,6 +40,8 @@ pub(super) fn framed(message: &impl Message) -> Bytes {
 #[derive(Debug)]
 pub(super) struct Frames<B> {
     body: B,
+    /// A longer message is refused, in bytes.
+    limit: usize,
     buffer: BytesMut,
     trailers: Option<HeaderMap>,
 }
@@ -47,8 +51,9 @@ where
     B: Body<Data = Bytes> + Unpin,
     B::Error: std::fmt::Display,
 {
-    pub(super) fn new(body: B) -> Self {
-        Self { body, buffer: BytesMut::new(), trailers: None }
+    /// `limit` is the length of the longest message, in bytes.
+    pub(super) fn new(body: B, limit: usize) -> Self {
+        Self { body, limit, buffer: BytesMut::new(), trailers: None }
     }
 
     /// The next message, read as `M`; None at the end of a stream that ended well. Safe to cancel.
@@ -78,12 +83,14 @@ where
         if compressed != 0 {
             return Err(Status::unimplemented("compressed messages are not read"));
         }
-        if length > MAX_MESSAGE {
-            return Err(Status::resource_exhausted(format!("a message of {length} bytes")));
+        if length > self.limit {
+            let limit = self.limit;
+            return Err(Status::resource_exhausted(format!("a message of {length} bytes; the limit is {limit}")));
         }
         let whole = HEADER + length;
         if self.buffer.len() < whole {
-            self.buffer.reserve(whole - self.buffer.len());
+            let missing = whole - self.buffer.len();
+            self.buffer.reserve(missing.min(self.buffer.len().max(ROOM)));
             return Ok(None);
         }
         let mut message = self.buffer.split_to(whole);

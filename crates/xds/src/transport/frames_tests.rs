@@ -5,6 +5,8 @@ use std::collections::VecDeque;
 use std::convert::Infallible;
 use std::task::{Context, Poll};
 
+const LIMIT: usize = 16 << 20;
+
 /// A body of these pieces.
 struct Pieces(VecDeque<Frame<Bytes>>);
 
@@ -22,7 +24,7 @@ fn message(nonce: &str) -> WireDeltaRequest {
 }
 
 fn cut(bytes: &[u8], size: usize) -> Frames<Pieces> {
-    Frames::new(Pieces(bytes.chunks(size).map(|c| Frame::data(Bytes::copy_from_slice(c))).collect()))
+    Frames::new(Pieces(bytes.chunks(size).map(|c| Frame::data(Bytes::copy_from_slice(c))).collect()), LIMIT)
 }
 
 #[tokio::test]
@@ -57,7 +59,18 @@ async fn what_is_no_message_is_an_error() {
 async fn the_status_in_the_trailers_counts() {
     let mut trailers = HeaderMap::new();
     Status::permission_denied("no").add_header(&mut trailers).unwrap();
-    let mut frames = Frames::new(Pieces(VecDeque::from([Frame::trailers(trailers)])));
+    let mut frames = Frames::new(Pieces(VecDeque::from([Frame::trailers(trailers)])), LIMIT);
     let status = frames.next::<WireDeltaRequest>().await.unwrap_err();
     assert_eq!((status.code(), status.message()), (Code::PermissionDenied, "no"));
+}
+
+#[tokio::test]
+async fn a_length_alone_takes_no_memory() {
+    let length = (LIMIT as u32).to_be_bytes();
+    let mut frames = cut(&[&[0], &length[..], &[1, 2, 3]].concat(), 8);
+    assert_eq!(frames.next::<WireDeltaRequest>().await.unwrap_err().code(), Code::Unavailable);
+    assert!(frames.buffer.capacity() <= 2 * ROOM, "{}", frames.buffer.capacity());
+    let longer = (LIMIT as u32 + 1).to_be_bytes();
+    let error = cut(&[&[0], &longer[..]].concat(), 8).next::<WireDeltaRequest>().await.unwrap_err();
+    assert_eq!(error.code(), Code::ResourceExhausted);
 }

@@ -13,8 +13,11 @@ pub use serve::{AdsStream, DeltaRequests, Incoming, Link, Requests, Responses, S
 pub use session::{Backoff, Warming, run, run_saving};
 pub use tls::{ClientTls, TlsError};
 
-/// gRPC's usual limit of 4 MiB is less than a mesh of some thousand services takes.
-pub const MAX_MESSAGE: usize = 512 << 20;
+/// Of a response: gRPC's usual limit of 4 MiB is less than a mesh of some thousand services takes.
+const MAX_RESPONSE: usize = 512 << 20;
+
+/// Of a request: the names and versions of a hundred thousand resources.
+const MAX_REQUEST: usize = 16 << 20;
 
 /// Of one HTTP/2 stream: a whole small configuration in flight.
 const STREAM_WINDOW: u32 = 4 << 20;

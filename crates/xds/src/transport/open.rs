@@ -1,7 +1,7 @@
 //! A client's stream over a tonic channel.
 
 use super::frames::{Frames, framed};
-use super::{CONNECTION_WINDOW, DELTA_PATH, STREAM_WINDOW};
+use super::{CONNECTION_WINDOW, DELTA_PATH, MAX_RESPONSE, STREAM_WINDOW};
 use crate::wire::{WireDeltaRequest, WireDeltaResponse};
 use crate::{DeltaRequest, DeltaResponse};
 use bytes::Bytes;
@@ -56,7 +56,7 @@ impl DeltaStream {
         if response.status() != StatusCode::OK {
             return Err(Status::unavailable(format!("the server answers HTTP {}", response.status())));
         }
-        Ok(Self { requests, responses: Frames::new(response.into_body()) })
+        Ok(Self { requests, responses: Frames::new(response.into_body(), MAX_RESPONSE) })
     }
 
     /// False where the stream has ended.
@@ -115,9 +115,10 @@ where
         .connect_with_connector_lazy(Once(Some(TokioIo::new(io))))
 }
 
-/// A silently dead control plane is noticed after these two.
-const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(3);
-const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(3);
+/// A host that vanishes without a word is noticed after these two at most. One that is merely busy must not lose all
+/// its proxies, so it has longer to answer than the pause between two pings is.
+const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(1);
+const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// With the HTTP/2 settings that ADS needs.
 fn tuned() -> Endpoint {

@@ -3,7 +3,7 @@
 //! tonic's own server would copy each response into a buffer of each stream.
 
 use super::frames::{Frames, header};
-use super::{CONNECTION_WINDOW, DELTA_PATH, SOTW_PATH, STREAM_WINDOW};
+use super::{CONNECTION_WINDOW, DELTA_PATH, MAX_REQUEST, SOTW_PATH, STREAM_WINDOW};
 use crate::server::Message;
 use crate::wire::{WireDeltaRequest, WireSotwRequest};
 use crate::{DeltaRequest, SotwRequest};
@@ -21,9 +21,6 @@ use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::mpsc;
 use tonic::{Code, Status};
-
-/// Streams of one connection, at most: all sidecars of an `up` share one.
-const MAX_STREAMS: u32 = 1 << 20;
 
 /// What is put together ahead of being written, of one stream.
 const SEND_BUFFER: usize = 64 << 10;
@@ -98,6 +95,24 @@ pub enum Link {
     InProcess,
 }
 
+impl Link {
+    /// Streams of one connection, at most: a proxy needs one, and all sidecars of an `up` share a connection.
+    fn most_streams(self) -> u32 {
+        match self {
+            Self::Network => 100,
+            Self::InProcess => 1 << 20,
+        }
+    }
+
+    /// What may have come over one connection and not have been read yet, in bytes.
+    fn window(self) -> u32 {
+        match self {
+            Self::Network => 2 * STREAM_WINDOW,
+            Self::InProcess => CONNECTION_WINDOW,
+        }
+    }
+}
+
 /// Serves one connection until it ends. `accept` is called with each stream, on this task: it spawns. Once `end` is
 /// ready the client is told (GOAWAY), and the connection ends with its last stream.
 ///
@@ -111,9 +126,9 @@ where
 {
     let connection = http2::Builder::new(TokioExecutor::new())
         .timer(hyper_util::rt::TokioTimer::new())
-        .max_concurrent_streams(MAX_STREAMS)
+        .max_concurrent_streams(link.most_streams())
         .initial_stream_window_size(STREAM_WINDOW)
-        .initial_connection_window_size(CONNECTION_WINDOW)
+        .initial_connection_window_size(link.window())
         .max_send_buf_size(SEND_BUFFER)
         .keep_alive_interval((link == Link::Network).then_some(KEEPALIVE_INTERVAL))
         .keep_alive_timeout(KEEPALIVE_TIMEOUT)
@@ -136,8 +151,8 @@ fn respond(request: Request<body::Incoming>, accept: &impl Fn(AdsStream)) -> Res
     let path = request.uri().path().to_owned();
     let body = request.into_body();
     let requests = match path.as_str() {
-        DELTA_PATH => Incoming::Delta(DeltaRequests(Frames::new(body))),
-        SOTW_PATH => Incoming::Sotw(SotwRequests(Frames::new(body))),
+        DELTA_PATH => Incoming::Delta(DeltaRequests(Frames::new(body, MAX_REQUEST))),
+        SOTW_PATH => Incoming::Sotw(SotwRequests(Frames::new(body, MAX_REQUEST))),
         other => {
             let status = Status::unimplemented(format!("{other} is not served here"));
             return status.into_http();

@@ -34,6 +34,9 @@ impl Backoff {
     }
 }
 
+/// Who has taken the connection must have sent something by then, or another is dialled.
+const FIRST_RESPONSE: Duration = Duration::from_secs(10);
+
 /// From 0 to 1. Each `RandomState` has keys of its own: chance enough to spread proxies.
 pub(super) fn chance() -> f64 {
     RandomState::new().hash_one(()) as f64 / u64::MAX as f64
@@ -165,8 +168,22 @@ where
     A: Future<Output = Result<Option<Warming>, String>>,
 {
     client.connected();
-    let mut stream = DeltaStream::open(channel, client.requests()).await?;
+    let dials = dialing.dials();
+    let silent = async move {
+        // Within a process there is no other, and a thousand sidecars begin at once.
+        match dials {
+            true => tokio::time::sleep(FIRST_RESPONSE).await,
+            false => std::future::pending().await,
+        }
+        Status::deadline_exceeded(format!("no answer came over the stream within {} s", FIRST_RESPONSE.as_secs()))
+    };
+    let mut silent = std::pin::pin!(silent);
+    let mut stream = tokio::select! {
+        opened = DeltaStream::open(channel, client.requests()) => opened?,
+        status = &mut silent => return Err(status),
+    };
     dialing.opened();
+    let mut has_answered = false;
     loop {
         proxy.run_all(client).await;
         for request in client.requests() {
@@ -184,6 +201,7 @@ where
         tokio::select! {
             response = stream.next() => match response? {
                 Some(response) => {
+                    has_answered = true;
                     dialing.answered();
                     answered.store(true, Ordering::Relaxed);
                     client.on_response(Instant::now().into_std(), response);
@@ -196,6 +214,7 @@ where
                 }
             }
             () = wait => {}
+            status = &mut silent, if !has_answered => return Err(status),
         }
     }
 }
