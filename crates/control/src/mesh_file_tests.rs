@@ -8,7 +8,7 @@ fn root(file: &MeshFile) -> &str {
 }
 
 fn codes(file: &MeshFile) -> Vec<&str> {
-    file.diagnostics().map(|finding| &*finding.code).collect()
+    file.diagnostics().map(|finding| finding.code).collect()
 }
 
 #[test]

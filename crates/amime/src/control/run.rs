@@ -18,7 +18,7 @@ use amime_control::engine::{self, EngineOptions};
 use amime_control::source::Input;
 use amime_control::state::State;
 use amime_xds::server::StreamOptions;
-use anyhow::Context;
+use anyhow::{Context, bail};
 use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -147,6 +147,8 @@ async fn control(options: Options, files: u64, printer: &Printer) -> anyhow::Res
                 Err(error) if !*is_ready.borrow() => return Err(error),
                 Err(error) => printer.print(announce::error(&error)),
             },
+            // Without it /ready would go on saying that all is well.
+            () = distributor.stopped() => bail!("the thread that makes the configuration of proxies has ended"),
             () = signals.next() => break,
         }
     }

@@ -3,12 +3,15 @@
 
 use super::log::Printer;
 use amime_control::{Distributor, ProxyStatus};
-use std::collections::HashSet;
+use std::collections::HashMap;
 use std::time::Duration;
 use tokio::sync::watch;
 
 /// A thousand proxies acknowledge within moments of each other: they are looked at together.
 const PAUSE: Duration = Duration::from_millis(20);
+
+/// The longest line of a refusal, in characters.
+const LINE: usize = 1000;
 
 /// The newest generation that every connected proxy runs.
 pub(crate) type EverybodyRuns = watch::Receiver<u64>;
@@ -18,16 +21,14 @@ pub(crate) fn follow(distributor: Distributor, printer: Printer) -> EverybodyRun
     let (sender, receiver) = watch::channel(0);
     let mut changes = distributor.changes();
     tokio::spawn(async move {
-        let mut told = HashSet::new();
+        let mut told = Told::default();
         loop {
-            let proxies = distributor.proxies();
+            let proxies = distributor.each(|proxy| (runs(proxy), (proxy.connection.number, refusals(proxy))));
             // Where nobody is connected, there is nobody to wait for.
-            let lowest = proxies.iter().map(runs).min().unwrap_or(u64::MAX);
+            let lowest = proxies.iter().map(|(runs, _)| *runs).min().unwrap_or(u64::MAX);
             sender.send_if_modified(|before| std::mem::replace(before, lowest) != lowest);
-            for text in proxies.iter().flat_map(refusals) {
-                if told.insert(text.clone()) {
-                    printer.print(text);
-                }
+            for text in told.news(proxies.into_iter().map(|(_, refusals)| refusals)) {
+                printer.print(text);
             }
             tokio::select! {
                 changed = changes.changed() => if changed.is_err() { return },
@@ -45,12 +46,65 @@ fn runs(proxy: &ProxyStatus) -> u64 {
 
 /// A refusal keeps the last good configuration, and has to be seen: it is a mistake of ours, or a port that
 /// another program has.
-fn refusals(proxy: &ProxyStatus) -> impl Iterator<Item = String> + '_ {
-    let of_type = move |(kind, status): (_, &amime_xds::server::TypeStatus)| {
-        let refused = status.rejected.iter().map(move |rejected| {
-            format!("error: the proxy of {} refuses {kind:?} {}: {}", proxy.node.name, rejected.name, rejected.message)
-        });
-        refused.collect::<Vec<_>>()
-    };
-    proxy.stream.types.iter().flat_map(of_type)
+fn refusals(proxy: &ProxyStatus) -> Vec<String> {
+    let rejected = proxy.stream.types.iter().flat_map(|(kind, status)| status.rejected.iter().map(move |r| (kind, r)));
+    let line = rejected.map(|(kind, rejected)| {
+        let (pod, name, message) = (&proxy.node.name, &rejected.name, &rejected.message);
+        one_line(&format!("error: the proxy of {pod} refuses {kind:?} {name}: {message}"))
+    });
+    line.collect()
+}
+
+/// A proxy's words may be anything; the terminal gets a line of text.
+fn one_line(text: &str) -> String {
+    let mut line = String::new();
+    for (at, character) in text.chars().enumerate() {
+        if at == LINE {
+            line.push('…');
+            break;
+        }
+        if character.is_control() { line.extend(character.escape_default()) } else { line.push(character) }
+    }
+    line
+}
+
+/// What was told of each stream, for as long as it holds.
+#[derive(Default)]
+struct Told(HashMap<u64, Vec<String>>);
+
+impl Told {
+    /// Of these, by the number of the stream, what was not told yet.
+    fn news(&mut self, refusals: impl Iterator<Item = (u64, Vec<String>)>) -> Vec<String> {
+        let now: HashMap<_, _> = refusals.filter(|(_, texts)| !texts.is_empty()).collect();
+        let before = std::mem::replace(&mut self.0, now);
+        let is_new = |stream: &u64, text: &String| before.get(stream).is_none_or(|told| !told.contains(text));
+        let of_stream = |(stream, texts): (&u64, &Vec<String>)| {
+            texts.iter().filter(|text| is_new(stream, text)).cloned().collect::<Vec<_>>()
+        };
+        let mut news: Vec<_> = self.0.iter().flat_map(of_stream).collect();
+        news.sort();
+        news
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_refusal_is_told_once_and_forgotten_with_its_proxy() {
+        let mut told = Told::default();
+        let now = |of: &[(u64, &str)]| of.iter().map(|(s, text)| (*s, vec![(*text).to_owned()])).collect::<Vec<_>>();
+        assert_eq!(told.news(now(&[(1, "a"), (2, "b")]).into_iter()), ["a", "b"]);
+        assert!(told.news(now(&[(1, "a"), (2, "b")]).into_iter()).is_empty());
+        assert_eq!(told.news(now(&[(1, "c")]).into_iter()), ["c"]);
+        assert_eq!(told.0.len(), 1, "nothing is kept of who has gone");
+        assert_eq!(told.news(now(&[(1, "c"), (2, "b")]).into_iter()), ["b"]);
+    }
+
+    #[test]
+    fn words_of_a_proxy_are_a_line_of_text() {
+        assert_eq!(one_line("no\n\u{1b}[2Jé"), "no\\n\\u{1b}[2Jé");
+        assert_eq!(one_line(&"x".repeat(1 << 20)).chars().count(), LINE + 1);
+    }
 }

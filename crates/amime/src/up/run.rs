@@ -26,7 +26,7 @@ use amime_model::workload::AddressPlan;
 use amime_proxy::Workers;
 use amime_xds::server::StreamOptions;
 use amime_xds::transport::channel_over;
-use anyhow::Context;
+use anyhow::{Context, bail};
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -132,7 +132,7 @@ async fn up(options: Options, files: u64, printer: &Printer) -> anyhow::Result<E
         names,
         phases,
         printer: printer.clone(),
-        everybody_runs: progress::follow(distributor, printer.clone()),
+        everybody_runs: progress::follow(distributor.clone(), printer.clone()),
         proxies: Proxies::Here(Box::new(proxies)),
     };
     let mut fleet = Fleet::new(Arc::new(shared), &first);
@@ -158,6 +158,8 @@ async fn up(options: Options, files: u64, printer: &Printer) -> anyhow::Result<E
                 Err(error) if !is_ready => return Err(error),
                 Err(error) => printer.print(announce::error(&error)),
             },
+            // Without it the mesh would go on with what it has, and say that it is ready.
+            () = distributor.stopped() => bail!("the thread that makes the configuration of proxies has ended"),
             () = signals.next() => break,
         }
     }

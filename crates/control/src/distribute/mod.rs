@@ -7,6 +7,7 @@ mod connection;
 mod counts;
 mod push;
 mod stream;
+mod thread;
 
 pub use connection::Connection;
 pub use counts::{CONVERGENCE_BOUNDS, Counts};
@@ -123,6 +124,16 @@ impl Distributor {
     /// Ends every stream and lets connections end: proxies are told, and turn to another control plane.
     pub fn end(&self) {
         self.0.ending.send_replace(true);
+    }
+
+    /// Returns when the thread that translates has ended by a panic: nobody is given anything any more.
+    pub async fn stopped(&self) {
+        self.0.push.stopped().await;
+    }
+
+    /// What `look` makes of every connected proxy, the longest connected first. All streams wait meanwhile.
+    pub fn each<T>(&self, look: impl Fn(&ProxyStatus) -> T) -> Vec<T> {
+        self.0.proxies().values().map(look).collect()
     }
 
     /// Every connected proxy, the longest connected first.

@@ -1,5 +1,6 @@
 //! The one thread that translates: for each snapshot every scope once, and hands each stream what it is to have.
 
+use super::thread;
 use crate::engine::Generation;
 use amime_model::snapshot::{RulesChange, ServiceKey, Snapshot};
 use amime_model::translate::{
@@ -34,6 +35,7 @@ enum Command {
 #[derive(Debug)]
 pub(super) struct Push {
     commands: mpsc::Sender<Command>,
+    alive: watch::Receiver<()>,
     next_stream: AtomicU64,
 }
 
@@ -41,7 +43,7 @@ impl Push {
     pub(super) fn start(mut snapshots: watch::Receiver<Generation>) -> std::io::Result<Self> {
         let (commands, inbox) = mpsc::channel();
         let first = snapshots.borrow_and_update().clone();
-        std::thread::Builder::new().name("amime-push".into()).spawn(move || Pusher::new(first).run(&inbox))?;
+        let alive = thread::spawn("amime-push", move || Pusher::new(first).run(&inbox))?;
         let forward = commands.clone();
         tokio::spawn(async move {
             while snapshots.changed().await.is_ok() {
@@ -51,7 +53,7 @@ impl Push {
                 }
             }
         });
-        Ok(Self { commands, next_stream: AtomicU64::new(1) })
+        Ok(Self { commands, alive, next_stream: AtomicU64::new(1) })
     }
 
     /// A proxy has connected: the number of its stream, and what it is to have, from now on.
@@ -61,6 +63,11 @@ impl Push {
         // Where the thread is gone, the stream sees its sender dropped.
         let _ = self.commands.send(Command::Join { stream, node, form, target });
         (stream, targets)
+    }
+
+    /// Returns when the thread has ended. It does so by a panic alone while this is there.
+    pub(super) async fn stopped(&self) {
+        thread::ended(self.alive.clone()).await;
     }
 
     pub(super) fn leave(&self, stream: u64) {

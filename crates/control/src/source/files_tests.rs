@@ -270,7 +270,7 @@ fn a_file_that_was_emptied_while_no_process_looked_keeps_its_objects_and_says_so
     fs::write(&path, "").unwrap();
     let mut files = Files::open(vec![Input::Path(folder.path().to_owned())], remembered).unwrap();
     assert_eq!(names(&files), ["one"]);
-    assert_eq!(files.problems().map(|problem| &*problem.code).collect::<Vec<_>>(), [TRUNCATED]);
+    assert_eq!(files.problems().map(|problem| problem.code).collect::<Vec<_>>(), [TRUNCATED]);
     fs::write(&path, "# nothing\n").unwrap();
     files.refresh(Instant::now());
     assert!(names(&files).is_empty());

@@ -64,12 +64,15 @@ impl InFlight {
     }
 }
 
+/// So many characters of why something was refused are kept: the reason, not all that may follow it.
+const MOST_WORDS: usize = 4000;
+
 /// A resource that the client refused.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Rejection {
     pub name: Arc<str>,
     pub version: Arc<str>,
-    /// The client's words.
+    /// The client's words, the first few thousand characters.
     pub message: String,
     pub at: Instant,
     /// The objects that it was made of, as far as the client's words name them; else all of them:
@@ -80,7 +83,8 @@ pub struct Rejection {
 impl Rejection {
     pub(super) fn new(kind: ResourceType, name: &Arc<str>, encoded: &Encoded, message: &str, at: Instant) -> Self {
         let objects = origins::blamed(kind, &encoded.body(), message);
-        Self { name: name.clone(), version: encoded.version.clone(), message: message.into(), at, objects }
+        let message = message.chars().take(MOST_WORDS).collect();
+        Self { name: name.clone(), version: encoded.version.clone(), message, at, objects }
     }
 }
 
