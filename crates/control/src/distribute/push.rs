@@ -8,7 +8,7 @@ use amime_model::translate::{
     translate_shared_with,
 };
 use amime_xds::server::{Common, Encoder, Form, Resources};
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, mpsc};
 use std::time::Instant;
@@ -104,6 +104,11 @@ impl View {
 struct Pusher {
     published: Generation,
     members: BTreeMap<u64, Member>,
+    /// Of these, the ones that were given nothing yet. They are given one after the other, so that a change that comes
+    /// meanwhile does not wait for all of them.
+    joined: VecDeque<u64>,
+    /// Some proxy has gone since views and groups were last looked through.
+    has_left: bool,
     encoder: Encoder,
     memo: Memo,
     /// Of this snapshot.
@@ -114,41 +119,71 @@ struct Pusher {
 
 impl Pusher {
     fn new(published: Generation) -> Self {
+        let mut memo = Memo::default();
+        memo.begin(&published.snapshot);
         Self {
             published,
             members: BTreeMap::new(),
+            joined: VecDeque::new(),
+            has_left: false,
             encoder: Encoder::default(),
-            memo: Memo::default(),
+            memo,
             views: HashMap::new(),
             groups: HashMap::new(),
         }
     }
 
     fn run(mut self, inbox: &mpsc::Receiver<Command>) {
-        self.memo.begin(&self.published.snapshot);
-        while let Ok(command) = inbox.recv() {
-            let mut newest = None;
-            let mut joined = Vec::new();
-            // All that waits is taken at once: of several snapshots only the newest counts.
-            for command in std::iter::once(command).chain(inbox.try_iter()) {
-                match command {
-                    Command::Snapshot(published) => newest = Some(published),
-                    Command::Join { stream, node, form, target } => {
-                        self.members.insert(stream, Member { node, form, target, group: None });
-                        joined.push(stream);
-                    }
-                    Command::Leave(stream) => drop(self.members.remove(&stream)),
+        while self.step(inbox) {}
+    }
+
+    /// Takes what has come, and gives one proxy what it is to have, or all of them where there is a new snapshot. False
+    /// once nobody can send anything any more.
+    fn step(&mut self, inbox: &mpsc::Receiver<Command>) -> bool {
+        let mut first = None;
+        if self.joined.is_empty() {
+            match inbox.recv() {
+                Ok(command) => first = Some(command),
+                Err(mpsc::RecvError) => return false,
+            }
+        }
+        let mut newest = None;
+        // All that waits is taken at once: of several snapshots only the newest counts.
+        for command in first.into_iter().chain(inbox.try_iter()) {
+            match command {
+                Command::Snapshot(published) => newest = Some(published),
+                Command::Join { stream, node, form, target } => {
+                    self.members.insert(stream, Member { node, form, target, group: None });
+                    self.joined.push_back(stream);
+                }
+                Command::Leave(stream) => {
+                    self.members.remove(&stream);
+                    self.has_left = true;
                 }
             }
-            match newest {
-                Some(published) => self.publish(published),
-                None => joined.into_iter().for_each(|stream| self.give(stream)),
-            }
+        }
+        if let Some(published) = newest {
+            self.joined.clear();
+            self.publish(published);
+        } else if let Some(stream) = self.joined.pop_front() {
+            self.give(stream);
+        }
+        true
+    }
+
+    /// What was made for proxies that have gone is not kept up to date.
+    fn forget_unused(&mut self) {
+        if std::mem::take(&mut self.has_left) {
+            let used: HashSet<_> = self.members.values().filter_map(|member| member.group.as_ref()).collect();
+            self.groups.retain(|group, _| used.contains(group));
+            let used: HashSet<_> = self.groups.keys().map(|group| &group.0.shared).collect();
+            self.views.retain(|scope, _| used.contains(scope));
         }
     }
 
     fn publish(&mut self, published: Generation) {
         let last = std::mem::replace(&mut self.published, published);
+        self.forget_unused();
         self.encoder.begin();
         if !self.publish_little(&last.snapshot) {
             self.memo.begin(&self.published.snapshot);
@@ -276,3 +311,7 @@ fn has_place(snapshot: &Snapshot, node: &Node) -> bool {
         || node.interception != Interception::ProxyProtocol
         || snapshot.pod(&node.namespace, &node.name).is_some_and(|pod| pod.placement().is_some())
 }
+
+#[cfg(test)]
+#[path = "push_tests.rs"]
+mod tests;
