@@ -5,7 +5,7 @@
 
 use crate::source::SourceError;
 use crate::source::files::{GONE_AFTER, Refreshed, TRUNCATED, UNREADABLE, is_cut_off};
-use amime_model::diagnostic::{Diagnostic, Place, Severity};
+use amime_model::diagnostic::{Diagnostic, Place};
 use amime_model::resource::{LoadedMeshConfig, MeshConfig, load_mesh_config};
 use std::io::{self, ErrorKind};
 use std::path::PathBuf;
@@ -85,8 +85,7 @@ impl MeshFile {
         self.problem = None;
         let text = String::from_utf8_lossy(&bytes);
         let loaded = load_mesh_config(&self.name, &text);
-        let broken = loaded.diagnostics.iter().any(|d| d.severity == Severity::Error);
-        if !broken || self.good.is_none() {
+        if !loaded.has_errors() || self.good.is_none() {
             self.good = Some((loaded.config.clone(), text.as_ref().into()));
         }
         self.last = Some(loaded);

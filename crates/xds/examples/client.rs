@@ -4,7 +4,8 @@
 
 use amime_model::config::*;
 use amime_xds::client::{Client, ClientOptions};
-use amime_xds::{DeltaResponse, Node, Resource, ResourceType, encode, host_name};
+use amime_xds::refs::host_name;
+use amime_xds::{DeltaResponse, Node, Resource, ResourceType, encode};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 

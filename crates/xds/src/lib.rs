@@ -19,5 +19,4 @@ pub mod transport;
 mod wire;
 
 pub use message::{DeltaRequest, DeltaResponse, Node, Resource, SotwRequest};
-pub use refs::*;
 pub use resource_type::{PerType, ResourceType};

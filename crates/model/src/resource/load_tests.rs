@@ -78,7 +78,7 @@ items:
         ]
     );
     let broken = &loaded.objects[1];
-    assert!(broken.is_broken_at("spec.http[0]") && !broken.is_broken_at("spec.http[0].route"));
+    assert!(broken.errors.iter().any(|error| error.field == "spec.http[0].timeuot"), "{:?}", broken.errors);
     assert_eq!(broken.errors[0].resource.as_ref(), Some(&broken.id));
 }
 

@@ -60,22 +60,6 @@ impl Object {
     pub fn place(&self, path: &str) -> Option<Place> {
         Some(self.source.as_ref()?.root().place_of(path))
     }
-
-    /// Whether something is wrong at or below that field.
-    pub fn is_broken_at(&self, path: &str) -> bool {
-        self.errors.iter().any(|error| is_at_or_below(&error.field, path))
-    }
-
-    /// Whether two objects mean the same: all but where and how they were written.
-    pub fn means_the_same(&self, other: &Self) -> bool {
-        let broken = |object: &Self| object.errors.iter().map(|error| error.field.clone()).collect::<Vec<_>>();
-        self.id == other.id && self.meta == other.meta && self.spec == other.spec && broken(self) == broken(other)
-    }
-}
-
-/// `spec.http[1].timeout` is below `spec.http[1]`, and `spec.http[10]` is not.
-fn is_at_or_below(field: &str, path: &str) -> bool {
-    field.strip_prefix(path).is_some_and(|rest| path.is_empty() || rest.is_empty() || rest.starts_with(['.', '[']))
 }
 
 /// The place in a document that an object was read from.

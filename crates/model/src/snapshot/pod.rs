@@ -35,13 +35,6 @@ impl Pod {
     pub fn bound(&self, port: u16) -> u16 {
         self.placement().map_or(port, |placement| placement.bound(port))
     }
-
-    /// The TCP ports that its containers name.
-    pub fn container_ports(&self) -> impl Iterator<Item = u16> {
-        let spec = self.pod_spec();
-        let ports = spec.containers.iter().chain(&spec.init_containers).flat_map(|c| &c.ports);
-        ports.filter(|p| !p.protocol.eq_ignore_ascii_case("UDP")).filter_map(|p| u16::try_from(p.container_port).ok())
-    }
 }
 
 /// By namespace and name.

@@ -52,7 +52,8 @@ const FIELD_1: u8 = 1 << 3 | 2;
 /// `name` of a delta element.
 const FIELD_3: u8 = 3 << 3 | 2;
 
-fn put(out: &mut BytesMut, key: u8, contents: &[u8]) {
+/// A field with a length.
+pub(super) fn put(out: &mut BytesMut, key: u8, contents: &[u8]) {
     out.put_u8(key);
     encode_varint(contents.len() as u64, out);
     out.put_slice(contents);

@@ -185,10 +185,7 @@ impl Stream {
 
     /// Of a response that was refused, what it was to add. What it was to take away is still there, for the client
     /// refuses as a whole, and is due again.
-    pub(super) fn without_removals(
-        &self,
-        items: Vec<(Arc<str>, Option<Arc<Encoded>>)>,
-    ) -> Vec<(Arc<str>, Arc<Encoded>)> {
+    pub(super) fn without_removals(items: Vec<Item>) -> Vec<(Arc<str>, Arc<Encoded>)> {
         items.into_iter().filter_map(|(name, item)| Some((name, item?))).collect()
     }
 

@@ -172,7 +172,7 @@ impl Stream {
         let target = &self.target;
         let is_wanted = |name, item: &Encoded| target.get(kind, name).is_some_and(|now| now.version == item.version);
         if kind == ResourceType::VirtualHost {
-            let items = self.without_removals(items);
+            let items = Self::without_removals(items);
             return self.refused_hosts(now, items, message);
         }
         if let [(name, item)] = items.as_slice() {

@@ -1,8 +1,7 @@
 //! A response as the server's state machine gives it, and its bytes.
 
-use super::encoded::Encoded;
-use bytes::{BufMut, Bytes, BytesMut};
-use prost::encoding::encode_varint;
+use super::encoded::{Encoded, put};
+use bytes::{Bytes, BytesMut};
 use std::sync::Arc;
 
 /// Which of ADS's two protocols a stream speaks.
@@ -106,10 +105,4 @@ impl Iterator for Message {
         }
         self.large.take()
     }
-}
-
-fn put(out: &mut BytesMut, key: u8, contents: &[u8]) {
-    out.put_u8(key);
-    encode_varint(contents.len() as u64, out);
-    out.put_slice(contents);
 }
