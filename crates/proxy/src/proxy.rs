@@ -21,6 +21,7 @@ use amime_model::config::{Cluster, ProxyConfig};
 use amime_xds::transport::Warming;
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
+use std::pin::Pin;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, Weak};
 use std::time::{Duration, Instant, SystemTime};
@@ -80,6 +81,8 @@ struct State {
     moved: Moved,
     /// Configured addresses that have sockets, and where those are bound (which differs for port 0).
     sockets: BTreeMap<SocketAddr, SocketAddr>,
+    /// Looks whether files of certificates change.
+    looking: Option<JoinHandle<()>>,
     /// One task for each DNS cluster.
     resolving: BTreeMap<Arc<str>, (Arc<Cluster>, JoinHandle<()>)>,
 }
@@ -150,7 +153,7 @@ impl Proxy {
     /// `apply`, without a word about being ready. What comes back ends when the clusters that are new have looked up
     /// their names; None where they have, or have none.
     pub(crate) async fn swap(&self, config: Arc<ProxyConfig>) -> Result<Option<Warming>, ApplyError> {
-        let swapped = self.try_swap(config).await;
+        let swapped = self.try_swap(Some(config)).await;
         let vitals = &self.0.shared.vitals;
         if swapped.is_ok() {
             vitals.accepted()
@@ -160,14 +163,23 @@ impl Proxy {
         swapped
     }
 
-    async fn try_swap(&self, config: Arc<ProxyConfig>) -> Result<Option<Warming>, ApplyError> {
+    /// None: what is there already, with the files that it names read again.
+    async fn try_swap(&self, config: Option<Arc<ProxyConfig>>) -> Result<Option<Warming>, ApplyError> {
         let inner = &self.0;
         let mut state = inner.state.lock().await;
-        let config = state.moved.apply(inner.capture_ports, config);
-        if !state.swapping && state.config.as_ref().is_some_and(|now| now.config.is_same(&config)) {
+        let again = config.is_none();
+        let config = match (config, &state.config) {
+            (Some(config), _) => state.moved.apply(inner.capture_ports, config),
+            (None, Some(now)) => Arc::clone(&now.config),
+            (None, None) => return Ok(None),
+        };
+        if !again && !state.swapping && state.config.as_ref().is_some_and(|now| now.config.is_same(&config)) {
             return Ok(None);
         }
         let runtime = Arc::new(RuntimeConfig::build(config, state.config.as_deref())?);
+        if !runtime.secrets.files.is_empty() && state.looking.is_none() {
+            state.looking = Some(inner.background.spawn(look_at_files(self.downgrade())));
+        }
         let wanted: BTreeSet<SocketAddr> = runtime.listeners.sockets().map(|(address, _)| address).collect();
         let opened = inner.open(&runtime, &state.sockets)?;
         let closed: Vec<SocketAddr> = state.sockets.keys().filter(|a| !wanted.contains(a)).copied().collect();
@@ -253,6 +265,26 @@ impl Proxy {
     }
 }
 
+/// How often files of certificates are looked at.
+const LOOK: Duration = Duration::from_secs(1);
+
+/// Takes certificates that change in their files, until the proxy ends.
+fn look_at_files(proxy: WeakProxy) -> Pin<Box<dyn Future<Output = ()> + Send>> {
+    Box::pin(async move {
+        loop {
+            tokio::time::sleep(LOOK).await;
+            let Some(proxy) = proxy.upgrade() else { return };
+            let changed = {
+                let state = proxy.0.state.lock().await;
+                state.config.as_ref().is_some_and(|now| now.secrets.files.have_changed())
+            };
+            if changed && let Err(error) = proxy.try_swap(None).await {
+                tracing::error!(%error, "certificates that have changed cannot be taken");
+            }
+        }
+    })
+}
+
 impl Inner {
     /// Does something on each worker, with what the proxy has there.
     async fn on_workers(&self, what: impl Fn(&ProxyWorker) + Clone + Send + 'static) -> Result<(), WorkersGone> {
@@ -317,7 +349,8 @@ impl Inner {
                 .await;
         }
         let mut state = self.state.lock().await;
-        for (_, (_, task)) in std::mem::take(&mut state.resolving) {
+        let looking = state.looking.take();
+        for task in std::mem::take(&mut state.resolving).into_values().map(|(_, task)| task).chain(looking) {
             task.abort();
         }
         state.sockets.clear();
@@ -339,7 +372,9 @@ impl Drop for Inner {
                 }
             });
         }
-        for (_, (_, task)) in std::mem::take(&mut self.state.get_mut().resolving) {
+        let state = self.state.get_mut();
+        let looking = state.looking.take();
+        for task in std::mem::take(&mut state.resolving).into_values().map(|(_, task)| task).chain(looking) {
             task.abort();
         }
     }

@@ -369,3 +369,46 @@ async fn passthrough_goes_by_server_name_and_keeps_every_byte() {
     assert_eq!(get_by(&client, running.address, "c.example").await.unwrap().0, 503);
     assert!(client.connect(running.address, "d.example").await.is_err());
 }
+
+#[tokio::test]
+async fn files_are_read_and_read_again() {
+    let (ca, server) = (Authority::new("ca"), server().await);
+    let (first, second) = (ca.issue(&["shop.example"]), ca.issue(&["shop.example"]));
+    let (good, bad) = (ca.issue(&["client.example"]), ca.issue(&["client.example"]));
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();
+    let write = |name: &str, text: &str| amime_testkit::files::save(&folder.path().join(name), text);
+    write("crt", &first.chain);
+    write("key", &first.key);
+    write("ca", &ca.pem);
+    write("crl", &ca.revoke(&[&bad]));
+    let tls = DownstreamTls {
+        validation: Some(format!("file-root:{}", path("ca"))),
+        crl: Some(format!("file-crl:{}", path("crl"))),
+        require_client_certificate: true,
+        ..simple(&format!("file-cert:{}~{}", path("crt"), path("key")))
+    };
+    let none = simple(&format!("file-cert:{}~{}", path("none"), path("key")));
+    let chains = vec![https(tls, &["shop.example"]), https(none, &["none.example"])];
+    let running = start(chains, &server, vec![]).await;
+    let by = async |pair| get_by(&Client::trusting(&ca).with(pair), running.address, "shop.example").await;
+    assert_eq!(by(&good).await, Some((200, "https".into())));
+    assert_eq!(by(&bad).await, None);
+    assert!(Client::trusting(&ca).connect(running.address, "none.example").await.is_err());
+    let shown = async || {
+        let client = Client::trusting(&ca).with(&good);
+        let stream = client.connect(running.address, "shop.example").await.unwrap();
+        stream.get_ref().1.peer_certificates().unwrap().to_vec()
+    };
+    assert_eq!(shown().await, first.certificates());
+    write("crt", &second.chain);
+    write("key", &second.key);
+    write("crl", &ca.revoke(&[&good]));
+    let changed = async {
+        // Nothing tells of it but the handshakes themselves.
+        while by(&bad).await.is_none() || by(&good).await.is_some() || shown().await != second.certificates() {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    };
+    tokio::time::timeout(amime_testkit::client::PATIENCE, changed).await.expect("the files are read again");
+}

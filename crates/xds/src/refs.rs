@@ -25,11 +25,11 @@ pub fn cluster_secrets(cluster: &Cluster) -> impl Iterator<Item = &str> {
 }
 
 fn upstream_secrets(tls: &UpstreamTls) -> impl Iterator<Item = &str> {
-    tls.certificate.iter().chain(&tls.validation).map(String::as_str)
+    tls.certificate.iter().chain(&tls.validation).chain(&tls.crl).map(String::as_str)
 }
 
 fn downstream_secrets(tls: &DownstreamTls) -> impl Iterator<Item = &str> {
-    tls.certificates.iter().chain(&tls.validation).map(String::as_str)
+    tls.certificates.iter().chain(&tls.validation).chain(&tls.crl).map(String::as_str)
 }
 
 fn chains(listener: &Listener) -> impl Iterator<Item = &FilterChain> {

@@ -195,7 +195,10 @@ pub struct UpstreamTls {
     pub alpn: Vec<String>,
     /// SDS names (`file-cert:…`, `kubernetes://…`, `default`).
     pub certificate: Option<String>,
+    /// None: the system's authorities, where the certificate is looked at.
     pub validation: Option<String>,
+    /// `file-crl:PATH`: revoked certificates, beside those that the validation context names.
+    pub crl: Option<String>,
     pub match_sans: Vec<String>,
     pub auto_san_validation: bool,
     /// Accept any certificate.

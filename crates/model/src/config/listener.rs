@@ -117,10 +117,12 @@ pub struct FilterChainMatch {
 /// TLS that a listener ends. Certificates come by SDS name.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct DownstreamTls {
-    /// SDS names of the certificates, at least one.
+    /// SDS names of the certificates, at least one: `kubernetes://NAME`, or `file-cert:CHAIN~KEY` of files.
     pub certificates: Vec<String>,
-    /// SDS name of the validation context, where client certificates are looked at.
+    /// SDS name of the validation context (`file-root:PATH` of a file), where client certificates are looked at.
     pub validation: Option<String>,
+    /// `file-crl:PATH`: revoked certificates, beside those that the validation context names.
+    pub crl: Option<String>,
     pub require_client_certificate: bool,
     pub alpn: Vec<String>,
     pub min_version: TlsVersion,

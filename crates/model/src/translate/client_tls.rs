@@ -40,11 +40,16 @@ pub(super) fn apply(cluster: &mut Cluster, written: &ClientTls, service: &Servic
             _ => Vec::new(),
         },
         certificate,
-        // Without roots of its own the system's are meant.
-        validation: validation.or_else(|| (!insecure).then(|| "file-root:system".to_string())),
+        validation,
+        crl: (!written.ca_crl.is_empty() && !insecure).then(|| format!("file-crl:{}", written.ca_crl)),
         auto_san_validation: !has_sni && match_sans.is_empty() && !insecure,
         match_sans,
         insecure,
         ..UpstreamTls::default()
     });
+}
+
+/// The SDS names of a cluster's TLS.
+pub(super) fn names(tls: &UpstreamTls) -> impl Iterator<Item = &str> {
+    tls.certificate.iter().chain(&tls.validation).map(String::as_str)
 }

@@ -39,8 +39,8 @@ pub(super) fn build(view: &View<'_>, scope: &Scope, exclusions: &mut Vec<Exclusi
         ..Gateways::default()
     };
     gateways.listeners = listeners(view, &scope.local, &merged);
-    let servers = merged.groups.iter().flat_map(|group| &group.servers);
-    gateways.secrets = server_tls::secrets(view, servers.filter_map(MergedServer::tls));
+    let chains = gateways.listeners.iter().flat_map(|listener| &listener.filter_chains);
+    gateways.secrets = server_tls::secrets(view, chains.filter_map(|c| c.tls.as_ref()).flat_map(server_tls::names));
     gateways
 }
 

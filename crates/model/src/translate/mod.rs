@@ -101,6 +101,10 @@ pub fn translate_shared_with(snapshot: &Snapshot, scope: &SharedScope, memo: &mu
             result.add_cluster(name, cluster, endpoints.as_ref());
         }
     }
+    let tls = result.config.clusters.values().filter_map(|cluster| cluster.tls.as_ref());
+    for secret in server_tls::secrets(&view, tls.flat_map(client_tls::names)) {
+        result.config.secrets.insert(secret.name().into(), Arc::new(secret));
+    }
     result.add_one_cluster(cluster::black_hole(&view));
     if scope.kind == NodeKind::Gateway {
         return (result, Routing::default());

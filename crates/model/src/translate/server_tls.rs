@@ -6,7 +6,7 @@ use super::view::View;
 use crate::config::{DownstreamTls, Secret, TlsVersion};
 use crate::resource;
 use crate::resource::gateway::{ServerTls, ServerTlsMode, TlsProtocol};
-use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 
 /// What a Secret of the mesh may hold beside a certificate.
 const CA_SUFFIX: &str = "-cacert";
@@ -30,6 +30,8 @@ pub(super) fn of(written: &ServerTls) -> DownstreamTls {
     DownstreamTls {
         certificates,
         validation: validation.filter(|_| written.insecure_skip_verify != Some(true)),
+        crl: (validates && !written.ca_crl.is_empty() && written.insecure_skip_verify != Some(true))
+            .then(|| format!("file-crl:{}", written.ca_crl)),
         require_client_certificate: matches!(written.mode, ServerTlsMode::Mutual | ServerTlsMode::IstioMutual),
         alpn: vec!["h2".to_string(), "http/1.1".to_string()],
         min_version: version(written.min_protocol_version),
@@ -60,39 +62,27 @@ fn sds_name(credential: &str) -> String {
     if credential.contains("://") { credential.to_string() } else { format!("kubernetes://{credential}") }
 }
 
-/// The Secrets of the proxy's namespace that its servers name, as far as they are there.
-pub(super) fn secrets<'a>(view: &View<'_>, written: impl Iterator<Item = &'a ServerTls>) -> Vec<Secret> {
-    let mut found: BTreeMap<String, Secret> = BTreeMap::new();
-    for tls in written {
-        let ca_only = Some(tls.ca_cert_credential_name.as_str()).filter(|n| !n.is_empty());
-        for credential in credentials(tls) {
-            let name = sds_name(credential);
-            let Some(bare) = name.strip_prefix("kubernetes://") else { continue };
-            if let Some(secret) = view.snapshot.secret(&view.scope.namespace, bare)
-                && let Some((chain, key)) = key_pair(secret)
-            {
-                let certificate = Secret::Certificate { name: name.clone(), chain, key };
-                found.insert(name.clone(), certificate);
-            }
-            let ca_name = format!("{name}{CA_SUFFIX}");
-            // A Secret of its own for the roots wins over roots beside the certificate.
-            let own = view.snapshot.secret(&view.scope.namespace, &format!("{bare}{CA_SUFFIX}"));
-            let beside = view.snapshot.secret(&view.scope.namespace, bare);
-            if let Some(validation) =
-                own.and_then(|s| roots(&ca_name, s)).or_else(|| beside.and_then(|s| roots(&ca_name, s)))
-            {
-                found.insert(ca_name, validation);
-            }
-        }
-        if let Some(credential) = ca_only {
-            let name = sds_name(credential);
-            let bare = name.strip_prefix("kubernetes://").unwrap_or(&name);
-            if let Some(validation) = view.snapshot.secret(&view.scope.namespace, bare).and_then(|s| roots(&name, s)) {
-                found.insert(name, validation);
-            }
-        }
+/// What the Secrets of the proxy's namespace hold of these SDS names, as far as they are there.
+pub(super) fn secrets<'n>(view: &View<'_>, names: impl Iterator<Item = &'n str>) -> Vec<Secret> {
+    let names: BTreeSet<&str> = names.collect();
+    names.into_iter().filter_map(|name| secret(view, name)).collect()
+}
+
+fn secret(view: &View<'_>, name: &str) -> Option<Secret> {
+    let bare = name.strip_prefix("kubernetes://")?;
+    let of = |bare: &str| view.snapshot.secret(&view.scope.namespace, bare);
+    if let Some((chain, key)) = of(bare).and_then(|secret| key_pair(secret)) {
+        return Some(Secret::Certificate { name: name.to_string(), chain, key });
     }
-    found.into_values().collect()
+    // A Secret of its own for the roots wins over roots beside the certificate.
+    let beside = || of(bare.strip_suffix(CA_SUFFIX)?);
+    let own = of(bare).and_then(|secret| roots(name, secret));
+    own.or_else(|| beside().and_then(|secret| roots(name, secret)))
+}
+
+/// The SDS names of a server's TLS.
+pub(super) fn names(tls: &DownstreamTls) -> impl Iterator<Item = &str> {
+    tls.certificates.iter().chain(&tls.validation).map(String::as_str)
 }
 
 fn field(secret: &resource::Secret, names: [&str; 2]) -> Option<Vec<u8>> {

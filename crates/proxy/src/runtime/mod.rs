@@ -50,7 +50,10 @@ impl RuntimeConfig {
             Some(previous) if same(&previous.config.routes, &config.routes) => Arc::clone(&previous.tables),
             _ => Arc::new(compile(&config.routes, previous.map(|p| &*p.tables))?),
         };
-        let secrets = Secrets::build(&config, previous.map(|previous| &previous.secrets));
+        let named = previous.is_none_or(|previous| {
+            !same(&previous.config.listeners, &config.listeners) || !same(&previous.config.clusters, &config.clusters)
+        });
+        let secrets = Secrets::build(&config, named, previous.map(|previous| &previous.secrets));
         let listeners = match previous {
             Some(previous)
                 if same(&previous.config.listeners, &config.listeners) && Arc::ptr_eq(&previous.secrets, &secrets) =>

@@ -1,5 +1,6 @@
 //! TLS that the proxy speaks to endpoints.
 
+use super::files::SYSTEM;
 use super::parameters::{versions, with_suites};
 use super::san::San;
 use super::secrets::{Secrets, Trust, Used};
@@ -15,9 +16,6 @@ use std::net::IpAddr;
 use std::sync::{Arc, OnceLock};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
-
-/// The SDS name that stands for the system's own trusted authorities (Istio).
-const SYSTEM: &str = "file-root:system";
 
 /// What handshakes with a cluster's endpoints go by.
 pub(crate) struct ClientContext {
@@ -107,7 +105,7 @@ impl ClientContext {
 }
 
 fn names(tls: &UpstreamTls) -> impl Iterator<Item = &str> {
-    tls.certificate.iter().chain(&tls.validation).map(String::as_str)
+    tls.certificate.iter().chain(&tls.validation).chain(&tls.crl).map(String::as_str)
 }
 
 /// `dialled_name`: the certificate must be for the name that is dialled.
@@ -122,6 +120,7 @@ fn client_config(tls: &UpstreamTls, secrets: &Secrets, dialled_name: bool) -> Re
     let rules = Rules {
         names: if tls.insecure { Vec::new() } else { tls.match_sans.iter().map(|name| San::new(name)).collect() },
         dialled_name: dialled_name && !tls.insecure,
+        revoked: tls.crl.as_deref().map(|name| secrets.revoked(name).cloned()).transpose()?,
         trust,
         ..Rules::default()
     };

@@ -4,6 +4,7 @@
 //! `runtime` builds contexts for listeners, `cluster` those for endpoints; `listen` and `connect` run handshakes.
 
 pub(crate) mod client;
+mod files;
 mod parameters;
 mod san;
 pub(crate) mod secrets;

@@ -3,6 +3,7 @@
 //! What cannot be read, or is no longer there, keeps its last good version: connections that are there go on, and new
 //! ones are taken with what was good. What never was good refuses the connections that need it, and no others.
 
+use super::files::{CRL, Files};
 use super::parameters::provider;
 use amime_model::config::{ProxyConfig, Secret};
 use amime_xds::refs;
@@ -18,7 +19,11 @@ use std::sync::Arc;
 pub(crate) enum Material {
     Certificate(Arc<CertifiedKey>),
     Trust(Arc<Trust>),
+    Revoked(Arc<Revoked>),
 }
+
+/// Lists of revoked certificates.
+pub(crate) type Revoked = Vec<webpki::CertRevocationList<'static>>;
 
 /// Whom certificates are believed from.
 #[derive(Debug)]
@@ -26,7 +31,7 @@ pub(crate) struct Trust {
     pub(crate) roots: RootCertStore,
     /// The same, for a certificate that is trusted by itself.
     pub(crate) certificates: Vec<CertificateDer<'static>>,
-    pub(crate) revoked: Vec<webpki::CertRevocationList<'static>>,
+    pub(crate) revoked: Revoked,
 }
 
 #[derive(Debug)]
@@ -41,19 +46,42 @@ struct Entry {
 #[derive(Debug, Default)]
 pub(crate) struct Secrets {
     by_name: BTreeMap<Arc<str>, Arc<Entry>>,
+    /// Those of `by_name` that are files.
+    pub(crate) files: Files,
 }
 
 impl Secrets {
-    /// Those of a configuration; what is as before is not read again. The very same where nothing differs.
-    pub(crate) fn build(config: &ProxyConfig, previous: Option<&Arc<Self>>) -> Arc<Self> {
+    /// Those of a configuration; what is as before is not read again. The very same where nothing differs. `named` is
+    /// what listeners and clusters name, where that may differ from before.
+    pub(crate) fn build(config: &ProxyConfig, named: bool, previous: Option<&Arc<Self>>) -> Arc<Self> {
         let before = |name: &str| previous.and_then(|previous| previous.by_name.get(name));
         let mut by_name = BTreeMap::new();
         for (name, secret) in config.secrets.iter() {
             let entry = match before(name) {
-                Some(known) if Arc::ptr_eq(&known.source, secret) || known.source == *secret => Arc::clone(known),
+                Some(known) if known.source == *secret => Arc::clone(known),
                 known => Arc::new(Entry::read(secret, known.map(|known| &**known))),
             };
             by_name.insert(Arc::clone(name), entry);
+        }
+        let files = match previous {
+            Some(previous) if !named => previous.files.again(),
+            _ => Files::of(names(config).into_iter()),
+        };
+        for (name, read) in files.read() {
+            let entry = match (before(&name), read) {
+                (Some(known), Ok(secret)) if *known.source == secret => Arc::clone(known),
+                (known, Ok(secret)) => Arc::new(Entry::read(&Arc::new(secret), known.map(|known| &**known))),
+                (Some(known), Err(reason)) => {
+                    tracing::error!(file = %name, %reason, "a file cannot be read: its last version goes on");
+                    Arc::clone(known)
+                }
+                (None, Err(reason)) => {
+                    tracing::error!(file = %name, %reason, "a file cannot be read: what needs it is refused");
+                    let source = Secret::Validation { name: name.to_string(), roots: Vec::new(), crl: Vec::new() };
+                    Arc::new(Entry { source: Arc::new(source), material: Err(reason) })
+                }
+            };
+            by_name.insert(name, entry);
         }
         if let Some(previous) = previous {
             let gone: Vec<_> = previous.by_name.iter().filter(|(name, _)| !by_name.contains_key(*name)).collect();
@@ -66,11 +94,11 @@ impl Secrets {
             }
             let same = by_name.len() == previous.by_name.len()
                 && by_name.iter().zip(&previous.by_name).all(|((n, a), (m, b))| n == m && Arc::ptr_eq(a, b));
-            if same {
+            if same && files == previous.files {
                 return Arc::clone(previous);
             }
         }
-        Arc::new(Self { by_name })
+        Arc::new(Self { by_name, files })
     }
 
     fn get(&self, name: &str) -> Result<&Arc<Material>, String> {
@@ -82,7 +110,7 @@ impl Secrets {
     pub(crate) fn certificate(&self, name: &str) -> Result<&Arc<CertifiedKey>, String> {
         match &**self.get(name)? {
             Material::Certificate(certificate) => Ok(certificate),
-            Material::Trust(_) => Err(format!("secret {name} holds no certificate of our own")),
+            _ => Err(format!("secret {name} holds no certificate of our own")),
         }
     }
 
@@ -90,7 +118,15 @@ impl Secrets {
     pub(crate) fn trust(&self, name: &str) -> Result<&Arc<Trust>, String> {
         match &**self.get(name)? {
             Material::Trust(trust) => Ok(trust),
-            Material::Certificate(_) => Err(format!("secret {name} holds no trusted authorities")),
+            _ => Err(format!("secret {name} holds no trusted authorities")),
+        }
+    }
+
+    /// Lists of revoked certificates, or why they cannot be had.
+    pub(crate) fn revoked(&self, name: &str) -> Result<&Arc<Revoked>, String> {
+        match &**self.get(name)? {
+            Material::Revoked(revoked) => Ok(revoked),
+            _ => Err(format!("secret {name} holds no revocation list")),
         }
     }
 
@@ -139,6 +175,10 @@ impl Entry {
 
 fn read(secret: &Secret) -> Result<Material, String> {
     match secret {
+        Secret::Validation { name, crl, .. } if name.starts_with(CRL) => {
+            let revoked = revoked(crl)?;
+            if revoked.is_empty() { Err("it is empty".into()) } else { Ok(Material::Revoked(Arc::new(revoked))) }
+        }
         Secret::Certificate { chain, key, .. } => certificate(chain, key).map(|c| Material::Certificate(Arc::new(c))),
         Secret::Validation { roots, crl, .. } => trust(roots, crl).map(|t| Material::Trust(Arc::new(t))),
     }
@@ -168,6 +208,10 @@ fn trust(roots: &[u8], crl: &[u8]) -> Result<Trust, String> {
     if store.is_empty() {
         return Err("there is no trusted authority in it".into());
     }
+    Ok(Trust { roots: store, certificates, revoked: revoked(crl)? })
+}
+
+fn revoked(crl: &[u8]) -> Result<Revoked, String> {
     let lists: Result<Vec<_>, _> = CertificateRevocationListDer::pem_slice_iter(crl).collect();
     let lists = lists.map_err(|error| format!("its revocation list cannot be read: {error}"))?;
     if !crl.trim_ascii().is_empty() && lists.is_empty() {
@@ -177,6 +221,5 @@ fn trust(roots: &[u8], crl: &[u8]) -> Result<Trust, String> {
         webpki::OwnedCertRevocationList::from_der(list.as_ref()).map(webpki::CertRevocationList::from)
     };
     let revoked: Result<Vec<_>, _> = lists.iter().map(read).collect();
-    let revoked = revoked.map_err(|error| format!("its revocation list cannot be read: {error}"))?;
-    Ok(Trust { roots: store, certificates, revoked })
+    revoked.map_err(|error| format!("its revocation list cannot be read: {error}"))
 }

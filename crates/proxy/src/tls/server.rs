@@ -97,6 +97,7 @@ fn client_rules(tls: &DownstreamTls, secrets: &Secrets) -> Result<Option<OfClien
         certificates: tls.certificate_hashes.iter().map(|text| hash(text)).collect::<Result<_, _>>()?,
         keys: tls.certificate_spki.iter().map(|text| key_pin(text)).collect::<Result<_, _>>()?,
         dialled_name: false,
+        revoked: tls.crl.as_deref().map(|name| secrets.revoked(name).cloned()).transpose()?,
         trust,
     };
     let hints = rules.trust.as_ref().map(|trust| trust.roots.subjects()).unwrap_or_default();

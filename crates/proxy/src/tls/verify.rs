@@ -3,7 +3,7 @@
 
 use super::parameters::provider;
 use super::san::San;
-use super::secrets::Trust;
+use super::secrets::{Revoked, Trust};
 use aws_lc_rs::digest::{SHA256, digest};
 use base64::Engine;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
@@ -19,6 +19,8 @@ use webpki::{EndEntityCert, ExpirationPolicy, KeyUsage, RevocationCheckDepth, Un
 pub(super) struct Rules {
     /// None: any chain.
     pub(super) trust: Option<Arc<Trust>>,
+    /// Beside those that `trust` knows of.
+    pub(super) revoked: Option<Arc<Revoked>>,
     /// One of them is a name of the certificate; any where empty.
     pub(super) names: Vec<San>,
     /// SHA-256 of certificates or public keys, one of which it must be; any where both are empty.
@@ -67,7 +69,7 @@ impl Rules {
     ) -> Result<(), Error> {
         let certificate = EndEntityCert::try_from(leaf).map_err(refused)?;
         if let Some(trust) = &self.trust {
-            chain(trust, &certificate, leaf, intermediates, usage, now)?;
+            self.chain(trust, &certificate, leaf, intermediates, usage, now)?;
         }
         let accepted = self.names.is_empty() || self.names.iter().any(|name| name.is_of(&certificate));
         let dialled = dialled.filter(|_| self.dialled_name);
@@ -84,33 +86,35 @@ impl Rules {
         }
         Ok(())
     }
-}
 
-/// That a trusted authority has signed it, for this use, and none on the way was revoked.
-fn chain(
-    trust: &Trust,
-    certificate: &EndEntityCert<'_>,
-    leaf: &CertificateDer<'_>,
-    intermediates: &[CertificateDer<'_>],
-    usage: KeyUsage,
-    now: UnixTime,
-) -> Result<(), Error> {
-    let lists: Vec<&webpki::CertRevocationList<'_>> = trust.revoked.iter().collect();
-    let revocation = webpki::RevocationOptionsBuilder::new(&lists).ok().map(|builder| {
-        builder
-            .with_depth(RevocationCheckDepth::Chain)
-            .with_status_policy(UnknownStatusPolicy::Deny)
-            .with_expiration_policy(ExpirationPolicy::Enforce)
-            .build()
-    });
-    let algorithms = provider().signature_verification_algorithms.all;
-    // One that is trusted by itself need not be fit to sign, nor be signed by another.
-    if lists.is_empty() && trust.certificates.iter().any(|trusted| trusted == leaf) {
-        return in_force(leaf, now);
+    /// That a trusted authority has signed it, for this use, and none on the way was revoked.
+    fn chain(
+        &self,
+        trust: &Trust,
+        certificate: &EndEntityCert<'_>,
+        leaf: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+        usage: KeyUsage,
+        now: UnixTime,
+    ) -> Result<(), Error> {
+        let beside = self.revoked.iter().flat_map(|revoked| revoked.iter());
+        let lists: Vec<&webpki::CertRevocationList<'_>> = trust.revoked.iter().chain(beside).collect();
+        let revocation = webpki::RevocationOptionsBuilder::new(&lists).ok().map(|builder| {
+            builder
+                .with_depth(RevocationCheckDepth::Chain)
+                .with_status_policy(UnknownStatusPolicy::Deny)
+                .with_expiration_policy(ExpirationPolicy::Enforce)
+                .build()
+        });
+        let algorithms = provider().signature_verification_algorithms.all;
+        // One that is trusted by itself need not be fit to sign, nor be signed by another.
+        if lists.is_empty() && trust.certificates.iter().any(|trusted| trusted == leaf) {
+            return in_force(leaf, now);
+        }
+        let checked =
+            certificate.verify_for_usage(algorithms, &trust.roots.roots, intermediates, now, usage, revocation, None);
+        checked.map(|_| ()).map_err(refused)
     }
-    let checked =
-        certificate.verify_for_usage(algorithms, &trust.roots.roots, intermediates, now, usage, revocation, None);
-    checked.map(|_| ()).map_err(refused)
 }
 
 /// That it has begun to be valid and has not ceased.

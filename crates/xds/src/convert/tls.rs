@@ -118,15 +118,19 @@ pub(crate) fn downstream_from_pb(
 }
 
 fn upstream_context(tls: &UpstreamTls) -> pb::UpstreamTlsContext {
-    let mut default =
-        pb::CertificateValidationContext { match_typed_subject_alt_names: sans(&tls.match_sans), ..Default::default() };
-    let validation = match (&tls.validation, tls.insecure) {
+    let mut default = pb::CertificateValidationContext {
+        match_typed_subject_alt_names: sans(&tls.match_sans),
+        trusted_ca: file_of(tls.validation.as_deref(), ROOT),
+        crl: file_of(tls.crl.as_deref(), CRL),
+        ..Default::default()
+    };
+    let validation = match (served(tls.validation.as_ref(), ROOT), tls.insecure) {
         // Envoy checks nothing where there is no validation context at all.
-        (None, true) if tls.match_sans.is_empty() => None,
+        (None, true) if default == pb::CertificateValidationContext::default() => None,
         (None, insecure) => {
             if insecure {
                 default.trust_chain_verification = ACCEPT_UNTRUSTED;
-            } else {
+            } else if default.trusted_ca.is_none() {
                 default.system_root_certs = Some(Default::default());
             }
             Some(Context::ValidationContext(default))
@@ -141,7 +145,13 @@ fn upstream_context(tls: &UpstreamTls) -> pb::UpstreamTlsContext {
     pb::UpstreamTlsContext {
         common_tls_context: Some(pb::CommonTlsContext {
             tls_params: versions(tls.min_version, tls.max_version, &[]),
-            tls_certificate_sds_secret_configs: tls.certificate.iter().map(|name| sds(name)).collect(),
+            tls_certificates: tls.certificate.iter().filter_map(|name| certificate_files(name)).collect(),
+            tls_certificate_sds_secret_configs: tls
+                .certificate
+                .iter()
+                .filter(|name| certificate_files(name).is_none())
+                .map(|name| sds(name))
+                .collect(),
             alpn_protocols: tls.alpn.clone(),
             validation_context_type: validation,
             ..Default::default()
@@ -169,7 +179,7 @@ fn combined(name: &str, default: pb::CertificateValidationContext) -> Context {
 fn upstream_tls(context: pb::UpstreamTlsContext) -> Option<UpstreamTls> {
     let mut common = context.common_tls_context.unwrap_or_default();
     let certificates = certificate_names(&mut common)?;
-    let (validation, default) = validation_of(common.validation_context_type)?;
+    let Validation { name: validation, crl, default } = validation_of(common.validation_context_type)?;
     let insecure = match &default {
         None => validation.is_none(),
         Some(default) => default.trust_chain_verification == ACCEPT_UNTRUSTED,
@@ -188,6 +198,7 @@ fn upstream_tls(context: pb::UpstreamTlsContext) -> Option<UpstreamTls> {
         alpn: common.alpn_protocols,
         certificate: certificates.into_iter().next(),
         validation,
+        crl,
         match_sans: sans_from_pb(&default)?,
         insecure,
         min_version,
@@ -200,16 +211,24 @@ fn downstream_context(tls: &DownstreamTls) -> pb::DownstreamTlsContext {
         match_typed_subject_alt_names: sans(&tls.match_sans),
         verify_certificate_hash: tls.certificate_hashes.clone(),
         verify_certificate_spki: tls.certificate_spki.clone(),
+        trusted_ca: file_of(tls.validation.as_deref(), ROOT),
+        crl: file_of(tls.crl.as_deref(), CRL),
         ..Default::default()
     };
-    let validation = match &tls.validation {
+    let validation = match served(tls.validation.as_ref(), ROOT) {
         Some(name) => Some(combined(name, default)),
         None => (default != pb::CertificateValidationContext::default()).then_some(Context::ValidationContext(default)),
     };
     pb::DownstreamTlsContext {
         common_tls_context: Some(pb::CommonTlsContext {
             tls_params: versions(tls.min_version, tls.max_version, &tls.cipher_suites),
-            tls_certificate_sds_secret_configs: tls.certificates.iter().map(|name| sds(name)).collect(),
+            tls_certificates: tls.certificates.iter().filter_map(|name| certificate_files(name)).collect(),
+            tls_certificate_sds_secret_configs: tls
+                .certificates
+                .iter()
+                .filter(|name| certificate_files(name).is_none())
+                .map(|name| sds(name))
+                .collect(),
             alpn_protocols: tls.alpn.clone(),
             validation_context_type: validation,
             ..Default::default()
@@ -223,7 +242,7 @@ fn downstream_context(tls: &DownstreamTls) -> pb::DownstreamTlsContext {
 fn downstream_tls(context: pb::DownstreamTlsContext) -> Option<DownstreamTls> {
     let mut common = context.common_tls_context.unwrap_or_default();
     let certificates = certificate_names(&mut common)?;
-    let (validation, default) = validation_of(common.validation_context_type)?;
+    let Validation { name: validation, crl, default } = validation_of(common.validation_context_type)?;
     let default = default.unwrap_or_default();
     let (min_version, max_version, cipher_suites) = versions_from_pb(common.tls_params);
     if default.trust_chain_verification == ACCEPT_UNTRUSTED {
@@ -232,6 +251,7 @@ fn downstream_tls(context: pb::DownstreamTlsContext) -> Option<DownstreamTls> {
     Some(DownstreamTls {
         certificates,
         validation,
+        crl,
         require_client_certificate: is_true(context.require_client_certificate),
         alpn: common.alpn_protocols,
         min_version,
@@ -247,21 +267,71 @@ fn sds(name: &str) -> pb::SdsSecretConfig {
     pb::SdsSecretConfig { name: name.to_owned(), sds_config: super::common::ads() }
 }
 
-/// None where certificates come from elsewhere than SDS.
-fn certificate_names(common: &mut pb::CommonTlsContext) -> Option<Vec<String>> {
-    let elsewhere = !common.tls_certificates.is_empty()
-        || common.tls_certificate_provider_instance.is_some()
-        || common.custom_tls_certificate_selector.is_some()
-        || common.custom_handshaker.is_some();
-    let configs = std::mem::take(&mut common.tls_certificate_sds_secret_configs);
-    (!elsewhere).then(|| configs.into_iter().map(|c| c.name).collect())
+/// How Istio names files to SDS. On Envoy's wire they are files: no control plane has them.
+const CERTIFICATE: &str = "file-cert:";
+const ROOT: &str = "file-root:";
+const CRL: &str = "file-crl:";
+
+fn file(path: &str) -> Option<core::DataSource> {
+    Some(core::DataSource {
+        specifier: Some(core::data_source::Specifier::Filename(path.to_owned())),
+        ..Default::default()
+    })
 }
 
-type Validation = (Option<String>, Option<pb::CertificateValidationContext>);
+/// None: by SDS, or nothing.
+fn file_of(name: Option<&str>, prefix: &str) -> Option<core::DataSource> {
+    file(name?.strip_prefix(prefix)?)
+}
 
-/// The SDS name and the inline part; None where they say something that is not understood.
+/// The name where it is SDS's to serve.
+fn served<'n>(name: Option<&'n String>, prefix: &str) -> Option<&'n String> {
+    name.filter(|name| !name.starts_with(prefix))
+}
+
+/// None: by SDS.
+fn certificate_files(name: &str) -> Option<pb::TlsCertificate> {
+    let (chain, key) = name.strip_prefix(CERTIFICATE)?.split_once('~')?;
+    Some(pb::TlsCertificate { certificate_chain: file(chain), private_key: file(key), ..Default::default() })
+}
+
+fn path_of(source: Option<&core::DataSource>) -> Option<&str> {
+    match source?.specifier.as_ref()? {
+        core::data_source::Specifier::Filename(path) => Some(path),
+        _ => None,
+    }
+}
+
+/// None where certificates come from elsewhere than SDS and files, or from both.
+fn certificate_names(common: &mut pb::CommonTlsContext) -> Option<Vec<String>> {
+    let elsewhere = common.tls_certificate_provider_instance.is_some()
+        || common.custom_tls_certificate_selector.is_some()
+        || common.custom_handshaker.is_some();
+    let files = common.tls_certificates.iter().map(|certificate| {
+        let (chain, key) =
+            (path_of(certificate.certificate_chain.as_ref())?, path_of(certificate.private_key.as_ref())?);
+        Some(format!("{CERTIFICATE}{chain}~{key}"))
+    });
+    let files: Vec<String> = files.collect::<Option<_>>()?;
+    let configs = std::mem::take(&mut common.tls_certificate_sds_secret_configs);
+    if elsewhere || !(files.is_empty() || configs.is_empty()) {
+        return None;
+    }
+    Some(if files.is_empty() { configs.into_iter().map(|c| c.name).collect() } else { files })
+}
+
+/// What a peer's certificate is looked at by.
+struct Validation {
+    /// Of SDS or a file.
+    name: Option<String>,
+    crl: Option<String>,
+    /// The part that is written out.
+    default: Option<pb::CertificateValidationContext>,
+}
+
+/// None where it says something that is not understood.
 fn validation_of(context: Option<Context>) -> Option<Validation> {
-    let (name, default) = match context {
+    let (mut name, default) = match context {
         None => (None, None),
         Some(Context::ValidationContext(context)) => (None, Some(context)),
         Some(Context::ValidationContextSdsSecretConfig(sds)) => (Some(sds.name), None),
@@ -270,13 +340,21 @@ fn validation_of(context: Option<Context>) -> Option<Validation> {
         }
         Some(_) => return None,
     };
-    let understood = default.as_ref().is_none_or(|default| {
-        default.trusted_ca.is_none()
-            && default.ca_certificate_provider_instance.is_none()
-            && default.custom_validator_config.is_none()
-            && default.crl.is_none()
-    });
-    understood.then_some((name, default))
+    let Some(written) = &default else { return Some(Validation { name, crl: None, default }) };
+    if written.ca_certificate_provider_instance.is_some() || written.custom_validator_config.is_some() {
+        return None;
+    }
+    if written.trusted_ca.is_some() {
+        let path = path_of(written.trusted_ca.as_ref())?;
+        if name.replace(format!("{ROOT}{path}")).is_some() {
+            return None;
+        }
+    }
+    let crl = match &written.crl {
+        Some(crl) => Some(format!("{CRL}{}", path_of(Some(crl))?)),
+        None => None,
+    };
+    Some(Validation { name, crl, default })
 }
 
 fn sans(names: &[String]) -> Vec<pb::SubjectAltNameMatcher> {

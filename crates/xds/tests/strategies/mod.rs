@@ -174,10 +174,16 @@ pub(crate) fn endpoints() -> BoxedStrategy<ClusterEndpoints> {
 }
 
 fn upstream_tls() -> BoxedStrategy<UpstreamTls> {
-    let names = (prop_oneof![Just(String::new()), word()], words(), of(word()), of(word()));
+    let names = (
+        prop_oneof![Just(String::new()), word()],
+        words(),
+        of(prop_oneof![word(), Just("file-cert:/a/chain~/a/key".to_owned())]),
+        of(prop_oneof![word(), Just("file-root:/a/root".to_owned())]),
+        of(Just("file-crl:/a/crl".to_owned())),
+    );
     let rest = (sans(), any::<bool>(), tls_version(), tls_version());
     (names, rest)
-        .prop_map(|((sni, alpn, certificate, validation), (match_sans, insecure, min_version, max_version))| {
+        .prop_map(|((sni, alpn, certificate, validation, crl), (match_sans, insecure, min_version, max_version))| {
             UpstreamTls {
                 sni,
                 // One for all contexts of a cluster; see `cluster`.
@@ -185,6 +191,7 @@ fn upstream_tls() -> BoxedStrategy<UpstreamTls> {
                 alpn,
                 certificate,
                 validation,
+                crl,
                 match_sans,
                 auto_san_validation: false,
                 insecure,

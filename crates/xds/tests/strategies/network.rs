@@ -39,12 +39,15 @@ fn chain_match() -> impl Strategy<Value = FilterChainMatch> {
 }
 
 fn downstream_tls() -> impl Strategy<Value = DownstreamTls> {
-    let names = (words(), of(word()), any::<bool>(), words());
+    let certificates = prop_oneof![words(), Just(vec!["file-cert:/a/chain~/a/key".to_owned()])];
+    let root = prop_oneof![word(), Just("file-root:/a/root".to_owned())];
+    let names = (certificates, of(root), of(Just("file-crl:/a/crl".to_owned())), any::<bool>(), words());
     let rest = (tls_version(), tls_version(), words(), sans(), words(), words());
-    (names, rest).prop_map(|((certificates, validation, require, alpn), (min, max, ciphers, sans, hashes, spki))| {
-        DownstreamTls {
+    (names, rest).prop_map(
+        |((certificates, validation, crl, require, alpn), (min, max, ciphers, sans, hashes, spki))| DownstreamTls {
             certificates,
             validation,
+            crl,
             require_client_certificate: require,
             alpn,
             min_version: min,
@@ -53,8 +56,8 @@ fn downstream_tls() -> impl Strategy<Value = DownstreamTls> {
             match_sans: sans,
             certificate_hashes: hashes,
             certificate_spki: spki,
-        }
-    })
+        },
+    )
 }
 
 fn tcp() -> BoxedStrategy<TcpProxy> {

@@ -99,24 +99,11 @@ const OUTLIER_DETECTION: &[Field] = &[
 
 const CLIENT_TLS: &[Field] = &[
     Done("caCertificates"),
-    Instead("caCrl", "revoked certificates are not looked up"),
+    Done("caCrl"),
     Done("clientCertificate"),
     Done("credentialName"),
     Done("insecureSkipVerify"),
-    Values(
-        "mode",
-        &[
-            (
-                "SIMPLE",
-                "Amime's own proxy refuses the request, rather than sending it in the clear; an Envoy sends TLS",
-            ),
-            (
-                "MUTUAL",
-                "Amime's own proxy refuses the request, rather than sending it in the clear; an Envoy sends TLS",
-            ),
-            ("ISTIO_MUTUAL", "requests are sent in the clear"),
-        ],
-    ),
+    Values("mode", &[("ISTIO_MUTUAL", "requests are sent in the clear")]),
     Done("privateKey"),
     Done("sni"),
     Done("subjectAltNames"),

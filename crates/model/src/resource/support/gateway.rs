@@ -27,7 +27,7 @@ const PORT: &[Field] = &[
 const SERVER_TLS: &[Field] = &[
     Done("caCertCredentialName"),
     Done("caCertificates"),
-    Instead("caCrl", "revoked certificates are not looked up"),
+    Done("caCrl"),
     Done("cipherSuites"),
     Done("credentialName"),
     Done("credentialNames"),
@@ -39,20 +39,11 @@ const SERVER_TLS: &[Field] = &[
     Values(
         "mode",
         &[
-            (
-                "SIMPLE",
-                "Amime's own gateway closes the connection, rather than serving it in the clear; an Envoy serves TLS",
-            ),
-            (
-                "MUTUAL",
-                "Amime's own gateway closes the connection, rather than serving it in the clear; an Envoy serves TLS",
-            ),
-            (
-                "OPTIONAL_MUTUAL",
-                "Amime's own gateway closes the connection, rather than serving it in the clear; an Envoy serves TLS",
-            ),
             ("ISTIO_MUTUAL", "there are no workload certificates yet: the connection is closed"),
-            ("AUTO_PASSTHROUGH", "the port is not opened"),
+            (
+                "AUTO_PASSTHROUGH",
+                "it lets the mesh's own mutual TLS through, which is not there yet: the port is not opened",
+            ),
         ],
     ),
     Done("privateKey"),

@@ -10,7 +10,7 @@ pub(super) const SERVICE_ENTRY: &[Field] = &[
     Done("location"),
     Message("ports[]", &[Done("name"), Done("number"), Done("protocol"), Done("targetPort")]),
     Values("resolution", &[("DYNAMIC_DNS", "requests are answered 503 (UH): name the hosts, or use NONE")]),
-    Instead("subjectAltNames", "it takes part in TLS, which Amime's own proxy does not send yet"),
+    Done("subjectAltNames"),
     Message("workloadSelector", &[Done("labels")]),
 ];
 

@@ -7,6 +7,9 @@ use crate::resource::gateway::{Port, Server, ServerTls, ServerTlsMode, TlsProtoc
 use crate::resource::{Gateway, Object};
 use crate::yaml::Path;
 
+/// Those of TLS 1.2 that Amime's own proxy speaks: with forward secrecy and authenticated encryption.
+const SPOKEN: usize = 6;
+
 const CIPHER_SUITES: &[&str] = &[
     "ECDHE-ECDSA-AES128-GCM-SHA256",
     "ECDHE-RSA-AES128-GCM-SHA256",
@@ -128,6 +131,13 @@ pub(super) fn server_tls(report: &mut Report<'_>, at: &Path<'_>, tls: &ServerTls
     if old && tls.cipher_suites.is_empty() {
         report.warning(&at.key("minProtocolVersion"), "TLS below 1.2 needs `cipherSuites` that allow it");
     }
+    if matches!(tls.max_protocol_version, TlsProtocol::V1_0 | TlsProtocol::V1_1) {
+        let message = "Amime's own gateway speaks TLS 1.2 and 1.3 alone: no client can connect";
+        report.warning(&at.key("maxProtocolVersion"), message);
+    } else if old {
+        let message = "Amime's own gateway speaks TLS 1.2 and 1.3 alone: older clients cannot connect";
+        report.warning(&at.key("minProtocolVersion"), message);
+    }
     cipher_suites(report, at, tls);
     let sources = [
         ("serverCertificate", !tls.server_certificate.is_empty()),
@@ -201,6 +211,9 @@ fn cipher_suites(report: &mut Report<'_>, at: &Path<'_>, tls: &ServerTls) {
         let is_operator = !suite.starts_with(char::is_alphanumeric);
         if !is_operator && suite != "ALL" && !CIPHER_SUITES.contains(&suite.as_str()) {
             report.warning(&list.index(index), format!("\"{suite}\" is no cipher suite, and left out"));
+        } else if CIPHER_SUITES[SPOKEN..].contains(&suite.as_str()) {
+            let message = format!("\"{suite}\" is not spoken by Amime's own gateway, and left out; an Envoy speaks it");
+            report.warning(&list.index(index), message);
         } else if tls.cipher_suites[..index].contains(suite) {
             report.warning(&list.index(index), format!("\"{suite}\" is there twice"));
         }

@@ -14,6 +14,7 @@ mod mesh_config;
 mod names;
 mod policy;
 mod report;
+mod secret;
 mod service_entry;
 mod sidecar;
 mod virtual_service;
@@ -46,6 +47,7 @@ pub fn validate(object: &Object) -> Vec<Diagnostic> {
         Spec::AuthorizationPolicy(it) => policy::authorization(&mut report, spec, it),
         Spec::PeerAuthentication(it) => policy::peer(&mut report, spec, it),
         Spec::RequestAuthentication(it) => policy::request(&mut report, spec, it),
+        Spec::Secret(it) => secret::check(&mut report, it),
         Spec::Service(it) => kube::service(&mut report, it),
         Spec::Pod(it) => kube::pod(&mut report, spec, &it.spec),
         Spec::Deployment(it) | Spec::StatefulSet(it) | Spec::DaemonSet(it) | Spec::ReplicaSet(it) | Spec::Job(it) => {
@@ -59,7 +61,6 @@ pub fn validate(object: &Object) -> Vec<Diagnostic> {
         | Spec::Endpoints(_)
         | Spec::EndpointSlice(_)
         | Spec::ServiceAccount(_)
-        | Spec::Secret(_)
         | Spec::ConfigMap(_) => {}
     }
     report.into_findings()
