@@ -20,7 +20,7 @@ spec:
   host: a
   trafficPolicy:
     tls: {mode: DISABLE}
-    portLevelSettings: [{port: {number: 80}, tls: {mode: SIMPLE}}]
+    portLevelSettings: [{port: {number: 80}, tls: {mode: ISTIO_MUTUAL}}]
   subsets:
   - name: v1
     trafficPolicy:
