@@ -31,7 +31,7 @@ pub use proxy::{
 };
 pub use runtime::ConfigError;
 pub use telemetry::{
-    MetricsFormat, Protocol, ProxyIdentity, RecordSender, RequestRecord, RequestText, Rule, Upstream,
+    Ends, MetricsFormat, Protocol, ProxyIdentity, RecordSender, RequestRecord, RequestText, Rule, Upstream,
     reopen_access_logs,
 };
 pub use workers::{Workers, WorkersGone};

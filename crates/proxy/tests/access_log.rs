@@ -65,7 +65,6 @@ async fn each_field_of_istios_text() {
     client.get("a:80", "/nobody", "").await;
     let lines = lines(&path, 2).await;
     let found = words(&lines[0]);
-    let local = client.stream.local_addr().unwrap().to_string();
     let expected = [
         "GET /a?b=c HTTP/1.1",
         "200",
@@ -85,7 +84,8 @@ async fn each_field_of_istios_text() {
         "outbound|80||a.shop.svc.cluster.local",
         found[17].as_str(),
         &running.address.to_string(),
-        &local,
+        // As Envoy says it: the last address that somebody forwarded for, without a port.
+        "10.0.0.1:0",
         "-",
         "default",
     ];
@@ -95,6 +95,41 @@ async fn each_field_of_istios_text() {
     let nobody = words(&lines[1]);
     assert_eq!(nobody[2..8], ["404", "NR", "route_not_found", "-", "-", "0"], "{}", lines[1]);
     assert_eq!(nobody[15..18], ["-", "-", "-"], "{}", lines[1]);
+}
+
+#[tokio::test]
+async fn whose_address_is_the_client_s() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("log");
+    let server = Server::text("hello").await;
+    let format = "%DOWNSTREAM_REMOTE_ADDRESS% %DOWNSTREAM_DIRECT_REMOTE_ADDRESS_WITHOUT_PORT% %REQ(X-SEEN)%\n";
+    let forwarded = "x-forwarded-for: 10.0.0.1\r\nx-forwarded-for: 10.0.0.2, 10.0.0.3\r\n";
+    for (edge, hops, headers, told) in [
+        (true, 0, forwarded, None),
+        (true, 1, forwarded, Some("10.0.0.3:0")),
+        (true, 3, forwarded, Some("10.0.0.1:0")),
+        (true, 4, forwarded, None),
+        (false, 0, forwarded, Some("10.0.0.3:0")),
+        (false, 0, "x-forwarded-for: unknown\r\n", None),
+        (false, 0, "", None),
+    ] {
+        let mut seen = forward(to("a"));
+        seen.request_headers.set.push(("x-seen".into(), "%DOWNSTREAM_REMOTE_ADDRESS%".into()));
+        let config = http_config_with(vec![seen], [cluster("a", &[server.address])], |hcm| {
+            hcm.use_remote_address = edge;
+            hcm.xff_num_trusted_hops = hops;
+            hcm.access_log = log(&path, LogFormat::Text(format.into()));
+        });
+        let running = Running::start(config).await;
+        let mut client = Raw::connect(running.address).await;
+        client.get("a", "/", headers).await;
+        let own = client.stream.local_addr().unwrap().to_string();
+        let told = told.unwrap_or(&own);
+        assert_eq!(lines(&path, 1).await, [format!("{told} 127.0.0.1 {told}")], "{edge} {hops} {headers}");
+        drop(running);
+        std::fs::remove_file(&path).unwrap();
+        amime_proxy::reopen_access_logs();
+    }
 }
 
 #[tokio::test]

@@ -100,7 +100,7 @@ async fn inside() {
         let wanted: SocketAddr = wanted.parse().unwrap();
         assert_eq!(get(wanted, "a", "/").await.body, answer, "{wanted}");
         let record = running.record().await;
-        assert_eq!(record.downstream_local, wanted);
+        assert_eq!(record.downstream.local, wanted);
     }
     assert_eq!((web.requests(), direct.connections()), (2, 1));
 

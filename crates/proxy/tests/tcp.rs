@@ -128,8 +128,8 @@ async fn a_proxy_header_names_the_listener() {
     client.send([proxy_header("10.1.2.3:80"), b"GET / HTTP/1.1\r\nHost: a\r\n\r\n".to_vec()].concat()).await;
     assert_eq!(client.answer(false).await.unwrap().body, "http");
     let record = running.record().await;
-    assert_eq!((record.downstream_local, &*record.listener), ("10.1.2.3:80".parse().unwrap(), "0.0.0.0_80"));
-    assert_eq!(record.downstream_remote, "127.9.9.9:1234".parse().unwrap());
+    assert_eq!((record.downstream.local, &*record.listener), ("10.1.2.3:80".parse().unwrap(), "0.0.0.0_80"));
+    assert_eq!(record.downstream.remote, "127.9.9.9:1234".parse().unwrap());
 
     let mut client = Raw::connect(running.address).await;
     for byte in proxy_header("10.96.0.1:9090") {

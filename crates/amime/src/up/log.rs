@@ -122,7 +122,7 @@ fn line(record: &RequestRecord, offset: UtcOffset) -> Option<Line> {
     }
     let own = &record.proxy;
     let what = match record.protocol {
-        Protocol::Tcp => format!("TCP {}", record.downstream_local),
+        Protocol::Tcp => format!("TCP {}", record.downstream.local),
         Protocol::Http10 | Protocol::Http11 | Protocol::Http2 => {
             let request = &record.request;
             let method = if request.method().is_empty() { "-" } else { request.method() };

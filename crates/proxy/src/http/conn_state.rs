@@ -7,6 +7,7 @@ use super::wire::Refusal;
 use crate::flags::Flags;
 use crate::proxy_worker::ProxyWorker;
 use crate::runtime::{ChainRuntime, Hcm, ListenerRuntime, RuntimeConfig};
+use crate::telemetry::Ends;
 use crate::telemetry::http::NamedService;
 use crate::telemetry::peer::Peer;
 use amime_model::config::RouteSource;
@@ -26,11 +27,9 @@ pub(crate) struct ConnState {
     pub(crate) listener: Arc<ListenerRuntime>,
     pub(crate) chain: Arc<ChainRuntime>,
     pub(crate) hcm: Arc<Hcm>,
-    pub(crate) remote: SocketAddr,
+    pub(crate) ends: Ends,
     /// The client's address as `x-forwarded-for` has it.
     pub(crate) remote_text: HeaderValue,
-    /// The original destination where one was told, else the local address.
-    pub(crate) local: SocketAddr,
     /// Where the client wanted to go, if that is known.
     pub(crate) original: Option<SocketAddr>,
     /// The name that a TLS client asked for.
@@ -74,10 +73,9 @@ const FLUSH: Duration = Duration::from_secs(5);
 /// So much later than an answer's own timer, which tells the client what has run out, the connection ends.
 const GRACE: Duration = Duration::from_secs(1);
 
-/// The ends of a connection.
+/// The ends of a connection, and what it was meant for.
 pub(crate) struct Peers {
-    pub(crate) remote: SocketAddr,
-    pub(crate) local: SocketAddr,
+    pub(crate) ends: Ends,
     pub(crate) original: Option<SocketAddr>,
     pub(crate) server_name: Option<String>,
 }
@@ -96,10 +94,9 @@ impl ConnState {
             listener,
             chain,
             hcm,
-            remote: peers.remote,
-            remote_text: HeaderValue::from_str(&peers.remote.ip().to_string())
+            ends: peers.ends,
+            remote_text: HeaderValue::from_str(&peers.ends.remote.ip().to_string())
                 .unwrap_or_else(|_| HeaderValue::from_static("unknown")),
-            local: peers.local,
             original: peers.original,
             server_name: peers.server_name,
             peer: RefCell::default(),

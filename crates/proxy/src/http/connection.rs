@@ -11,7 +11,7 @@ use crate::http::local_exec::LocalExec;
 use crate::listen::stream::ClientStream;
 use crate::proxy_worker::{Current, ProxyWorker};
 use crate::runtime::{ChainRuntime, Hcm, ListenerRuntime};
-use crate::telemetry::Protocol;
+use crate::telemetry::{Ends, Protocol};
 use amime_model::config::CodecType;
 use bytes::{Bytes, BytesMut};
 use hyper::service::service_fn;
@@ -28,8 +28,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 /// A client's connection as the listener hands it over.
 pub(crate) struct Accepted {
     pub(crate) stream: ClientStream,
-    pub(crate) remote: SocketAddr,
-    pub(crate) local: SocketAddr,
+    pub(crate) ends: Ends,
     pub(crate) original: Option<SocketAddr>,
     /// The name that a TLS client asked for.
     pub(crate) server_name: Option<String>,
@@ -49,14 +48,8 @@ pub(crate) async fn serve(
     hcm: Arc<Hcm>,
     accepted: Accepted,
 ) {
-    let Accepted { mut stream, remote, local, original, server_name, http2, left } = accepted;
-    let state = Rc::new(ConnState::new(
-        Rc::clone(&proxy),
-        listener,
-        chain,
-        hcm,
-        Peers { remote, local, original, server_name },
-    ));
+    let Accepted { mut stream, ends, original, server_name, http2, left } = accepted;
+    let state = Rc::new(ConnState::new(Rc::clone(&proxy), listener, chain, hcm, Peers { ends, original, server_name }));
     let _registered = proxy.register(&state);
     if let Some(config) = &left {
         state.keep_routes(config);
@@ -137,7 +130,7 @@ async fn serve_http1(state: Rc<ConnState>, stream: ClientStream) {
     let parts = match served {
         Some(Ok(parts)) => parts,
         Some(Err(error)) => {
-            tracing::debug!(%error, remote = %state.remote, "a client's connection ended");
+            tracing::debug!(%error, remote = %state.ends.remote, "a client's connection ended");
             if error.is_parse() {
                 let status = if error.is_parse_too_large() { 431 } else { 400 };
                 respond::record_refused(&state, None, status, "http1.codec_error", 0);
@@ -215,7 +208,7 @@ async fn serve_http2(state: Rc<ConnState>, stream: ClientStream) {
     })
     .await;
     if let Some(Err(error)) = result {
-        tracing::debug!(%error, remote = %state.remote, "a client's connection ended");
+        tracing::debug!(%error, remote = %state.ends.remote, "a client's connection ended");
     }
 }
 

@@ -9,7 +9,7 @@ use crate::cluster::ClusterLocal;
 use crate::flags::Flags;
 use crate::telemetry::access_log::{Head, Kept};
 use crate::telemetry::peer::Peer;
-use crate::telemetry::{self, Protocol, RequestRecord, RequestText, Rule, Upstream};
+use crate::telemetry::{self, Ends, Protocol, RequestRecord, RequestText, Rule, Upstream};
 use http::uri::PathAndQuery;
 use http::{HeaderMap, HeaderValue, Method};
 use std::cell::{Cell, RefCell};
@@ -23,6 +23,8 @@ pub(crate) struct Exchange {
     /// When a byte of either body was last seen.
     pub(crate) last: Cell<Instant>,
     pub(crate) protocol: Protocol,
+    /// The client, as the request tells it where that can be trusted: Envoy's rule, see `prepare`.
+    pub(crate) remote: Cell<SocketAddr>,
     /// When the client's request had been read to its end.
     pub(crate) request_done_at: Cell<Option<Instant>>,
     /// The client's request broke off or was malformed.
@@ -79,6 +81,7 @@ impl Exchange {
             started: now,
             last: Cell::new(now),
             protocol,
+            remote: Cell::new(conn.ends.remote),
             request_done_at: Cell::new(None),
             request_failed: Cell::new(false),
             response_done: Cell::new(false),
@@ -211,8 +214,7 @@ impl Drop for Exchange {
                 .borrow()
                 .as_ref()
                 .map(|host| Upstream { address: host.address, endpoint: host.endpoint.clone() }),
-            downstream_remote: self.conn.remote,
-            downstream_local: self.conn.local,
+            downstream: Ends { remote: self.remote.get(), ..self.conn.ends },
             status: self.status.get(),
             grpc_status: self.grpc_status.get(),
             flags: self.flags.get(),

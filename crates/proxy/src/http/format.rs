@@ -47,14 +47,15 @@ impl<'a> Values<'a> {
         let argument = command.argument.as_deref();
         Some(match command.name.as_str() {
             "PROTOCOL" => self.exchange.protocol.to_string(),
-            "DOWNSTREAM_REMOTE_ADDRESS" | "DOWNSTREAM_DIRECT_REMOTE_ADDRESS" => conn.remote.to_string(),
-            "DOWNSTREAM_REMOTE_ADDRESS_WITHOUT_PORT" | "DOWNSTREAM_DIRECT_REMOTE_ADDRESS_WITHOUT_PORT" => {
-                conn.remote.ip().to_string()
-            }
-            "DOWNSTREAM_REMOTE_PORT" => conn.remote.port().to_string(),
-            "DOWNSTREAM_LOCAL_ADDRESS" | "DOWNSTREAM_DIRECT_LOCAL_ADDRESS" => conn.local.to_string(),
-            "DOWNSTREAM_LOCAL_ADDRESS_WITHOUT_PORT" => conn.local.ip().to_string(),
-            "DOWNSTREAM_LOCAL_PORT" => conn.local.port().to_string(),
+            "DOWNSTREAM_REMOTE_ADDRESS" => self.exchange.remote.get().to_string(),
+            "DOWNSTREAM_REMOTE_ADDRESS_WITHOUT_PORT" => self.exchange.remote.get().ip().to_string(),
+            "DOWNSTREAM_REMOTE_PORT" => self.exchange.remote.get().port().to_string(),
+            "DOWNSTREAM_DIRECT_REMOTE_ADDRESS" => conn.ends.direct.to_string(),
+            "DOWNSTREAM_DIRECT_REMOTE_ADDRESS_WITHOUT_PORT" => conn.ends.direct.ip().to_string(),
+            "DOWNSTREAM_DIRECT_REMOTE_PORT" => conn.ends.direct.port().to_string(),
+            "DOWNSTREAM_LOCAL_ADDRESS" | "DOWNSTREAM_DIRECT_LOCAL_ADDRESS" => conn.ends.local.to_string(),
+            "DOWNSTREAM_LOCAL_ADDRESS_WITHOUT_PORT" => conn.ends.local.ip().to_string(),
+            "DOWNSTREAM_LOCAL_PORT" => conn.ends.local.port().to_string(),
             "REQ" => {
                 let headers = self.request.unwrap_or(edited);
                 first_of(argument?, |name| self.request_header(name, headers))?

@@ -13,7 +13,7 @@ use http::request::Parts;
 use http::uri::PathAndQuery;
 use http::{Method, Request, Version};
 use hyper::body::Incoming;
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::rc::Rc;
 
 pub(crate) const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
@@ -135,7 +135,7 @@ fn checked(exchange: &Rc<Exchange>, parts: &mut Parts) -> Result<Checked, Reject
     strip_hop_by_hop(headers);
     meet(exchange, headers);
     let grpc = headers.get(header::CONTENT_TYPE).is_some_and(|kind| is_grpc(kind.as_bytes()));
-    let scheme = forwarding_headers(conn, headers);
+    let scheme = forwarding_headers(exchange, headers);
     if exchange.recorded() {
         exchange.told.borrow_mut().request_id = headers.get(REQUEST_ID).cloned();
     }
@@ -332,14 +332,16 @@ const HOP_BY_HOP: &[&str] =
     &["connection", "transfer-encoding", "upgrade", "keep-alive", "proxy-connection", "http2-settings", "te", "expect"];
 
 /// Sets the headers that tell where a request came from; gives back its scheme.
-fn forwarding_headers(conn: &ConnState, headers: &mut HeaderMap) -> &'static str {
+fn forwarding_headers(exchange: &Exchange, headers: &mut HeaderMap) -> &'static str {
+    let conn = &exchange.conn;
     let hcm = &conn.hcm.config;
     steering::drop_all(headers, hcm.use_remote_address);
+    if let Some(client) = client(headers, hcm.use_remote_address, hcm.xff_num_trusted_hops) {
+        exchange.remote.set(SocketAddr::new(client, 0));
+    }
     if hcm.use_remote_address {
-        let remote = conn.remote.ip();
-        let trusted = trusted_address(headers, hcm.xff_num_trusted_hops).unwrap_or(remote);
         append_forwarded_for(headers, &conn.remote_text);
-        if let Ok(value) = HeaderValue::from_str(&trusted.to_string()) {
+        if let Ok(value) = HeaderValue::from_str(&exchange.remote.get().ip().to_string()) {
             headers.insert(EXTERNAL_ADDRESS, value);
         }
     }
@@ -363,11 +365,14 @@ fn forwarding_headers(conn: &ConnState, headers: &mut HeaderMap) -> &'static str
     scheme
 }
 
-/// The address that so many trusted proxies in front have seen.
-fn trusted_address(headers: &HeaderMap, hops: u32) -> Option<IpAddr> {
-    let before = hops.checked_sub(1)? as usize;
-    let value = headers.get_all(FORWARDED_FOR).iter().next_back()?.to_str().ok()?;
-    value.rsplit(',').nth(before)?.trim().parse().ok()
+/// The client's address, by Envoy's rule. An edge (`edge`) is its own first witness: of what `x-forwarded-for` says it
+/// believes as many entries, from the last one on, as there are trusted proxies in front. Others believe whoever sends
+/// to them, which is one entry more. None: the peer itself is the client.
+fn client(headers: &HeaderMap, edge: bool, hops: u32) -> Option<IpAddr> {
+    let before = if edge { hops.checked_sub(1)? } else { hops };
+    let values = headers.get_all(FORWARDED_FOR).iter().rev();
+    let mut entries = values.flat_map(|value| value.to_str().unwrap_or("").rsplit(','));
+    entries.nth(before as usize)?.trim().parse().ok()
 }
 
 pub(super) fn append_forwarded_for(headers: &mut HeaderMap, remote: &HeaderValue) {

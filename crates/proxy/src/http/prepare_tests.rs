@@ -32,11 +32,18 @@ fn what_belongs_to_one_connection_is_taken_out() {
 
 #[test]
 fn the_address_before_trusted_hops() {
-    let map = headers(&[("x-forwarded-for", "1.1.1.1, 2.2.2.2,3.3.3.3")]);
-    assert_eq!(trusted_address(&map, 0), None);
-    assert_eq!(trusted_address(&map, 1), Some("3.3.3.3".parse().unwrap()));
-    assert_eq!(trusted_address(&map, 3), Some("1.1.1.1".parse().unwrap()));
-    assert_eq!(trusted_address(&map, 4), None);
+    let one = headers(&[("x-forwarded-for", "1.1.1.1, 2.2.2.2,3.3.3.3")]);
+    let several = headers(&[("x-forwarded-for", "1.1.1.1"), ("x-forwarded-for", "2.2.2.2 , 3.3.3.3")]);
+    for map in [one, several] {
+        let ip = |text: &str| Some(text.parse::<IpAddr>().unwrap());
+        assert_eq!(client(&map, true, 0), None);
+        assert_eq!(client(&map, true, 1), ip("3.3.3.3"));
+        assert_eq!(client(&map, true, 3), ip("1.1.1.1"));
+        assert_eq!(client(&map, true, 4), None);
+        assert_eq!(client(&map, false, 0), ip("3.3.3.3"));
+        assert_eq!(client(&map, false, 1), ip("2.2.2.2"));
+    }
+    assert_eq!(client(&headers(&[("x-forwarded-for", "unknown")]), false, 0), None);
 }
 
 #[test]

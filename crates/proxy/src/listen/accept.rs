@@ -7,7 +7,7 @@ use crate::http::connection::{self, Accepted};
 use crate::proxy_worker::{Current, ProxyWorker};
 use crate::runtime::{ChainAction, ListenerRuntime};
 use crate::tcp;
-use crate::telemetry::RequestRecord;
+use crate::telemetry::{Ends, RequestRecord};
 use crate::telemetry::tcp::entry;
 use crate::telemetry::totals::ListenerCounts;
 use crate::tls::server::{ServerContext, Shaken};
@@ -127,7 +127,7 @@ async fn serve(
         }
         None => Some(config),
     };
-    let Inspected { stream, remote, local, original, server_name, tls, protocols } = inspected;
+    let Inspected { stream, remote, direct, local, original, server_name, tls, protocols } = inspected;
     let destination = original.unwrap_or(local);
     let protocols: Vec<&str> = protocols.iter().map(String::as_str).collect();
     let view = ConnectionView {
@@ -137,9 +137,10 @@ async fn serve(
         tls,
         application_protocols: &protocols,
     };
+    let ends = Ends { remote, direct, local: destination };
     let Some(chain) = listener.chain(&view).cloned() else {
         tracing::debug!(listener = %listener.name, %remote, %destination, "no filter chain takes a connection");
-        refused(&proxy, &listener, remote, destination, server_name.as_deref(), "filter_chain_not_found");
+        refused(&proxy, &listener, ends, server_name.as_deref(), "filter_chain_not_found");
         return;
     };
     let (stream, http2) = match &chain.tls {
@@ -149,12 +150,12 @@ async fn serve(
             Ok(shaken) => (shaken.stream, shaken.http2),
             Err(reason) => {
                 tracing::debug!(listener = %listener.name, %remote, %reason, "a TLS connection is refused");
-                refused(&proxy, &listener, remote, destination, server_name.as_deref(), "tls_handshake_failed");
+                refused(&proxy, &listener, ends, server_name.as_deref(), "tls_handshake_failed");
                 return;
             }
         },
     };
-    let accepted = Accepted { stream, remote, local: destination, original, server_name, http2, left };
+    let accepted = Accepted { stream, ends, original, server_name, http2, left };
     match &chain.action {
         ChainAction::Http(hcm) => {
             let hcm = Arc::clone(hcm);
@@ -166,7 +167,7 @@ async fn serve(
         }
         ChainAction::Refuse(reason) => {
             tracing::debug!(listener = %listener.name, %remote, %reason, "a connection is refused");
-            refused(&proxy, &listener, remote, destination, accepted.server_name.as_deref(), "filter_chain_refuses");
+            refused(&proxy, &listener, ends, accepted.server_name.as_deref(), "filter_chain_refuses");
         }
     }
 }
@@ -193,15 +194,14 @@ async fn inspect(proxy: &ProxyWorker, listener: &ListenerRuntime, connection: &m
 fn refused(
     proxy: &Rc<ProxyWorker>,
     listener: &Arc<ListenerRuntime>,
-    remote: SocketAddr,
-    local: SocketAddr,
+    ends: Ends,
     server_name: Option<&str>,
     details: &'static str,
 ) {
     if !proxy.recorder.wanted() && listener.logs.is_none() {
         return;
     }
-    let mut record = RequestRecord::of_connection(proxy, listener, remote, local);
+    let mut record = RequestRecord::of_connection(proxy, listener, ends);
     record.flags = Flags::NR;
     record.details = details;
     if let Some(logs) = &listener.logs {

@@ -17,7 +17,10 @@ const HEADER_MAX: usize = 4096;
 /// A connection with what is known of it.
 pub(super) struct Inspected {
     pub(super) stream: ClientStream,
+    /// Who the client is, which a PROXY header may tell.
     pub(super) remote: SocketAddr,
+    /// The socket's peer.
+    pub(super) direct: SocketAddr,
     pub(super) local: SocketAddr,
     pub(super) original: Option<SocketAddr>,
     pub(super) server_name: Option<String>,
@@ -28,7 +31,16 @@ pub(super) struct Inspected {
 
 impl Inspected {
     pub(super) fn new(stream: ClientStream, remote: SocketAddr, local: SocketAddr) -> Self {
-        Self { stream, remote, local, original: None, server_name: None, tls: false, protocols: Vec::new() }
+        Self {
+            stream,
+            remote,
+            direct: remote,
+            local,
+            original: None,
+            server_name: None,
+            tls: false,
+            protocols: Vec::new(),
+        }
     }
 }
 

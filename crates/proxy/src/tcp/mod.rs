@@ -34,7 +34,7 @@ pub(crate) async fn serve(
 ) {
     let server_name = accepted.server_name.take();
     let started = Instant::now();
-    let mut record = RequestRecord::of_connection(&proxy, &listener, accepted.remote, accepted.local);
+    let mut record = RequestRecord::of_connection(&proxy, &listener, accepted.ends);
     record.tcp_origin = tcp.origin.clone();
     let mut counted = Counted::new(&proxy, &listener);
     let ended = proxy.ended(&listener, &chain);
@@ -111,7 +111,7 @@ async fn connect(
     let settings = &cluster.pools.settings;
     let usage = Connections(cluster.shared.usage.clone());
     let slot = Gauge::take_below(usage, settings.max_connections).ok_or(Flags::UO)?;
-    let hash = tcp.config.hash_source_ip.then(|| xxh64(accepted.remote.ip().to_string().as_bytes(), 0));
+    let hash = tcp.config.hash_source_ip.then(|| xxh64(accepted.ends.remote.ip().to_string().as_bytes(), 0));
     let mut tried = Vec::new();
     loop {
         let context = PickContext { hash, tried: &tried, reselect: 2, now: Instant::now() };

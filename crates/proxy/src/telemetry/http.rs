@@ -1,5 +1,6 @@
 //! How a request is counted and logged when it has ended. `Exchange` calls it.
 
+use super::Ends;
 use super::access_log::Entry;
 use super::counters::{Key, Kind, NO_STATUS, Request};
 use super::labels::{Number, Service, Workload};
@@ -131,8 +132,7 @@ pub(crate) fn log(exchange: &Exchange) {
         upstream_local: exchange.upstream_local.get(),
         upstream_name: endpoint.map_or("", |endpoint| &endpoint.hostname),
         cluster: cluster.as_ref().map_or("", |cluster| &cluster.shared.name),
-        local: conn.local,
-        remote: conn.remote,
+        downstream: Ends { remote: exchange.remote.get(), ..conn.ends },
         server_name: conn.server_name.as_deref().unwrap_or(""),
         route: route.unwrap_or(""),
         chain: &conn.chain.chain.name,

@@ -21,6 +21,6 @@ pub use access_log::file::reopen_access_logs;
 pub(crate) use exposition::Exposition;
 pub use exposition::MetricsFormat;
 pub use identity::ProxyIdentity;
-pub use record::{Protocol, RequestRecord, RequestText, Rule, Upstream};
+pub use record::{Ends, Protocol, RequestRecord, RequestText, Rule, Upstream};
 pub use recorder::RecordSender;
 pub(crate) use recorder::Recorder;

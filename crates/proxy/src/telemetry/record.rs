@@ -99,6 +99,17 @@ impl RequestText {
     }
 }
 
+/// The ends of a client's connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Ends {
+    /// Who the client is, as a PROXY header tells it, or a request where that can be trusted.
+    pub remote: SocketAddr,
+    /// The socket's peer.
+    pub direct: SocketAddr,
+    /// The original destination where one was told, else the local address.
+    pub local: SocketAddr,
+}
+
 /// A finished request, tunnel or TCP connection.
 #[derive(Debug, Clone)]
 pub struct RequestRecord {
@@ -120,9 +131,7 @@ pub struct RequestRecord {
     pub upstream_local: Option<SocketAddr>,
     /// Why the upstream could not be reached, in Envoy's words; empty where it was.
     pub transport_failure: &'static str,
-    pub downstream_remote: SocketAddr,
-    /// The original destination where one was told, else the local address.
-    pub downstream_local: SocketAddr,
+    pub downstream: Ends,
     /// 0 where no answer was sent.
     pub status: u16,
     pub grpc_status: Option<u32>,
@@ -138,12 +147,7 @@ pub struct RequestRecord {
 
 impl RequestRecord {
     /// Of a connection that has just come, of which nothing more is known.
-    pub(crate) fn of_connection(
-        proxy: &ProxyWorker,
-        listener: &ListenerRuntime,
-        remote: SocketAddr,
-        local: SocketAddr,
-    ) -> Self {
+    pub(crate) fn of_connection(proxy: &ProxyWorker, listener: &ListenerRuntime, ends: Ends) -> Self {
         Self {
             proxy: proxy.shared.identity.clone(),
             started: SystemTime::now(),
@@ -158,8 +162,7 @@ impl RequestRecord {
             upstream: None,
             upstream_local: None,
             transport_failure: "",
-            downstream_remote: remote,
-            downstream_local: local,
+            downstream: ends,
             status: 0,
             grpc_status: None,
             flags: Flags::NONE,

@@ -1,7 +1,7 @@
 //! Lines as Envoy writes them, in text and in JSON.
 
 use super::*;
-use crate::telemetry::Protocol;
+use crate::telemetry::{Ends, Protocol};
 use amime_model::access_log::istio;
 use http::HeaderMap;
 use serde_json::Value;
@@ -51,8 +51,11 @@ fn entry() -> Entry<'static> {
         upstream_local: Some("10.1.0.9:40002".parse().unwrap()),
         upstream_name: "",
         cluster: "outbound|9080|v1|reviews.default.svc.cluster.local",
-        local: "10.96.0.7:9080".parse().unwrap(),
-        remote: "10.1.0.9:51000".parse().unwrap(),
+        downstream: Ends {
+            remote: "10.1.0.9:51000".parse().unwrap(),
+            direct: "10.1.0.8:52000".parse().unwrap(),
+            local: "10.96.0.7:9080".parse().unwrap(),
+        },
         server_name: "",
         route: "default",
         chain: "",

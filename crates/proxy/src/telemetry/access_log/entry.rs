@@ -2,7 +2,7 @@
 
 use super::Kept;
 use crate::flags::Flags;
-use crate::telemetry::Protocol;
+use crate::telemetry::{Ends, Protocol};
 use std::net::SocketAddr;
 use std::time::{Duration, SystemTime};
 
@@ -30,8 +30,7 @@ pub(crate) struct Entry<'a> {
     /// The endpoint's name, where it has one.
     pub(crate) upstream_name: &'a str,
     pub(crate) cluster: &'a str,
-    pub(crate) local: SocketAddr,
-    pub(crate) remote: SocketAddr,
+    pub(crate) downstream: Ends,
     pub(crate) server_name: &'a str,
     pub(crate) route: &'a str,
     pub(crate) chain: &'a str,

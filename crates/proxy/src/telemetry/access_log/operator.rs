@@ -55,6 +55,8 @@ pub(super) enum End {
     UpstreamRemote,
     UpstreamLocal,
     DownstreamRemote,
+    /// The socket's peer, whatever a PROXY header or `x-forwarded-for` says.
+    DownstreamDirect,
     DownstreamLocal,
 }
 
@@ -106,13 +108,12 @@ impl Operator {
                 Self::Address(End::DownstreamLocal, Part::Ip)
             }
             "DOWNSTREAM_LOCAL_PORT" | "DOWNSTREAM_DIRECT_LOCAL_PORT" => Self::Address(End::DownstreamLocal, Part::Port),
-            "DOWNSTREAM_REMOTE_ADDRESS" | "DOWNSTREAM_DIRECT_REMOTE_ADDRESS" => {
-                Self::Address(End::DownstreamRemote, Part::Whole)
-            }
-            "DOWNSTREAM_REMOTE_ADDRESS_WITHOUT_PORT" | "DOWNSTREAM_DIRECT_REMOTE_ADDRESS_WITHOUT_PORT" => {
-                Self::Address(End::DownstreamRemote, Part::Ip)
-            }
+            "DOWNSTREAM_REMOTE_ADDRESS" => Self::Address(End::DownstreamRemote, Part::Whole),
+            "DOWNSTREAM_REMOTE_ADDRESS_WITHOUT_PORT" => Self::Address(End::DownstreamRemote, Part::Ip),
             "DOWNSTREAM_REMOTE_PORT" => Self::Address(End::DownstreamRemote, Part::Port),
+            "DOWNSTREAM_DIRECT_REMOTE_ADDRESS" => Self::Address(End::DownstreamDirect, Part::Whole),
+            "DOWNSTREAM_DIRECT_REMOTE_ADDRESS_WITHOUT_PORT" => Self::Address(End::DownstreamDirect, Part::Ip),
+            "DOWNSTREAM_DIRECT_REMOTE_PORT" => Self::Address(End::DownstreamDirect, Part::Port),
             "REQUESTED_SERVER_NAME" => Self::ServerName,
             "ROUTE_NAME" => Self::Route,
             "FILTER_CHAIN_NAME" => Self::Chain,
@@ -219,8 +220,9 @@ impl End {
             Self::UpstreamHost => entry.upstream,
             Self::UpstreamRemote => entry.upstream_local.and(entry.upstream),
             Self::UpstreamLocal => entry.upstream_local,
-            Self::DownstreamRemote => Some(entry.remote),
-            Self::DownstreamLocal => Some(entry.local),
+            Self::DownstreamRemote => Some(entry.downstream.remote),
+            Self::DownstreamDirect => Some(entry.downstream.direct),
+            Self::DownstreamLocal => Some(entry.downstream.local),
         }
     }
 }
