@@ -2,17 +2,19 @@
 //! for each port that they answer at; which pages there are they say by [`Page`]s, what is in them by a handler.
 
 mod answer;
+mod connections;
 mod pages;
 mod seats;
 
 pub(crate) use answer::{Answer, html, json, problem, text};
+pub(crate) use connections::{accept, stopped, until_stopped};
 pub(crate) use pages::{Methods, Page, find, query};
+pub(crate) use seats::Silent;
 
 use http::Request;
 use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
-use seats::{Seats, Silent};
 use std::convert::Infallible;
 use std::future::Future;
 use std::io;
@@ -143,40 +145,12 @@ where
     let handler = Arc::new(handler);
     let mut tasks = JoinSet::new();
     for listener in listeners {
-        tasks.spawn(accept(limits, listener, handler.clone(), stopped.clone()));
+        let (handler, stop) = (handler.clone(), stopped.clone());
+        tasks.spawn(accept(listener, limits.connections, stopped.clone(), move |stream, peer, silent| {
+            serve(limits, stream, Peer(peer), silent, handler.clone(), stop.clone())
+        }));
     }
     Server { stop, listeners: tasks }
-}
-
-async fn accept<H, F>(limits: Limits, listener: TcpListener, handler: Arc<H>, mut stop: watch::Receiver<bool>)
-where
-    H: Fn(Request<Incoming>) -> F + Send + Sync + 'static,
-    F: Future<Output = Answer> + Send + 'static,
-{
-    let mut connections = JoinSet::new();
-    let mut seats = Seats::default();
-    let stops = stop.clone();
-    loop {
-        tokio::select! {
-            accepted = listener.accept() => match accepted {
-                // Where all are being answered, there is no place for one more.
-                Ok(_) if seats.count() >= limits.connections && !seats.free_one() => {}
-                Ok((stream, peer)) => {
-                    let silent = Silent::default();
-                    let serving = serve(limits, stream, Peer(peer), silent.clone(), handler.clone(), stops.clone());
-                    seats.take(connections.spawn(serving), silent);
-                }
-                // Out of files: the next moment may have some.
-                Err(_) => tokio::time::sleep(Duration::from_millis(20)).await,
-            },
-            Some(ended) = connections.join_next_with_id() => {
-                seats.leave(ended.map_or_else(|error| error.id(), |(id, ())| id));
-            }
-            () = stopped(&mut stop) => break,
-        }
-    }
-    drop(listener);
-    while connections.join_next().await.is_some() {}
 }
 
 async fn serve<H, F>(
@@ -205,18 +179,7 @@ async fn serve<H, F>(
         .timer(TokioTimer::new())
         .header_read_timeout(limits.head)
         .serve_connection(TokioIo::new(stream), service);
-    let mut connection = std::pin::pin!(connection);
-    tokio::select! {
-        // What a client does wrong is its own affair: hyper has answered.
-        _ = connection.as_mut() => return,
-        () = stopped(&mut stop) => connection.as_mut().graceful_shutdown(),
-    }
-    let _ = connection.await;
-}
-
-/// Returns when the server is to stop; its owner going away says the same.
-async fn stopped(stop: &mut watch::Receiver<bool>) {
-    let _ = stop.wait_for(|stop| *stop).await;
+    until_stopped(connection, &mut stop, |connection| connection.graceful_shutdown()).await;
 }
 
 #[cfg(test)]

@@ -8,7 +8,7 @@ use tokio::task::{AbortHandle, Id};
 
 /// Since when a connection waits for its client; None while a request is answered.
 #[derive(Debug, Clone)]
-pub(super) struct Silent(Arc<Mutex<Option<Instant>>>);
+pub(crate) struct Silent(Arc<Mutex<Option<Instant>>>);
 
 impl Default for Silent {
     fn default() -> Self {
@@ -17,11 +17,11 @@ impl Default for Silent {
 }
 
 impl Silent {
-    pub(super) fn asks(&self) {
+    pub(crate) fn asks(&self) {
         self.set(None);
     }
 
-    pub(super) fn is_answered(&self) {
+    pub(crate) fn is_answered(&self) {
         self.set(Some(Instant::now()));
     }
 

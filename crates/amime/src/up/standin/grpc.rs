@@ -3,7 +3,7 @@
 
 use super::http::{Body, empty};
 use super::shape::Failure;
-use super::stopped;
+use crate::serve::stopped;
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Request, Response};
 use http_body::Frame;

@@ -171,10 +171,5 @@ impl StandIn {
     }
 }
 
-/// Returns when the pod is to stop; its owner going away says the same.
-async fn stopped(stop: &mut watch::Receiver<bool>) {
-    let _ = stop.wait_for(|stop| *stop).await;
-}
-
 #[cfg(test)]
 mod standin_tests;

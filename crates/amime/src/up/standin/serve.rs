@@ -1,7 +1,8 @@
 //! The connections of one stand-in's port: accept, find out what is spoken, serve, drain. `StandIn` starts it.
 
 use super::detect::{Protocol, detect};
-use super::{PodPort, Talk, echo, http, stopped};
+use super::{PodPort, Talk, echo, http};
+use crate::serve::{stopped, until_stopped};
 use crate::up::prefixed::Prefixed;
 use bytes::BytesMut;
 use hyper::service::service_fn;
@@ -11,7 +12,6 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::io::AsyncReadExt;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::task::JoinSet;
 
 /// How long bytes that might become HTTP are waited for, before they are echoed: a client that sends capitals and
 /// waits for an answer must get one.
@@ -23,23 +23,8 @@ const MAX_HEADER_BYTES: u32 = 256 * 1024;
 /// Accepts until the pod stops; returns when its last connection has ended.
 pub(super) async fn accept(listener: TcpListener, port: PodPort) {
     let port = Arc::new(port);
-    let mut stop = port.stop.clone();
-    let mut connections = JoinSet::new();
-    loop {
-        tokio::select! {
-            accepted = listener.accept() => match accepted {
-                Ok((stream, _)) => {
-                    connections.spawn(serve(stream, port.clone()));
-                }
-                // Out of files: the next moment may have some.
-                Err(_) => tokio::time::sleep(Duration::from_millis(20)).await,
-            },
-            Some(_) = connections.join_next() => {}
-            () = stopped(&mut stop) => break,
-        }
-    }
-    drop(listener);
-    while connections.join_next().await.is_some() {}
+    let stop = port.stop.clone();
+    crate::serve::accept(listener, usize::MAX, stop, move |stream, _, _| serve(stream, port.clone())).await;
 }
 
 async fn serve(mut stream: TcpStream, port: Arc<PodPort>) {
@@ -107,13 +92,7 @@ async fn http1(stream: Prefixed<TcpStream>, port: Arc<PodPort>) {
         .max_headers(MAX_HEADERS)
         .serve_connection(TokioIo::new(stream), service)
         .with_upgrades();
-    let mut connection = std::pin::pin!(connection);
-    tokio::select! {
-        // What a client does wrong is its own affair: hyper has answered.
-        _ = connection.as_mut() => return,
-        () = stopped(&mut stop) => connection.as_mut().graceful_shutdown(),
-    }
-    let _ = connection.await;
+    until_stopped(connection, &mut stop, |connection| connection.graceful_shutdown()).await;
 }
 
 async fn http2(stream: Prefixed<TcpStream>, port: Arc<PodPort>) {
@@ -125,10 +104,5 @@ async fn http2(stream: Prefixed<TcpStream>, port: Arc<PodPort>) {
     let connection = hyper::server::conn::http2::Builder::new(TokioExecutor::new())
         .max_header_list_size(MAX_HEADER_BYTES)
         .serve_connection(TokioIo::new(stream), service);
-    let mut connection = std::pin::pin!(connection);
-    tokio::select! {
-        _ = connection.as_mut() => return,
-        () = stopped(&mut stop) => connection.as_mut().graceful_shutdown(),
-    }
-    let _ = connection.await;
+    until_stopped(connection, &mut stop, |connection| connection.graceful_shutdown()).await;
 }

@@ -2,7 +2,8 @@
 //! echoed. `http` hands over requests that ask for one.
 
 use super::http::{Body, empty};
-use super::{PodPort, stopped, websocket};
+use super::{PodPort, websocket};
+use crate::serve::stopped;
 use bytes::Bytes;
 use http::header::{CONNECTION, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_PROTOCOL, UPGRADE};
 use http::{HeaderValue, Request, Response, StatusCode, Version};
