@@ -4,26 +4,13 @@ mod common;
 
 use amime_model::config::{EndpointAddress, ProxyConfig};
 use amime_testkit::files::save;
-use common::control::{Control, MESH, folder, sidecar, until};
+use common::control::{Control, MESH, WEB, folder, sidecar, until};
 use common::{example, try_get, try_send};
 use std::io::Write;
 use std::net::{TcpListener, TcpStream};
 use std::path::Path;
 
 const CLUSTER: &str = "outbound|80||web.default.svc.cluster.local";
-
-const WEB: &str = "
-apiVersion: v1
-kind: Service
-metadata: {name: web}
-spec: {selector: {app: web}, clusterIP: 10.0.0.10, ports: [{name: http, port: 80, targetPort: 8080}]}
----
-apiVersion: v1
-kind: Pod
-metadata: {name: web-1, labels: {app: web}}
-spec: {containers: [{name: app, image: x}]}
-status: {phase: Running, podIP: 10.1.1.1, conditions: [{type: Ready, status: \"True\"}]}
-";
 
 #[tokio::test]
 async fn a_proxy_gets_what_the_files_say_and_what_they_say_next() {
@@ -50,6 +37,47 @@ async fn a_proxy_gets_what_the_files_say_and_what_they_say_next() {
     save(&folder.path().join(MESH), &WEB.replace("10.1.1.1", "10.1.1.3"));
     let config = until(&mut configs, |config| endpoints(config) != ["10.1.1.2:8080"]).await;
     assert_eq!(endpoints(&config), ["10.1.1.3:8080"]);
+}
+
+/// A proxy of the gateway that `EDGE` chooses.
+fn gateway() -> amime_xds::Node {
+    amime_xds::Node {
+        id: "router~10.1.1.8~ingress-1.default~default.svc.cluster.local".into(),
+        metadata: serde_json::json!({"NAMESPACE": "default", "LABELS": {"istio": "ingressgateway"}}),
+        ..amime_xds::Node::default()
+    }
+}
+
+const EDGE: &str = "
+---
+apiVersion: networking.istio.io/v1
+kind: Gateway
+metadata: {name: edge}
+spec:
+  selector: {istio: ingressgateway}
+  servers:
+  - {port: {number: 80, name: http, protocol: HTTP}, hosts: ['*']}
+  - {port: {number: 65000, name: high, protocol: HTTP}, hosts: ['*']}
+";
+
+#[tokio::test]
+async fn gateway_ports_are_as_written_or_moved() {
+    let folder = folder(&[WEB, EDGE].concat());
+    let path = folder.path().display().to_string();
+    for (args, ports) in [(&[][..], [80, 65000]), (&["--gateway-port-offset", "8000"], [8080, 65000])] {
+        let control = Control::start(["--config", &path].iter().chain(args));
+        let mut configs = control.proxy(gateway());
+        let config = until(&mut configs, |config| !config.listeners.is_empty()).await;
+        let names: Vec<&str> = config.listeners.keys().map(|name| &**name).collect();
+        assert_eq!(names, ["0.0.0.0_65000", "0.0.0.0_80"]);
+        let mut found: Vec<u16> = config.listeners.values().map(|listener| listener.address.port()).collect();
+        found.sort_unstable();
+        assert_eq!(found, ports, "{args:?}");
+        assert!(config.routes.contains_key("http.80"), "names stay");
+    }
+    let mut alone = Control::spawn(["--config", &path, "--sidecar", "web"]);
+    assert_eq!(alone.wait_exit(), 2);
+    assert!(alone.output().contains("--stand-ins"), "{}", alone.output());
 }
 
 #[test]

@@ -6,7 +6,7 @@ use amime_model::config::EndpointAddress;
 use amime_testkit::files::save;
 use amime_xds::client::{Client, ClientOptions};
 use amime_xds::transport::{Backoff, run};
-use common::control::{Control, MESH, folder, sidecar, until};
+use common::control::{Control, MESH, WEB, folder, sidecar, until};
 use common::{Answer, PATIENCE, try_send};
 use serde_json::{Value, json};
 use std::net::{IpAddr, UdpSocket};
@@ -15,17 +15,8 @@ use std::process::Command;
 use std::sync::Arc;
 use std::time::Instant;
 
-const WEB: &str = "
-apiVersion: v1
-kind: Service
-metadata: {name: web}
-spec: {selector: {app: web}, clusterIP: 10.0.0.10, ports: [{name: http, port: 80, targetPort: 8080}]}
----
-apiVersion: v1
-kind: Pod
-metadata: {name: web-1, labels: {app: web, version: v1}}
-spec: {containers: [{name: app, image: x}]}
-status: {phase: Running, podIP: 10.1.1.1, conditions: [{type: Ready, status: \"True\"}]}
+/// What is said of `WEB`.
+const RULES: &str = "
 ---
 apiVersion: networking.istio.io/v1
 kind: DestinationRule
@@ -37,6 +28,10 @@ kind: VirtualService
 metadata: {name: web}
 spec: {hosts: [web], http: [{route: [{destination: {host: web, subset: v1}}]}]}
 ";
+
+fn mesh() -> String {
+    [WEB, RULES].concat()
+}
 
 fn start(folder: &tempfile::TempDir) -> Control {
     Control::start([Path::new("--config"), folder.path()])
@@ -68,7 +63,7 @@ fn metric(control: &Control, name: &str) -> f64 {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn pages_tell_what_a_proxy_has_and_what_waits() {
-    let folder = folder(WEB);
+    let folder = folder(&mesh());
     let control = start(&folder);
     assert_eq!(control.page("/debug/syncz").json(), json!([]));
     let mut configs = control.proxy(sidecar("caller-1", "default", "10.1.1.9"));
@@ -108,7 +103,7 @@ async fn pages_tell_what_a_proxy_has_and_what_waits() {
     }
 
     // The subset goes: the route that names it waits, and its last good version goes on.
-    save(&folder.path().join(MESH), &WEB.replace("name: v1, labels", "name: v9, labels"));
+    save(&folder.path().join(MESH), &mesh().replace("name: v1, labels", "name: v9, labels"));
     let pending = |answer: &Answer| answer.json()[0]["pending"].as_array().is_some_and(|p| p.len() == 1);
     let entry = page_until(&control, "/debug/syncz", pending).await.json()[0].clone();
     assert_eq!(
@@ -128,7 +123,7 @@ async fn pages_tell_what_a_proxy_has_and_what_waits() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_a_proxy_refuses_is_named_with_its_object() {
-    let folder = folder(WEB);
+    let folder = folder(&mesh());
     let control = start(&folder);
     let channel = tonic::transport::Endpoint::from_shared(format!("http://{}", control.address("grpc")));
     let channel = channel.expect("a URI").connect_lazy();
@@ -164,7 +159,7 @@ async fn what_a_proxy_refuses_is_named_with_its_object() {
 
 #[test]
 fn pages_are_read_and_those_that_are_not_here_say_why() {
-    let folder = folder(WEB);
+    let folder = folder(&mesh());
     let control = start(&folder);
     let port = control.address("monitoring").port();
     let ask =
@@ -207,7 +202,7 @@ fn debug_is_told_to_other_machines_only_where_a_flag_says_so() {
         println!("skipped: this machine has no address but loopback ones");
         return;
     };
-    let folder = folder(WEB);
+    let folder = folder(&mesh());
     let path = folder.path().display().to_string();
     for (flag, status) in [(None, 403), (Some("--debug-from-anywhere"), 200)] {
         let control = Control::start(["--config", &path, "--bind", "0.0.0.0"].into_iter().chain(flag));

@@ -3,23 +3,11 @@
 mod common;
 
 use amime_testkit::files::save;
-use common::control::{Control, sidecar, until};
+use common::control::{Control, WEB, sidecar, until};
 use common::eventually;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-const SERVICE: &str = "
-apiVersion: v1
-kind: Service
-metadata: {name: web}
-spec: {selector: {app: web}, clusterIP: 10.0.0.10, ports: [{name: http, port: 80}]}
----
-apiVersion: v1
-kind: Pod
-metadata: {name: web-1, labels: {app: web, version: v1}}
-spec: {containers: [{name: app, image: x}]}
-status: {phase: Running, podIP: 10.1.1.1, conditions: [{type: Ready, status: \"True\"}]}
-";
 const RULE: &str = "
 apiVersion: networking.istio.io/v1
 kind: DestinationRule
@@ -42,7 +30,7 @@ impl Files {
     fn new() -> Self {
         let files = Self { folder: tempfile::tempdir().expect("a folder") };
         fs::create_dir(files.mesh()).expect("made");
-        for (name, text) in [("service", SERVICE), ("rule", RULE), ("route", ROUTE)] {
+        for (name, text) in [("service", WEB), ("rule", RULE), ("route", ROUTE)] {
             files.save(name, text);
         }
         files

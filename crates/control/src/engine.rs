@@ -28,6 +28,8 @@ const POLL: Duration = Duration::from_millis(500);
 pub struct EngineOptions {
     pub inputs: Vec<Input>,
     pub mesh_config: Option<PathBuf>,
+    /// How much higher than it is written each gateway port is opened.
+    pub gateway_port_offset: u16,
     /// Makes of the user's objects those that the snapshot is built from; it may have findings of its own.
     pub prepare: Prepare,
     /// Build again, whatever the files do: what `prepare` depends on has changed.
@@ -47,6 +49,7 @@ impl EngineOptions {
         Self {
             inputs,
             mesh_config: None,
+            gateway_port_offset: 0,
             prepare: Box::new(|resources| (resources.clone(), Vec::new())),
             again: Arc::default(),
             remembered: Remembered::default(),
@@ -172,7 +175,8 @@ impl Engine {
             texts.insert(name, text);
             diagnostics.extend(mesh.diagnostics().cloned());
         }
-        let mesh = self.mesh.as_ref().and_then(MeshFile::good).map(|(config, _)| config.clone()).unwrap_or_default();
+        let mut mesh = self.mesh.as_ref().and_then(MeshFile::good).map(|(config, _)| config.clone()).unwrap_or_default();
+        mesh.gateway_port_offset = self.options.gateway_port_offset;
         // Before pods are made up: a typo in a Deployment must not stop its pods.
         let (fit, findings) = self.held.replace_broken(&resources);
         diagnostics.extend(findings);

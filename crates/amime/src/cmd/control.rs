@@ -69,7 +69,7 @@ pub(crate) struct Args {
     sidecars: Vec<control::WorkloadArg>,
 
     /// Open every gateway port N higher than it is written
-    #[arg(long, value_name = "N", requires = "stand_ins")]
+    #[arg(long, value_name = "N")]
     gateway_port_offset: Option<u16>,
 
     /// The address at which everything listens

@@ -86,6 +86,7 @@ async fn control(options: Options, files: u64, printer: &Printer) -> anyhow::Res
 
     let mut engine = EngineOptions::new(options.config.iter().map(|path| Input::from_argument(path)).collect());
     engine.mesh_config.clone_from(&options.mesh_config);
+    engine.gateway_port_offset = options.gateway_port_offset.unwrap_or_default();
     let again = engine.again.clone();
     let state = options.state.as_deref().map(|folder| open_state(folder, &mut engine, printer)).transpose()?;
     let tls = certificate::of(&options, printer)?;

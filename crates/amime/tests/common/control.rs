@@ -101,6 +101,20 @@ impl std::ops::DerefMut for Control {
     }
 }
 
+/// A service with one pod.
+pub const WEB: &str = "
+apiVersion: v1
+kind: Service
+metadata: {name: web}
+spec: {selector: {app: web}, clusterIP: 10.0.0.10, ports: [{name: http, port: 80, targetPort: 8080}]}
+---
+apiVersion: v1
+kind: Pod
+metadata: {name: web-1, labels: {app: web, version: v1}}
+spec: {containers: [{name: app, image: x}]}
+status: {phase: Running, podIP: 10.1.1.1, conditions: [{type: Ready, status: \"True\"}]}
+";
+
 /// The file of `folder`.
 pub const MESH: &str = "mesh.yaml";
 

@@ -62,20 +62,21 @@ fn listeners(view: &View<'_>, local: &LocalScope, merged: &Merged) -> Vec<Listen
     by_address
         .into_iter()
         .map(|((bind, port), chains)| {
-            let addresses = addresses(local, bind, port, written.get(&(bind, port)).copied().unwrap_or_default());
+            let addresses = addresses(view, local, bind, port, written.get(&(bind, port)).copied().unwrap_or_default());
             listener(&view.snapshot.mesh, names::listener(bind, port), &addresses, chains)
         })
         .collect()
 }
 
 /// Where a listener opens its port; never empty.
-fn addresses(local: &LocalScope, bind: IpAddr, port: u16, written: u32) -> Vec<SocketAddr> {
+fn addresses(view: &View<'_>, local: &LocalScope, bind: IpAddr, port: u16, written: u32) -> Vec<SocketAddr> {
     match &local.place {
         Some(place) if !place.bind.is_empty() => {
             let opened = u16::try_from(written).ok().and_then(|n| place.bound.get(&n).copied()).unwrap_or(port);
             place.bind.iter().map(|ip| SocketAddr::new(*ip, opened)).collect()
         }
-        _ => vec![SocketAddr::new(bind, port)],
+        // Where there is no such port, it stays.
+        _ => vec![SocketAddr::new(bind, port.checked_add(view.snapshot.mesh.gateway_port_offset).unwrap_or(port))],
     }
 }
 

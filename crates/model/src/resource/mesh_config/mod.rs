@@ -75,6 +75,10 @@ pub struct MeshConfig {
     pub tls_defaults: Option<TlsDefaults>,
     pub default_traffic_policy: Option<DefaultTrafficPolicy>,
     pub service_entry_visibility: Option<ServiceEntryVisibility>,
+    /// How much higher than it is written each gateway port is opened. No field of Istio's: who runs the control plane
+    /// says it.
+    #[serde(skip)]
+    pub gateway_port_offset: u16,
 }
 
 impl Default for MeshConfig {
@@ -134,6 +138,7 @@ impl Default for MeshConfig {
             tls_defaults: None,
             default_traffic_policy: None,
             service_entry_visibility: None,
+            gateway_port_offset: 0,
         }
     }
 }
