@@ -2,7 +2,7 @@
 
 mod common;
 
-use common::{Mesh, eventually, example};
+use common::{Mesh, copy_of, eventually};
 use std::fs;
 use std::io::{Read, Write};
 use std::net::TcpStream;
@@ -63,11 +63,7 @@ impl Client {
 
 #[test]
 fn two_hundred_saves_lose_no_request() {
-    let folder = tempfile::tempdir().expect("a folder");
-    for entry in fs::read_dir(example("shop")).expect("a folder") {
-        let path = entry.expect("an entry").path();
-        fs::copy(&path, folder.path().join(path.file_name().expect("a name"))).expect("copied");
-    }
+    let folder = copy_of("shop");
     let mesh = Mesh::up([folder.path()]);
     let port = mesh.port(80);
     let (stop, sent, failed) =

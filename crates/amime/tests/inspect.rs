@@ -312,7 +312,7 @@ fn a_real_control_plane_and_proxy_are_told_of() {
     let control = Control::start(["--config", &shop, "--stand-ins", "--sidecar", "shop/reviews-v1"]);
     let line = control.wait_output(0, "sidecar shop/reviews-v1-");
     let proxy = run_printed(&line);
-    proxy.wait_output(0, "ready");
+    proxy.wait_line("ready");
     let monitoring = control.address("monitoring").to_string();
     let admin = proxy.wait_output(0, "admin 127.0.0.1:");
     let admin = admin.split(' ').nth(1).expect("an address");

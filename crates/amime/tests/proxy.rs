@@ -4,8 +4,9 @@ mod common;
 
 use amime_testkit::client::{Raw, get};
 use amime_testkit::origin::{Origin, Version};
+use amime_testkit::port::Port;
 use common::control::{Control, run_printed};
-use common::proxy::{Proxy, free_port};
+use common::proxy::Proxy;
 use common::{Claim, PATIENCE, eventually, example, try_get};
 use std::fs;
 use std::net::SocketAddr;
@@ -64,17 +65,29 @@ struct Edge {
     proxy: Proxy,
     address: SocketAddr,
     folder: tempfile::TempDir,
+    /// Nobody else gets them, also while nothing listens there.
+    port: Port,
+    grpc: Port,
 }
 
 impl Edge {
     fn start(origin: SocketAddr, args: &[&str], environment: &[(&str, &str)]) -> Self {
         let folder = tempfile::tempdir().expect("a folder");
-        let port = free_port();
-        fs::write(folder.path().join("mesh.yaml"), mesh(port, origin)).expect("written");
-        let control = Control::start([Path::new("--config"), &folder.path().join("mesh.yaml")]);
-        let proxy = Self::proxy(&control.address("grpc").to_string(), args, environment);
+        let port = Port::take();
+        fs::write(folder.path().join("mesh.yaml"), mesh(port.number, origin)).expect("written");
+        let grpc = Port::take();
+        let control = Self::control(&grpc, folder.path());
+        let proxy = Self::proxy(&grpc.address().to_string(), args, environment);
         proxy.wait_ready();
-        Self { control, proxy, address: SocketAddr::from(([127, 0, 0, 1], port)), folder }
+        Self { control, proxy, address: port.address(), folder, port, grpc }
+    }
+
+    /// What the folder has, at that port.
+    fn control(grpc: &Port, folder: &Path) -> Control {
+        let port = grpc.number.to_string();
+        let mut control = Control::with([Path::new("--config"), &folder.join("mesh.yaml")], [("grpc-port", &*port)]);
+        control.wait_ready();
+        control
     }
 
     fn proxy(control: &str, args: &[&str], environment: &[(&str, &str)]) -> Proxy {
@@ -223,6 +236,17 @@ async fn a_second_signal_ends_at_once() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_port_that_is_taken_is_said_and_the_proxy_is_not_ready() {
+    let taken = Origin::text("another program").await;
+    let folder = tempfile::tempdir().expect("a folder");
+    fs::write(folder.path().join("mesh.yaml"), mesh(taken.address.port(), taken.address)).expect("written");
+    let control = Control::start([Path::new("--config"), &folder.path().join("mesh.yaml")]);
+    let proxy = Edge::proxy(&control.address("grpc").to_string(), &[], &[]);
+    proxy.process.wait_output(0, &format!("cannot listen on 0.0.0.0:{}", taken.address.port()));
+    proxy.wait_health(503, "no configuration was accepted yet");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn drain_by_a_page_then_a_signal() {
     let origin = Origin::text("hello").await;
     let mut edge = Edge::start(origin.address, &[], &[]);
@@ -241,7 +265,6 @@ async fn drain_by_a_page_then_a_signal() {
 async fn an_outage_of_the_control_plane_is_told_and_changes_nothing() {
     let origin = Origin::text("hello").await;
     let edge = Edge::start(origin.address, &[], &[]);
-    let grpc = edge.control.address("grpc").port().to_string();
     edge.control.kill();
     let told = edge.proxy.wait_health(200, "no control plane since");
     assert!(told.starts_with("ready\n") && told.contains("serving the last configuration, accepted 20"), "{told}");
@@ -251,8 +274,7 @@ async fn an_outage_of_the_control_plane_is_told_and_changes_nothing() {
     let config = edge.folder.path().join("mesh.yaml");
     let other = Origin::text("another").await;
     fs::write(&config, mesh(edge.address.port(), other.address)).expect("written");
-    let mut control = Control::with([Path::new("--config"), &config], [("grpc-port", grpc.as_str())]);
-    control.wait_ready();
+    let _control = Edge::control(&edge.grpc, edge.folder.path());
     let told = edge.proxy.wait_health(200, "ready\n");
     while get(edge.address, "web", "/").await.body != "another" {
         tokio::task::yield_now().await;
@@ -372,15 +394,14 @@ async fn a_proxy_starts_from_what_it_saved_while_no_control_plane_is_there() {
     assert_eq!(mode & 0o777, 0o600);
 
     // All of it dies at once.
-    let Edge { control, mut proxy, address, folder: config } = edge;
-    let grpc = control.address("grpc");
+    let Edge { control, mut proxy, address, folder: config, port: _kept, grpc } = edge;
     proxy.process.signal("KILL");
     control.kill();
     proxy.process.wait_exit();
     assert!(Raw::try_connect(address).await.is_none());
 
     let args = ["--save", &saved, "--start-from-saved"];
-    let proxy = Edge::proxy(&grpc.to_string(), &args, &[]);
+    let proxy = Edge::proxy(&grpc.address().to_string(), &args, &[]);
     proxy.wait_ready();
     let told = proxy.wait_health(200, "no control plane since");
     assert!(told.contains("serving the last configuration, saved 20"), "{told}");
@@ -390,9 +411,7 @@ async fn a_proxy_starts_from_what_it_saved_while_no_control_plane_is_there() {
     let other = Origin::text("another").await;
     let path = config.path().join("mesh.yaml");
     fs::write(&path, mesh(address.port(), other.address)).expect("written");
-    let grpc = grpc.port().to_string();
-    let mut control = Control::with([Path::new("--config"), &path], [("grpc-port", grpc.as_str())]);
-    control.wait_ready();
+    let _control = Edge::control(&grpc, config.path());
     while get(address, "web", "/").await.body != "another" {
         tokio::task::yield_now().await;
     }

@@ -71,7 +71,7 @@ async fn a_sidecar_started_elsewhere_is_in_front_of_its_stand_in() {
     assert!(ask(web, "/", "").is_none(), "nobody listens at the pod's address before its sidecar does");
 
     let sidecar = run_printed(&line);
-    sidecar.wait_output(0, "ready");
+    sidecar.wait_line("ready");
     let answer = eventually("an answer through the sidecar", || ask(web, "/", "http://reviews:9080/reviews/1"));
     assert_eq!(answer.workload(), "web-v1");
     // The rule of the VirtualService decides, not a turn.
@@ -87,7 +87,7 @@ async fn a_gateway_is_started_by_the_command_that_is_printed() {
     let offset = claim.offset.to_string();
     let control = Control::start(["--config", &shop(), "--stand-ins", "--gateway-port-offset", &offset]);
     let gateway = run_printed(&control.wait_output(0, "gateway istio-ingress/"));
-    gateway.wait_output(0, "ready");
+    gateway.wait_line("ready");
     let port = 80 + claim.offset;
     let answer = eventually("an answer through the gateway", || {
         try_get(port, HOST, "/", &[]).filter(|answer| answer.status == 200)

@@ -3,7 +3,7 @@
 mod common;
 
 use amime_testkit::files::save;
-use common::{Answer, Mesh, Start, eventually, example, try_get, try_send};
+use common::{Answer, Mesh, Start, copy_of, eventually, example, try_get, try_send};
 use std::fs;
 use std::io::Write;
 use std::net::{TcpListener, TcpStream};
@@ -11,15 +11,6 @@ use std::path::Path;
 use std::process::Command;
 
 const HOST: &str = "shop.example.com";
-
-fn copy_of(example_name: &str) -> tempfile::TempDir {
-    let folder = tempfile::tempdir().expect("a folder");
-    for entry in fs::read_dir(example(example_name)).expect("a folder") {
-        let path = entry.expect("an entry").path();
-        fs::copy(&path, folder.path().join(path.file_name().expect("a name"))).expect("copied");
-    }
-    folder
-}
 
 fn edit(path: &Path, from: &str, to: &str) {
     let text = fs::read_to_string(path).expect("a file");

@@ -8,4 +8,5 @@ pub mod files;
 pub mod load;
 pub mod origin;
 pub mod tls;
+pub mod port;
 pub mod xds;

@@ -272,6 +272,16 @@ pub fn example(name: &str) -> PathBuf {
     root().join("examples").join(name)
 }
 
+/// An example that a test may change.
+pub fn copy_of(name: &str) -> tempfile::TempDir {
+    let folder = tempfile::tempdir().expect("a folder");
+    for entry in std::fs::read_dir(example(name)).expect("a folder") {
+        let path = entry.expect("an entry").path();
+        std::fs::copy(&path, folder.path().join(path.file_name().expect("a name"))).expect("copied");
+    }
+    folder
+}
+
 /// A file of Istio's samples; None, with a line that says so, where this machine does not have them.
 pub fn samples() -> Option<PathBuf> {
     let shared = std::env::var_os("AMIME_SHARED").map_or_else(|| root().join("../shared"), PathBuf::from);

@@ -89,12 +89,21 @@ impl Process {
         self.output.text.lock().expect("not poisoned").0.clone()
     }
 
+    /// Waits until it has printed just this line.
+    pub fn wait_line(&self, line: &str) {
+        self.wait(0, line, |printed| printed == line);
+    }
+
     /// Waits until the output, from its byte `from` on, holds `what`; returns the line.
     pub fn wait_output(&self, from: usize, what: &str) -> String {
+        self.wait(from, what, |line| line.contains(what))
+    }
+
+    fn wait(&self, from: usize, what: &str, is_it: impl Fn(&str) -> bool) -> String {
         let start = Instant::now();
         let mut text = self.output.text.lock().expect("not poisoned");
         loop {
-            if let Some(line) = text.0[from..].lines().find(|line| line.contains(what)) {
+            if let Some(line) = text.0[from..].lines().find(|line| is_it(line)) {
                 return line.to_owned();
             }
             assert!(start.elapsed() < PATIENCE && text.1 < STREAMS, "no {what:?} in:\n{}", text.0);

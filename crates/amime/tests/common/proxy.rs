@@ -2,15 +2,9 @@
 
 use super::process::Process;
 use super::{Answer, PATIENCE, exchange};
-use std::net::{SocketAddr, TcpListener};
+use std::net::SocketAddr;
 use std::path::Path;
 use std::process::{Command, Stdio};
-
-/// Ports that are free now: for what is written into files before somebody listens.
-pub fn free_port() -> u16 {
-    let socket = TcpListener::bind("127.0.0.1:0").expect("a port");
-    socket.local_addr().expect("bound").port()
-}
 
 pub struct Proxy {
     pub process: Process,
@@ -31,7 +25,7 @@ impl Proxy {
 
     /// Waits until it has said that it is ready.
     pub fn wait_ready(&self) {
-        self.process.wait_output(0, "ready");
+        self.process.wait_line("ready");
     }
 
     /// Where a page (`admin`, `agent`, `health`, `stats`) is, at 127.0.0.1.

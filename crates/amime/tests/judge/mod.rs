@@ -11,7 +11,7 @@ pub mod output;
 pub mod parity;
 pub mod plane;
 pub mod policies;
-pub mod ports;
+pub use amime_testkit::port as ports;
 pub mod proxy;
 pub mod random;
 pub mod restart;
