@@ -48,16 +48,20 @@ pub(crate) fn run(options: Options) -> anyhow::Result<ExitCode> {
         return Ok(code);
     }
     // What the libraries tell goes to standard error, beside what is printed here.
-    if let Err(error) = LogLevel::install(options.log_level.as_deref()) {
-        crate::cmd::report(&error);
-        return Ok(ExitCode::from(2));
-    }
+    let level = match LogLevel::install(options.log_level.as_deref()) {
+        Ok(level) => level,
+        Err(error) => {
+            crate::cmd::report(&error);
+            return Ok(ExitCode::from(2));
+        }
+    };
     let offset = UtcOffset::current_local_offset().unwrap_or(UtcOffset::UTC);
     let files = machine::raise_file_limit();
     let runtime = runtime().context("starting")?;
     let log = Log::start(offset).context("starting")?;
     let end = runtime.block_on(control(options, files, &log.printer()));
     log.finish();
+    level.finish();
     match end? {
         End::Well => Ok(ExitCode::SUCCESS),
         End::Usage => Ok(ExitCode::from(2)),

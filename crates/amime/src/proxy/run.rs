@@ -1,11 +1,11 @@
 //! The life of `amime proxy`: find out who it is, open its pages, follow the control plane, serve, end when told to.
 //!
-//! Threads: the workers, and this one, where xDS, DNS and the pages run.
+//! Threads: the workers, this one, where xDS and DNS run, and those of the pages.
 
 use super::ending::Begun;
 use super::environment::Environment;
 use super::identity::{self, Identity, PodInfo};
-use super::pages::{AppMetrics, Asked, Opened, Probers, Shared};
+use super::pages::{self, AppMetrics, Asked, Opened, Probers, Shared};
 use super::saved::{self, Restored};
 use super::settings::{self, Lifecycle, Pages};
 use super::{ControlPlane, Kind, Options, ending};
@@ -23,7 +23,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, SystemTime};
-use tokio::runtime::Builder;
+use tokio::runtime::{Builder, Handle};
 use tokio::sync::watch;
 
 /// How long the last answers of the pages may take.
@@ -69,9 +69,12 @@ pub(crate) fn run(options: &Options, environment: &Environment) -> anyhow::Resul
     };
     raise_file_limit();
     let runtime = Builder::new_current_thread().enable_all().build().context("starting")?;
-    let end = runtime.block_on(serve(plan, log));
-    // A look-up that hangs holds nobody up.
+    let pages = pages::runtime().context("starting")?;
+    let end = runtime.block_on(serve(plan, log.clone(), pages.handle()));
+    // A look-up that hangs holds nobody up, nor does a page that is not finished.
     runtime.shutdown_background();
+    pages.shutdown_background();
+    log.finish();
     match end? {
         End::Drained => Ok(ExitCode::SUCCESS),
         End::AtOnce => Ok(ExitCode::from(INTERRUPTED)),
@@ -140,8 +143,9 @@ fn dialer(options: &ControlPlane, of_config: Option<&str>) -> anyhow::Result<Dia
     Dialer::new(addresses, tls).context("--control-ca, --control-name")
 }
 
-async fn serve(plan: Plan, log: LogLevel) -> anyhow::Result<End> {
-    let opened = Opened::open(&plan.pages).await?;
+async fn serve(plan: Plan, log: LogLevel, pages: &Handle) -> anyhow::Result<End> {
+    let wanted = plan.pages.clone();
+    let opened = pages.spawn(async move { Opened::open(&wanted).await }).await.context("starting")??;
     opened.tell();
     let mut signals = Signals::start()?;
     reopen_logs_when_told()?;
@@ -182,7 +186,10 @@ async fn serve(plan: Plan, log: LogLevel) -> anyhow::Result<End> {
         asked,
     });
     tokio::spawn(tell(shared.clone(), control));
-    let servers = opened.serve(&shared);
+    let servers = {
+        let _on = pages.enter();
+        opened.serve(&shared)
+    };
     let end = live(&proxy, kind, lifecycle, &mut signals, wishes).await;
     if end == End::Drained {
         let finish = futures_util::future::join_all(servers.into_iter().map(Server::finish));

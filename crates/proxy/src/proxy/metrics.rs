@@ -37,6 +37,11 @@ impl Proxy {
         self.0.shared.vitals.connected(connected);
     }
 
+    /// Says how many lines of the process's own log were lost so far, for the metrics. Who logs calls it.
+    pub fn tell_log_lost(&self, lines: u64) {
+        self.0.shared.vitals.log_lost(lines);
+    }
+
     /// Records that were lost because their reader did not keep up.
     pub fn records_dropped(&self) -> u64 {
         self.0.shared.records_dropped.load(Ordering::Relaxed)

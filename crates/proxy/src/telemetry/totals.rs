@@ -89,6 +89,7 @@ struct Told {
     accepted_at: Option<Instant>,
     accepted: u64,
     rejected: u64,
+    log_lost: u64,
 }
 
 impl Default for Vitals {
@@ -115,6 +116,10 @@ impl Vitals {
     /// What runs now had been accepted so long before.
     pub(crate) fn accepted_before(&self, age: Duration) {
         self.told().accepted_at = Instant::now().checked_sub(age);
+    }
+
+    pub(crate) fn log_lost(&self, lines: u64) {
+        self.told().log_lost = lines;
     }
 
     pub(crate) fn rejected(&self) {
@@ -161,6 +166,7 @@ pub(crate) fn write(text: &mut Exposition, shared: &ProxyShared, config: Option<
         "amime_config_updates_total",
         [("result=\"accepted\"", told.accepted), ("result=\"rejected\"", told.rejected)],
     );
+    text.counter("amime_log_lost_lines_total", told.log_lost);
     text.counter("amime_access_log_dropped_total", lines_dropped());
     text.counter("amime_records_dropped_total", shared.records_dropped.load(Ordering::Relaxed));
 }

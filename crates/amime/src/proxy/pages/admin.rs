@@ -1,7 +1,7 @@
 //! The admin port, on 127.0.0.1 and ::1 alone: Envoy's paths, as far as users' tools rely on them.
 
 use super::agent::do_it;
-use super::{Asked, Draining, Shared, clusters, config_dump, listeners, local, server_info, stats};
+use super::{Asked, Draining, Shared, apart, clusters, config_dump, listeners, local, server_info, stats};
 use crate::proxy::Kind;
 use crate::serve::{Answer, Methods, Page, find, json, problem, query, text};
 use http::{Method, Request, StatusCode};
@@ -33,8 +33,8 @@ pub(super) async fn answer(shared: Arc<Shared>, request: Request<Incoming>) -> A
     };
     match page.path {
         "/certs" => json(&value!({"certificates": []})),
-        "/clusters" => clusters::answer(&shared, &request).await,
-        "/config_dump" => config_dump::answer(&shared, &request),
+        "/clusters" => apart(move || async move { clusters::answer(&shared, &request).await }).await,
+        "/config_dump" => apart(move || async move { config_dump::answer(&shared, &request) }).await,
         "/drain_listeners" => {
             let all = shared.kind == Kind::Gateway || query(&request, "inboundonly").is_none();
             let graceful = query(&request, "graceful").is_some();
@@ -46,8 +46,8 @@ pub(super) async fn answer(shared: Arc<Shared>, request: Request<Incoming>) -> A
         "/quitquitquit" => do_it(&shared, &request, Asked::Quit),
         "/ready" => server_info::ready(&shared),
         "/server_info" => server_info::server_info(&shared),
-        "/stats" => stats::stats(&shared, &request).await,
-        "/stats/prometheus" => stats::prometheus(&shared, &request).await,
+        "/stats" => apart(move || async move { stats::stats(&shared, &request).await }).await,
+        "/stats/prometheus" => apart(move || async move { stats::prometheus(&shared, &request).await }).await,
         _ => text(StatusCode::OK, help()),
     }
 }

@@ -24,7 +24,7 @@ pub(super) async fn answer(shared: Arc<Shared>, request: Request<Incoming>) -> A
     };
     match page.path {
         "/healthz/ready" => health::answer(&shared),
-        "/stats/prometheus" | "/metrics" => stats::merged(&shared, &request).await,
+        "/stats/prometheus" | "/metrics" => stats::merged(shared, request).await,
         "/app-health/*" | "/app-lifecycle/*" => shared.probers.answer(&request).await,
         "/drain" => {
             let all = shared.kind == Kind::Gateway;

@@ -6,8 +6,8 @@ use crate::proxy::Kind;
 use crate::proxy::environment::Environment;
 use anyhow::{Context, bail};
 use bytes::Bytes;
-use http::header::{ACCEPT, HOST, HeaderValue};
-use http::{Request, StatusCode, Uri};
+use http::header::{ACCEPT, HOST, HeaderName, HeaderValue, USER_AGENT};
+use http::{HeaderMap, Request, StatusCode, Uri};
 use http_body_util::Full;
 use serde::Deserialize;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -15,8 +15,12 @@ use std::time::Duration;
 
 /// Where Istio's injector writes the annotations.
 const VARIABLE: &str = "ISTIO_PROMETHEUS_ANNOTATIONS";
-/// How long an application may take.
-const TIMEOUT: Duration = Duration::from_secs(1);
+/// How long an application may take where the scraper does not say how long it waits: Prometheus' own time.
+const TIMEOUT: Duration = Duration::from_secs(10);
+/// Of the time for which the scraper waits, so much is for the application; the rest for what is the proxy's.
+const SHARE: f64 = 0.9;
+/// How long a scraper waits, in seconds with a fraction. The application may want to know, too.
+const SCRAPE_TIMEOUT: HeaderName = HeaderName::from_static("x-prometheus-scrape-timeout-seconds");
 /// How much it may answer, as Istio's agent limits it.
 const MOST: usize = 10 << 20;
 /// The format that can be put after the proxy's.
@@ -81,17 +85,21 @@ impl AppMetrics {
         Ok(Self(written.into_iter().map(target).collect::<anyhow::Result<_>>()?))
     }
 
-    /// The metrics of each target that answers, in their order.
-    pub(super) async fn scrape(&self) -> Vec<Bytes> {
+    /// The metrics of each target that answers in the scraper's time, in their order. `headers` are the scraper's.
+    pub(super) async fn scrape(&self, headers: &HeaderMap) -> Vec<Bytes> {
+        let patience = patience(headers);
         let scraped = futures_util::future::join_all(self.0.iter().map(|target| async move {
-            match tokio::time::timeout(TIMEOUT, target.scrape()).await {
+            match tokio::time::timeout(patience, target.scrape(headers)).await {
                 Ok(Ok(body)) => Some(body),
                 Ok(Err(error)) => {
                     tracing::warn!(port = target.port, "the application's metrics are left out: {error:#}");
                     None
                 }
                 Err(_) => {
-                    tracing::warn!(port = target.port, "the application's metrics are left out: no answer within 1 s");
+                    tracing::warn!(
+                        port = target.port,
+                        "the application's metrics are left out: no answer in {patience:?}"
+                    );
                     None
                 }
             }
@@ -101,7 +109,7 @@ impl AppMetrics {
 }
 
 impl Target {
-    async fn scrape(&self) -> anyhow::Result<Bytes> {
+    async fn scrape(&self, headers: &HeaderMap) -> anyhow::Result<Bytes> {
         let address = SocketAddr::new(Ipv4Addr::LOCALHOST.into(), self.port);
         let stream = match http_client::connect(address, None).await {
             Ok(stream) => stream,
@@ -116,12 +124,24 @@ impl Target {
         let host = HeaderValue::try_from(format!("localhost:{}", self.port)).context("the host")?;
         request.headers_mut().insert(HOST, host);
         request.headers_mut().insert(ACCEPT, TEXT);
+        for name in [USER_AGENT, SCRAPE_TIMEOUT] {
+            if let Some(value) = headers.get(&name) {
+                request.headers_mut().insert(name, value.clone());
+            }
+        }
         let answer = http_client::http1(stream, request, MOST).await?;
         if answer.status() != StatusCode::OK {
             bail!("it answers {}", answer.status());
         }
         Ok(without_end(answer.into_body()))
     }
+}
+
+/// How long an application may take, by what the scraper says.
+fn patience(headers: &HeaderMap) -> Duration {
+    let said = headers.get(SCRAPE_TIMEOUT).and_then(|value| value.to_str().ok()?.trim().parse::<f64>().ok());
+    let whole = said.and_then(|seconds| Duration::try_from_secs_f64(seconds).ok()).filter(|time| !time.is_zero());
+    whole.unwrap_or(TIMEOUT).mul_f64(SHARE)
 }
 
 /// Without OpenMetrics' last line, which would end everything there, and with a line end.
@@ -157,6 +177,15 @@ mod tests {
             let error = read(wrong).unwrap_err().to_string();
             assert!(error.contains(expected) && error.starts_with(VARIABLE), "{error}");
         }
+    }
+
+    #[test]
+    fn the_scraper_says_how_long_it_waits() {
+        for (said, millis) in [("5", 4500), ("0.5", 450), ("-1", 9000), ("0", 9000), ("soon", 9000), ("inf", 9000)] {
+            let headers = HeaderMap::from_iter([(SCRAPE_TIMEOUT, HeaderValue::from_static(said))]);
+            assert_eq!(patience(&headers).as_millis(), millis, "{said}");
+        }
+        assert_eq!(patience(&HeaderMap::new()), Duration::from_secs(9));
     }
 
     #[test]

@@ -22,17 +22,22 @@ use super::Kind;
 use super::identity::Identity;
 use super::settings::{Lifecycle, Pages};
 use crate::logging::LogLevel;
-use crate::serve::{self, Server};
+use crate::serve::{self, Answer, Server, problem};
 use amime_proxy::{OwnPorts, Proxy, Side};
 use amime_xds::client::Saved;
 use amime_xds::transport::ConnectionState;
 use anyhow::Context;
+use http::StatusCode;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::{Duration, SystemTime};
 use tokio::net::TcpListener;
+use tokio::runtime::{Builder, Runtime};
 use tokio::sync::watch;
+
+/// So many heavy pages are made at once.
+const THREADS: usize = 2;
 
 /// What pages tell, and what they may ask for.
 pub(super) struct Shared {
@@ -142,7 +147,7 @@ impl Opened {
         OwnPorts { ports, addresses, loopback: everywhere }
     }
 
-    /// Answers from here on; dropping the servers ends them.
+    /// Answers from here on, on the current runtime; dropping the servers ends them.
     pub(super) fn serve(self, shared: &Arc<Shared>) -> Vec<Server> {
         let (admin, agent, health, stats) = (shared.clone(), shared.clone(), shared.clone(), shared.clone());
         vec![
@@ -152,6 +157,29 @@ impl Opened {
             serve::http(self.stats, move |request| stats::page(stats.clone(), request)),
         ]
     }
+}
+
+/// Makes a heavy page on a thread where no other page waits for it. There are so few of these threads (`THREADS`) that
+/// many who ask cannot take the workers' cores; who comes then waits. To be called on the runtime of the pages.
+async fn apart<M, F>(make: M) -> Answer
+where
+    M: FnOnce() -> F + Send + 'static,
+    F: Future<Output = Answer>,
+{
+    let here = tokio::runtime::Handle::current();
+    let making = tokio::task::spawn_blocking(move || here.block_on(make()));
+    making.await.unwrap_or_else(|error| problem(StatusCode::INTERNAL_SERVER_ERROR, &error.to_string()))
+}
+
+/// What all pages run on: a thread of their own, so that health waits neither for the control plane's updates nor for
+/// heavy pages.
+pub(super) fn runtime() -> std::io::Result<Runtime> {
+    Builder::new_multi_thread()
+        .worker_threads(1)
+        .max_blocking_threads(THREADS)
+        .thread_name("pages")
+        .enable_all()
+        .build()
 }
 
 fn taken(flag: &str) -> String {

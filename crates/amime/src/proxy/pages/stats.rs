@@ -1,7 +1,7 @@
 //! `/stats/prometheus` (15090, and 15020 with the application's own), and `/stats` in Envoy's forms, which are made of
 //! the same metrics.
 
-use super::Shared;
+use super::{Shared, apart};
 use crate::serve::{Answer, Page, find, json, problem, query, text};
 use amime_model::route::regex::Regex;
 use amime_proxy::MetricsFormat;
@@ -17,7 +17,7 @@ const PAGES: &[Page] = &[Page::read("/stats/prometheus", "metrics of the proxy")
 /// The stats port's only page.
 pub(super) async fn page(shared: Arc<Shared>, request: Request<Incoming>) -> Answer {
     match find(PAGES, &request) {
-        Ok(_) => prometheus(&shared, &request).await,
+        Ok(_) => apart(move || async move { prometheus(&shared, &request).await }).await,
         Err(answer) => *answer,
     }
 }
@@ -26,19 +26,27 @@ pub(super) async fn page(shared: Arc<Shared>, request: Request<Incoming>) -> Ans
 pub(super) async fn prometheus<B>(shared: &Shared, request: &Request<B>) -> Answer {
     let accept = request.headers().get(ACCEPT).and_then(|accept| accept.to_str().ok()).unwrap_or_default();
     let format = MetricsFormat::accepted(accept);
-    exposition(shared.proxy.metrics(format).await.into(), format)
+    exposition(own(shared, format).await.into(), format)
+}
+
+async fn own(shared: &Shared, format: MetricsFormat) -> String {
+    shared.proxy.tell_log_lost(shared.log.lost());
+    shared.proxy.metrics(format).await
 }
 
 /// The proxy's metrics, and then the application's, in the one format that can be put together.
-pub(super) async fn merged<B>(shared: &Shared, request: &Request<B>) -> Answer {
-    let application = shared.app_metrics.scrape().await;
-    if application.is_empty() {
-        return prometheus(shared, request).await;
-    }
-    let format = MetricsFormat::accepted("");
-    let mut all = BytesMut::from(shared.proxy.metrics(format).await.as_bytes());
-    application.iter().for_each(|part| all.extend_from_slice(part));
-    exposition(all.freeze(), format)
+pub(super) async fn merged<B: Send + 'static>(shared: Arc<Shared>, request: Request<B>) -> Answer {
+    let application = shared.app_metrics.scrape(request.headers()).await;
+    apart(move || async move {
+        if application.is_empty() {
+            return prometheus(&shared, &request).await;
+        }
+        let format = MetricsFormat::accepted("");
+        let mut all = BytesMut::from(own(&shared, format).await.as_bytes());
+        application.iter().for_each(|part| all.extend_from_slice(part));
+        exposition(all.freeze(), format)
+    })
+    .await
 }
 
 fn exposition(body: bytes::Bytes, format: MetricsFormat) -> Answer {
@@ -60,7 +68,7 @@ pub(super) async fn stats<B>(shared: &Shared, request: &Request<B>) -> Answer {
         None => None,
     };
     let used_only = query(request, "usedonly").is_some();
-    let metrics = shared.proxy.metrics(MetricsFormat::accepted("")).await;
+    let metrics = own(shared, MetricsFormat::accepted("")).await;
     let mut stats: Vec<(String, &str)> = metrics.lines().filter_map(stat).collect();
     stats.retain(|(name, number)| {
         filter.as_ref().is_none_or(|filter| filter.is_match(name)) && !(used_only && *number == "0")

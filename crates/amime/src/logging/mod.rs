@@ -1,8 +1,10 @@
 //! The log of `amime control` and `amime proxy`: what the libraries tell by tracing goes to standard error. Both
 //! install it before anything else; the proxy's admin page changes its level.
 
+mod lines;
+
 use anyhow::{Context, anyhow};
-use std::io::Stderr;
+use lines::Lines;
 use tracing_subscriber::fmt::format::{DefaultFields, Format};
 use tracing_subscriber::layer::Layered;
 use tracing_subscriber::{EnvFilter, Registry, fmt, reload};
@@ -12,11 +14,14 @@ const VARIABLE: &str = "AMIME_LOG";
 const DEFAULT: &str = "warn";
 
 /// What the log is made of, but for its filter.
-type Log = Layered<fmt::Layer<Registry, DefaultFields, Format, fn() -> Stderr>, Registry>;
+type Log = Layered<fmt::Layer<Registry, DefaultFields, Format, Lines>, Registry>;
 
 /// Changes what is logged while the process runs.
 #[derive(Clone)]
-pub(crate) struct LogLevel(reload::Handle<EnvFilter, Log>);
+pub(crate) struct LogLevel {
+    filter: reload::Handle<EnvFilter, Log>,
+    lines: Lines,
+}
 
 impl LogLevel {
     /// Installs the log; once in a process.
@@ -27,21 +32,32 @@ impl LogLevel {
             _ => ("the default", DEFAULT.to_owned()),
         };
         let filter = parse(&text).with_context(|| format!("{source} {text}"))?;
-        let stderr: fn() -> Stderr = std::io::stderr;
-        let builder = tracing_subscriber::fmt().with_writer(stderr).with_env_filter(filter).with_filter_reloading();
-        let handle = builder.reload_handle();
+        let lines = Lines::start().context("the log's thread")?;
+        let builder = tracing_subscriber::fmt().with_writer(lines.clone()).with_env_filter(filter);
+        let builder = builder.with_filter_reloading();
+        let filter = builder.reload_handle();
         builder.try_init().map_err(|error| anyhow!("the log cannot be set up: {error}"))?;
-        Ok(Self(handle))
+        Ok(Self { filter, lines })
+    }
+
+    /// Lines that were lost because nobody took them from standard error.
+    pub(crate) fn lost(&self) -> u64 {
+        self.lines.lost()
+    }
+
+    /// Waits until what was logged is written, but not for long: standard error may stand still.
+    pub(crate) fn finish(&self) {
+        self.lines.finish();
     }
 
     /// As `--log-level` reads it.
     pub(crate) fn set(&self, text: &str) -> anyhow::Result<()> {
-        self.0.reload(parse(text)?).context("the log cannot be changed")
+        self.filter.reload(parse(text)?).context("the log cannot be changed")
     }
 
     /// What is logged now.
     pub(crate) fn show(&self) -> String {
-        self.0.with_current(ToString::to_string).unwrap_or_default()
+        self.filter.with_current(ToString::to_string).unwrap_or_default()
     }
 }
 
