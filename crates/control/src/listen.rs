@@ -1,7 +1,7 @@
 //! The ports at which proxies connect, in plaintext and by TLS. `amime control` opens them, and hands them over once
 //! there is something to serve.
 
-use crate::distribute::Distributor;
+use crate::distribute::{Distributor, Peer};
 use crate::tls::ServerTls;
 use std::collections::VecDeque;
 use std::io;
@@ -79,7 +79,7 @@ async fn accept(
                     let _ = stream.set_nodelay(true);
                     match &tls {
                         Some(tls) => handshakes.begin(stream, peer, tls),
-                        None => drop(connections.spawn(serve(stream, peer, distributor.clone()))),
+                        None => drop(connections.spawn(serve(stream, peer.into(), distributor.clone()))),
                     }
                 }
                 Err(error) => {
@@ -89,6 +89,7 @@ async fn accept(
                 }
             },
             Some((stream, peer)) = handshakes.next() => {
+                let peer = Peer { address: peer, encrypted: true };
                 connections.spawn(serve(stream, peer, distributor.clone()));
             }
             Some(_) = connections.join_next() => {}
@@ -104,12 +105,12 @@ async fn stopped(stop: &mut watch::Receiver<bool>) {
     let _ = stop.wait_for(|stop| *stop).await;
 }
 
-async fn serve<IO>(stream: IO, peer: SocketAddr, distributor: Distributor)
+async fn serve<IO>(stream: IO, peer: Peer, distributor: Distributor)
 where
     IO: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
     if let Err(error) = distributor.serve(stream, peer).await {
-        tracing::debug!(%peer, %error, "a proxy's connection ended");
+        tracing::debug!(peer = %peer.address, %error, "a proxy's connection ended");
     }
 }
 

@@ -17,12 +17,14 @@ use amime_model::translate::Node;
 use amime_xds::server::{Status, StreamOptions};
 use amime_xds::transport::{Link, serve_connection};
 use std::collections::BTreeMap;
+use std::hash::{BuildHasher, RandomState};
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::watch;
+use tokio::time::Instant;
 
 /// How far a connected proxy has come.
 #[derive(Debug, Clone)]
@@ -46,6 +48,34 @@ impl ProxyStatus {
 /// How long a connection may be open before its first stream.
 const FIRST_STREAM: Duration = Duration::from_secs(10);
 
+/// How long a connection lives, as Istio's control plane has it, give or take a tenth by chance: proxies that leave
+/// spread anew over all control planes, also over one that has come since.
+const MAX_AGE: Duration = Duration::from_secs(30 * 60);
+/// So long a stream of that age may go on until its proxy has taken what is under way.
+const LAST_PUSH: Duration = Duration::from_secs(10);
+
+/// Who is at the other end of a connection over the network.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Peer {
+    pub address: SocketAddr,
+    /// Nobody on the way can read what is sent: TLS.
+    pub encrypted: bool,
+}
+
+impl From<SocketAddr> for Peer {
+    /// In plaintext.
+    fn from(address: SocketAddr) -> Self {
+        Self { address, encrypted: false }
+    }
+}
+
+impl Peer {
+    /// Private keys may be sent to it: what is sent in plaintext must not leave this machine.
+    fn may_have_secrets(self) -> bool {
+        self.encrypted || self.address.ip().to_canonical().is_loopback()
+    }
+}
+
 /// Serves ADS. Clones are the same server; the thread behind it ends with the last of them and the last stream.
 #[derive(Debug, Clone)]
 pub struct Distributor(Arc<Shared>);
@@ -54,6 +84,8 @@ pub struct Distributor(Arc<Shared>);
 struct Shared {
     push: push::Push,
     options: StreamOptions,
+    /// How long connections over the network live.
+    max_age: Duration,
     counters: counts::Counters,
     proxies: Mutex<BTreeMap<u64, ProxyStatus>>,
     /// Counts the changes of `proxies`.
@@ -68,10 +100,23 @@ impl Distributor {
     /// # Errors
     /// Where no thread can be started.
     pub fn start(snapshots: watch::Receiver<Generation>, options: StreamOptions) -> std::io::Result<Self> {
+        Self::with_max_age(snapshots, options, MAX_AGE)
+    }
+
+    /// The same, where connections over the network live for so long, give or take a tenth.
+    ///
+    /// # Errors
+    /// Where no thread can be started.
+    pub fn with_max_age(
+        snapshots: watch::Receiver<Generation>,
+        options: StreamOptions,
+        max_age: Duration,
+    ) -> std::io::Result<Self> {
         let push = push::Push::start(snapshots)?;
         Ok(Self(Arc::new(Shared {
             push,
             options,
+            max_age,
             counters: counts::Counters::default(),
             proxies: Mutex::default(),
             changes: watch::Sender::new(0),
@@ -83,11 +128,11 @@ impl Distributor {
     ///
     /// # Errors
     /// What broke the connection.
-    pub async fn serve<IO>(&self, io: IO, peer: SocketAddr) -> Result<(), Broken>
+    pub async fn serve<IO>(&self, io: IO, peer: impl Into<Peer>) -> Result<(), Broken>
     where
         IO: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
-        self.serve_over(io, Link::Network, Some(peer)).await
+        self.serve_over(io, Link::Network, Some(peer.into())).await
     }
 
     /// Serves one connection within this process until it ends.
@@ -101,21 +146,23 @@ impl Distributor {
         self.serve_over(io, Link::InProcess, None).await
     }
 
-    async fn serve_over<IO>(&self, io: IO, link: Link, peer: Option<SocketAddr>) -> Result<(), Broken>
+    async fn serve_over<IO>(&self, io: IO, link: Link, peer: Option<Peer>) -> Result<(), Broken>
     where
         IO: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
         let (shared, mut ending) = (self.0.clone(), self.0.ending.subscribe());
         let is_used = Arc::new(AtomicBool::new(false));
         let used = is_used.clone();
+        let old = peer.map(|_| Instant::now() + self.0.age());
         let accept = move |opened| {
             used.store(true, Ordering::Relaxed);
-            tokio::spawn(stream::run(shared.clone(), opened, peer));
+            tokio::spawn(stream::run(shared.clone(), opened, peer, old));
         };
         let end = async move {
             tokio::select! {
                 () = ended(&mut ending) => {}
                 () = stays_unused(link, &is_used) => {}
+                () = at(old) => {}
             }
         };
         serve_connection(io, link, accept, end).await.map_err(|error| Broken(error.to_string()))
@@ -152,6 +199,14 @@ impl Distributor {
     }
 }
 
+/// Returns at that moment; never, where there is none.
+async fn at(moment: Option<Instant>) {
+    match moment {
+        Some(moment) => tokio::time::sleep_until(moment).await,
+        None => std::future::pending().await,
+    }
+}
+
 /// Returns when the server ends.
 async fn ended(ending: &mut watch::Receiver<bool>) {
     // The sender going away is the end of all, too.
@@ -175,6 +230,13 @@ async fn stays_unused(link: Link, is_used: &AtomicBool) {
 pub struct Broken(String);
 
 impl Shared {
+    /// How long the next connection lives: not all that came together leave together.
+    fn age(&self) -> Duration {
+        // Each `RandomState` has keys of its own.
+        let chance = RandomState::new().hash_one(()) as f64 / u64::MAX as f64;
+        self.max_age.mul_f64(0.9 + 0.2 * chance)
+    }
+
     /// A panic while it was held leaves entries that are merely old.
     fn proxies(&self) -> MutexGuard<'_, BTreeMap<u64, ProxyStatus>> {
         self.proxies.lock().unwrap_or_else(PoisonError::into_inner)

@@ -1,11 +1,11 @@
 //! The task of one stream: the state machine of `xds::server` between what a proxy says and what it is to have.
 
 use super::push::Target;
-use super::{Connection, ProxyStatus, Shared};
+use super::{Connection, LAST_PUSH, Peer, ProxyStatus, Shared};
 use amime_model::translate::Node;
+use amime_xds::ResourceType;
 use amime_xds::server::{Diff, Form, Protocol, Stream};
 use amime_xds::transport::{AdsStream, Incoming, Requests, Responses};
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::watch;
@@ -23,7 +23,8 @@ const NO_PLACE: &str = "INTERCEPTION_MODE is PROXY_PROTOCOL, and this control pl
 
 const TOO_MUCH: &str = "the stream asks for more names of resources than are kept for one";
 
-pub(super) async fn run(shared: Arc<Shared>, mut opened: AdsStream, peer: Option<SocketAddr>) {
+/// `old`: from then on the proxy is to go to another control plane, once it is in step.
+pub(super) async fn run(shared: Arc<Shared>, mut opened: AdsStream, peer: Option<Peer>, old: Option<Instant>) {
     let first = match tokio::time::timeout(FIRST_REQUEST, opened.requests.next()).await {
         Ok(Ok(Some(first))) => first,
         Ok(Ok(None)) => return,
@@ -58,7 +59,7 @@ pub(super) async fn run(shared: Arc<Shared>, mut opened: AdsStream, peer: Option
     let joined = Instant::now();
     let (number, targets) = shared.push.join(node.clone(), form);
     shared.counters.opened();
-    let connection = Arc::new(Connection::new(number, introduced, &node, peer, protocol));
+    let connection = Arc::new(Connection::new(number, introduced, &node, peer.map(|peer| peer.address), protocol));
     let task = Task {
         stream,
         generation: 0,
@@ -67,6 +68,9 @@ pub(super) async fn run(shared: Arc<Shared>, mut opened: AdsStream, peer: Option
         id,
         node,
         responses: opened.responses,
+        may_have_secrets: peer.is_none_or(Peer::may_have_secrets),
+        warned: false,
+        old,
         converging: Some(joined),
         told: None,
     };
@@ -83,6 +87,10 @@ struct Task<'a> {
     id: Arc<str>,
     node: Arc<Node>,
     responses: Responses,
+    may_have_secrets: bool,
+    /// Of secrets that it did not get.
+    warned: bool,
+    old: Option<Instant>,
     /// When the oldest change was seen that the proxy does not have yet; its coming is one, too.
     converging: Option<Instant>,
     /// The status as it was last written down.
@@ -115,12 +123,14 @@ impl Task<'_> {
             }
             self.tell();
             let deadline = self.stream.deadline(now()).map(Instant::from_std);
-            let time = async {
-                match deadline {
-                    Some(deadline) => tokio::time::sleep_until(deadline).await,
-                    None => std::future::pending().await,
-                }
-            };
+            let is_old = self.old.is_some_and(|old| Instant::now() >= old);
+            let in_step = self.told.as_ref().is_some_and(|(_, status)| status.in_step);
+            if is_old && in_step {
+                // It brings what it has to the next one, which sends it what differs.
+                return tracing::debug!(proxy = %self.id, "a connection has reached its age");
+            }
+            // What it takes too long over, it is sent again elsewhere.
+            let leave = self.old.map(|old| if is_old { old + LAST_PUSH } else { old });
             tokio::select! {
                 request = requests.next() => match request {
                     Ok(Some(request)) => self.hear(request),
@@ -131,7 +141,10 @@ impl Task<'_> {
                     Ok(()) => self.retarget(&mut targets),
                     Err(_) => return,
                 },
-                () = time => {}
+                () = super::at(deadline) => {}
+                () = super::at(leave) => if is_old {
+                    return;
+                },
                 () = self.responses.closed() => return,
                 () = super::ended(&mut ending) => {
                     // Not all at once: another control plane is to take them up. Dropping the responses ends it well.
@@ -160,7 +173,16 @@ impl Task<'_> {
     }
 
     fn retarget(&mut self, targets: &mut watch::Receiver<Target>) {
-        let target = targets.borrow_and_update().clone();
+        let mut target = targets.borrow_and_update().clone();
+        if !self.may_have_secrets && !target.resources.is_empty(ResourceType::Secret) {
+            target.resources = Arc::new(target.resources.without(ResourceType::Secret));
+            if !std::mem::replace(&mut self.warned, true) {
+                tracing::warn!(
+                    proxy = %self.id,
+                    "private keys are not sent in plaintext to another machine: let the proxy connect by TLS (15012)"
+                );
+            }
+        }
         // At first nobody has asked for anything yet, so nothing differs from what was asked for.
         let diff = match self.generation {
             0 => Diff::default(),

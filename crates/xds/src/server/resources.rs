@@ -114,6 +114,13 @@ impl Resources {
         Self::new(common, self.own.clone())
     }
 
+    /// The same, but for all resources of that type.
+    pub fn without(&self, kind: ResourceType) -> Self {
+        let mut of = self.own.of.clone();
+        of[kind] = self.iter(kind).map(|(name, _)| (name.clone(), None)).collect();
+        Self::new(self.common.clone(), Arc::new(Own { of }))
+    }
+
     pub(super) fn get(&self, kind: ResourceType, name: &str) -> Option<&Arc<Encoded>> {
         match self.own.of[kind].get(name) {
             Some(own) => own.as_ref(),
