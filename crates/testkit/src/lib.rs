@@ -7,6 +7,6 @@ pub mod envoy;
 pub mod files;
 pub mod load;
 pub mod origin;
-pub mod tls;
 pub mod port;
+pub mod tls;
 pub mod xds;
