@@ -131,6 +131,7 @@ fn consistent_hash(
         return (None, None);
     }
     let conn = &exchange.conn;
-    let result = hash::evaluate(policies, &prepared.view(), Some(exchange.remote.get().ip()), &|| conn.proxy.rng.next_u64());
+    let result =
+        hash::evaluate(policies, &prepared.view(), Some(exchange.remote.get().ip()), &|| conn.proxy.rng.next_u64());
     (result.hash, result.set_cookie.and_then(|cookie| HeaderValue::from_str(&cookie).ok()))
 }
