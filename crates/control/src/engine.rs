@@ -175,7 +175,8 @@ impl Engine {
             texts.insert(name, text);
             diagnostics.extend(mesh.diagnostics().cloned());
         }
-        let mut mesh = self.mesh.as_ref().and_then(MeshFile::good).map(|(config, _)| config.clone()).unwrap_or_default();
+        let mut mesh =
+            self.mesh.as_ref().and_then(MeshFile::good).map(|(config, _)| config.clone()).unwrap_or_default();
         mesh.gateway_port_offset = self.options.gateway_port_offset;
         // Before pods are made up: a typo in a Deployment must not stop its pods.
         let (fit, findings) = self.held.replace_broken(&resources);
