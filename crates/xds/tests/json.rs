@@ -47,7 +47,25 @@ fn without_keys(mut config: ProxyConfig) -> ProxyConfig {
             *secret = Arc::new(Secret::Certificate { name: name.clone(), chain: chain.clone(), key });
         }
     }
+    for cluster in config.clusters.values_mut().map(Arc::make_mut) {
+        let matches = cluster.transport_socket_matches.iter_mut().filter_map(|one| one.tls.as_mut());
+        for tls in cluster.tls.iter_mut().chain(matches) {
+            tls.certificate.iter_mut().for_each(without_key_file);
+        }
+    }
+    for listener in config.listeners.values_mut().map(Arc::make_mut) {
+        for chain in listener.filter_chains.iter_mut().chain(listener.default_filter_chain.as_deref_mut()) {
+            chain.tls.iter_mut().flat_map(|tls| &mut tls.certificates).for_each(without_key_file);
+        }
+    }
     config
+}
+
+/// A key's file is not shown either.
+fn without_key_file(certificate: &mut String) {
+    if let Some((chain, _)) = certificate.strip_prefix("file-cert:").and_then(|files| files.split_once('~')) {
+        *certificate = format!("file-cert:{chain}~[redacted]");
+    }
 }
 
 /// JSON of any shape, with the words that a dump has.
