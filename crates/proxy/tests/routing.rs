@@ -172,9 +172,12 @@ async fn no_client_steers_a_proxy() {
             hcm.use_remote_address = edge;
         });
         let running = Running::start(config).await;
-        let sent = "x-envoy-retry-on: 5xx\r\nx-envoy-upstream-rq-timeout-ms: 1\r\nx-envoy-internal: true\r\nx-envoy-original-path: /\r\nx-envoy-mine: 1\r\n";
+        let sent = "x-envoy-retry-on: 5xx\r\nx-envoy-upstream-rq-timeout-ms: 1\r\nx-envoy-internal: true\r\nx-envoy-original-path: /\r\n\
+                    x-forwarded-client-cert: URI=spiffe://a\r\nx-envoy-mine: 1\r\n";
         let body = Raw::connect(running.address).await.get("a", "/", sent).await.body;
-        for gone in ["x-envoy-retry-on", "x-envoy-upstream-rq-timeout-ms", "x-envoy-internal"] {
+        for gone in
+            ["x-envoy-retry-on", "x-envoy-upstream-rq-timeout-ms", "x-envoy-internal", "x-forwarded-client-cert"]
+        {
             assert!(!body.contains(gone), "{gone} in {body}");
         }
         assert!(body.contains("x-envoy-mine: 1\n"), "{body}");

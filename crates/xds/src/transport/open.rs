@@ -118,7 +118,7 @@ where
 /// A host that vanishes without a word is noticed after these two at most. One that is merely busy must not lose all
 /// its proxies, so it has longer to answer than the pause between two pings is.
 const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(1);
-const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(2);
+const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(3);
 
 /// With the HTTP/2 settings that ADS needs.
 fn tuned() -> Endpoint {
