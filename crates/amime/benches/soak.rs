@@ -89,6 +89,9 @@ async fn matrix(count: usize, seed: u64) -> Option<Table> {
     let began = Instant::now();
     let report = restart::stopped(effort).await?;
     table.add("a proxy stands still (SIGSTOP) while a rule changes", began.elapsed(), &report);
+    let began = Instant::now();
+    let report = restart::cut_off_while_warming(effort).await?;
+    table.add("proxies are cut off while a cluster warms, the control plane is killed", began.elapsed(), &report);
     Some(table)
 }
 

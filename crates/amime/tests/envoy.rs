@@ -78,3 +78,10 @@ async fn a_proxy_that_stands_still_delays_no_other() {
         report.assert_lossless("stopped");
     }
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_control_plane_goes_away_while_a_cluster_warms() {
+    if let Some(report) = restart::cut_off_while_warming(Effort::SHORT).await {
+        report.assert_lossless("cut off while warming");
+    }
+}

@@ -14,6 +14,7 @@ pub mod policies;
 pub use amime_testkit::port as ports;
 pub mod proxy;
 pub mod random;
+pub mod relay;
 pub mod restart;
 pub mod scenarios;
 pub mod shop;

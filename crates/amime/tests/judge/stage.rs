@@ -5,6 +5,7 @@ use super::oracle::{Allowed, Oracle, Verdict};
 use super::plane::Plane;
 use super::ports::Port;
 use super::proxy::{Door, Proxy, is_sidecar};
+use super::relay::Relay;
 use super::shop;
 use amime_testkit::load::{Lane, Load, Outcome, Speaks};
 use std::collections::BTreeMap;
@@ -21,6 +22,8 @@ pub enum Cast {
     Everybody,
     /// Without sidecars, whose addresses are the control plane's to give: where it starts again, it may get others.
     Gateways,
+    /// The same, each behind a relay of its own.
+    Relayed,
 }
 
 /// A class of requests: its name, and the user (`x-user`) that it is of.
@@ -48,6 +51,8 @@ pub struct Stage {
     load: Option<Load>,
     effort: Effort,
     pub proxies: Vec<(&'static str, Proxy)>,
+    /// One for each of the proxies, or none.
+    pub relays: Vec<Relay>,
     _doors: Vec<Door>,
 }
 
@@ -76,12 +81,19 @@ impl Stage {
         all.push(("gateways.yaml", &gateways));
         let plane = Plane::start(&all, sidecars);
         let (mut proxies, mut doors) = (Vec::new(), Vec::from(ports.map(Door::gateway)));
+        let mut relays = Vec::new();
         for kind in kinds {
             let who = Door::who(&plane, kind);
             if is_sidecar(kind) {
                 doors.push(Door::sidecar(&who));
             }
-            proxies.push((kind, Proxy::start(&binary, kind, &who, plane.address).await));
+            let mut control = plane.address;
+            if cast == Cast::Relayed {
+                let relay = Relay::start(control).await;
+                control = relay.address;
+                relays.push(relay);
+            }
+            proxies.push((kind, Proxy::start(&binary, kind, &who, control).await));
         }
         plane.settled(proxies.len()).await;
         let kinds: Vec<_> = proxies.iter().map(|(kind, _)| *kind).zip(&doors).collect();
@@ -89,7 +101,7 @@ impl Stage {
         let oracle = Oracle::new(allowed);
         let load = Load::start(lanes);
         load.more(effort.between).await;
-        Some(Self { plane, oracle, load: Some(load), effort, proxies, _doors: doors })
+        Some(Self { plane, oracle, load: Some(load), effort, proxies, relays, _doors: doors })
     }
 
     /// Saves these files at once (None removes one) and waits until all proxies run them; `next` may answer then.
