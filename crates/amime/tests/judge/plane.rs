@@ -93,10 +93,13 @@ impl Plane {
         let told = std::cell::RefCell::new(Value::Null);
         let settled = eventually_or(|| async {
             let all = self.page("/debug/syncz").await?;
+            // Ours asks for virtual hosts too, on a new connection after all else.
+            let ours = |proxy: &Value| proxy["id"].as_str().is_some_and(|id| id.contains("~amime"));
             let runs = |proxy: &Value| {
                 proxy["inputs"] == wanted.as_str()
                     && proxy["generation"] == proxy["newest_generation"]
                     && TYPES.iter().all(|kind| proxy["types"][kind]["state"] == "SYNCED")
+                    && (!ours(proxy) || proxy["types"]["VHDS"]["state"] == "SYNCED")
             };
             let asked = |proxy: &&Value| !proxy["id"].as_str().is_some_and(|id| id.contains(without));
             let list = all.as_array()?;
