@@ -369,14 +369,15 @@ async fn how_many_are_ejected_and_who_goes_on() {
             }
         };
         assert_eq!(left("maxEjectionPercent: 100").await, 0, "{place}");
-        assert_eq!(left("maxEjectionPercent: 34").await, 1, "{place}");
-        assert_eq!(left("maxEjectionPercent: 33").await, 2, "{place}");
-        // Envoy's 10, and always one.
-        assert_eq!(left("maxEjectionPercent: 0").await, 2, "{place}");
-        assert_eq!(left("interval: 10s").await, 2, "{place}");
+        assert_eq!(left("maxEjectionPercent: 67").await, 1, "{place}");
+        assert_eq!(left("maxEjectionPercent: 66").await, 2, "{place}");
+        assert_eq!(left("maxEjectionPercent: 33").await, 3, "{place}");
+        // Envoy's 10, of three none.
+        assert_eq!(left("maxEjectionPercent: 0").await, 3, "{place}");
+        assert_eq!(left("interval: 10s").await, 3, "{place}");
         // A third is left: less than 34 % are healthy, so all are asked.
-        assert_eq!(left("maxEjectionPercent: 34, minHealthPercent: 34").await, 3, "{place}");
-        assert_eq!(left("maxEjectionPercent: 34, minHealthPercent: 33").await, 1, "{place}");
+        assert_eq!(left("maxEjectionPercent: 67, minHealthPercent: 34").await, 3, "{place}");
+        assert_eq!(left("maxEjectionPercent: 67, minHealthPercent: 33").await, 1, "{place}");
         assert_eq!(left("maxEjectionPercent: 100, minHealthPercent: 1").await, 3, "{place}");
     }
 }

@@ -142,7 +142,8 @@ fn eject_if(
     }
     let ejected = hosts.iter().filter(|h| h.shared.health.ejected(now)).count();
     let most = detection.max_ejection_percent.unwrap_or(10) as usize;
-    if hosts.is_empty() || ejected * 100 / hosts.len() >= most.max(usize::from(ejected == 0)) {
+    // The share with this one; of few hosts none, where already one is more (Envoy since 1.31).
+    if (ejected + 1) * 100 > most * hosts.len() {
         return;
     }
     let base = detection.base_ejection.unwrap_or(Duration::from_secs(30));

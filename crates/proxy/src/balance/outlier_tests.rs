@@ -44,14 +44,18 @@ fn failures_in_a_row_eject_and_a_success_between_them_does_not() {
 }
 
 #[test]
-fn no_more_than_the_share_is_ejected_but_always_one() {
-    let detection = OutlierDetection { consecutive_5xx: Some(1), max_ejection_percent: Some(10), ..Default::default() };
-    let cluster = ClusterHealth::default();
-    let hosts = hosts(4);
-    for host in &hosts {
-        report(&detection, &cluster, &hosts, host, Outcome::Status(500), 0);
+fn no_more_than_the_share_is_ejected() {
+    // Percent, and how many of four that may be; 10 where none is written.
+    for (percent, most) in [(None, 0), (Some(24), 0), (Some(25), 1), (Some(74), 2), (Some(75), 3), (Some(100), 4)] {
+        let detection =
+            OutlierDetection { consecutive_5xx: Some(1), max_ejection_percent: percent, ..Default::default() };
+        let cluster = ClusterHealth::default();
+        let hosts = hosts(4);
+        for host in &hosts {
+            report(&detection, &cluster, &hosts, host, Outcome::Status(500), 0);
+        }
+        assert_eq!(ejected(&hosts).into_iter().filter(|out| *out).count(), most, "{percent:?}");
     }
-    assert_eq!(ejected(&hosts), [true, false, false, false]);
 }
 
 #[test]
@@ -108,6 +112,7 @@ fn gateway_errors_count_only_where_enforced() {
         consecutive_5xx: Some(0),
         enforcing_consecutive_5xx: Some(0),
         consecutive_gateway_failure: Some(1),
+        max_ejection_percent: Some(100),
         ..Default::default()
     };
     let cluster = ClusterHealth::default();
