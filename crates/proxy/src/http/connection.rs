@@ -197,8 +197,10 @@ async fn serve_http2(state: Rc<ConnState>, stream: ClientStream) {
         if state.poll_watchdog(cx, &mut timer).is_ready() {
             return Poll::Ready(None);
         }
-        // GOAWAY, then the streams under way end. The client loses nothing by it, so it need not wait.
-        if (state.is_draining() || state.close.get()) && !std::mem::replace(&mut going, true) {
+        // GOAWAY, then the streams under way end. A connection that had no request yet is left its first, or its
+        // time to idle: many clients fail a request that they hold when a new connection tells them to go.
+        let go = state.close.get() || state.is_draining() && state.requests.get() > 0;
+        if go && !std::mem::replace(&mut going, true) {
             serving.as_mut().graceful_shutdown();
             if let Poll::Ready(result) = serving.as_mut().poll(cx) {
                 return Poll::Ready(Some(result));

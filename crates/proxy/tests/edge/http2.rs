@@ -148,6 +148,37 @@ async fn ask(address: SocketAddr, case: &Case) -> bool {
 }
 
 #[tokio::test]
+async fn a_connection_that_comes_while_the_proxy_drains_has_its_first_request_answered() {
+    let origin = amime_testkit::origin::Origin::text("hello").await;
+    let running = Running::start(http_config(vec![forward(to("a"))], [cluster("a", &[origin.address])])).await;
+    running.proxy.begin_drain(amime_proxy::Side::All, amime_testkit::client::PATIENCE).await;
+    let mut stream = TcpStream::connect(running.address).await.unwrap();
+    stream.write_all(&[PREFACE.to_vec(), frame(SETTINGS, 0, 0, &[])].concat()).await.unwrap();
+    let talk = async {
+        // By the second answer it would have been told to go.
+        for _ in 0..2 {
+            stream.write_all(&frame(PING, 0, 0, &[0; 8])).await.unwrap();
+            loop {
+                let (kind, flags, ..) = read_frame(&mut stream).await.expect("a frame");
+                assert_ne!(kind, GOAWAY);
+                if (kind, flags) == (PING, END_STREAM) {
+                    break;
+                }
+            }
+        }
+        let request = frame(HEADERS, END_HEADERS | END_STREAM, 1, &block(&GET));
+        stream.write_all(&request).await.unwrap();
+        let (mut answered, mut told) = (false, false);
+        while !(answered && told) {
+            let (kind, flags, id, _) = read_frame(&mut stream).await.expect("a frame");
+            answered |= id == 1 && matches!(kind, DATA | HEADERS) && flags & END_STREAM != 0;
+            told |= kind == GOAWAY;
+        }
+    };
+    tokio::time::timeout(amime_testkit::client::PATIENCE, talk).await.expect("in time");
+}
+
+#[tokio::test]
 async fn well_formed_requests_pass_as_they_are() {
     run(vec![
         get("plain", &[], Passed("GET /ok body=0")),
