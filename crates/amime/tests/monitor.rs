@@ -7,9 +7,8 @@ use amime_testkit::files::save;
 use amime_xds::client::{Client, ClientOptions};
 use amime_xds::transport::{Backoff, run};
 use common::control::{Control, MESH, WEB, folder, sidecar, until};
-use common::{Answer, PATIENCE, try_send};
+use common::{Answer, PATIENCE, own_address, try_send};
 use serde_json::{Value, json};
-use std::net::{IpAddr, UdpSocket};
 use std::path::Path;
 use std::process::Command;
 use std::sync::Arc;
@@ -187,13 +186,6 @@ fn pages_are_read_and_those_that_are_not_here_say_why() {
     // A page of another site, by a name that leads here.
     assert_eq!(try_send(port, "GET", "attacker.example", "/debug/configz", &[]).expect("answered").status, 403);
     assert_eq!(try_send(port, "GET", "attacker.example", "/metrics", &[]).expect("answered").status, 200);
-}
-
-/// An address of this machine that is not a loopback one; no packet is sent.
-fn own_address() -> Option<IpAddr> {
-    let socket = UdpSocket::bind("0.0.0.0:0").ok()?;
-    socket.connect("192.0.2.1:9").ok()?;
-    socket.local_addr().ok().map(|address| address.ip()).filter(|ip| !ip.is_loopback() && !ip.is_unspecified())
 }
 
 #[test]

@@ -27,22 +27,28 @@ const STREAMS: usize = 2;
 impl Process {
     /// Starts it and reads what it prints.
     pub fn spawn(command: Command) -> Self {
-        Self::start(command, true)
+        Self::start(command, [true; STREAMS])
     }
 
     /// Starts it, and nobody reads what it prints.
     pub fn unread(command: Command) -> Self {
-        Self::start(command, false)
+        Self::start(command, [false; STREAMS])
     }
 
-    fn start(mut command: Command, read: bool) -> Self {
+    /// Starts it, and nobody reads its standard error.
+    pub fn unread_errors(command: Command) -> Self {
+        Self::start(command, [true, false])
+    }
+
+    /// `read`: standard output, standard error.
+    fn start(mut command: Command, read: [bool; STREAMS]) -> Self {
         command.stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = command.spawn().expect("amime starts");
         let output = Arc::new(Output::default());
         let streams: [Box<dyn Read + Send>; STREAMS] =
             [Box::new(child.stdout.take().expect("piped")), Box::new(child.stderr.take().expect("piped"))];
         let mut unread = Vec::new();
-        for stream in streams {
+        for (stream, read) in streams.into_iter().zip(read) {
             if !read {
                 unread.push(stream);
                 continue;

@@ -13,6 +13,15 @@ pub struct Proxy {
 impl Proxy {
     /// `kind` is sidecar or gateway; `environment` is all that the process gets.
     pub fn spawn<A: AsRef<Path>>(kind: &str, args: impl IntoIterator<Item = A>, environment: &[(&str, &str)]) -> Self {
+        Self { process: Process::spawn(Self::command(kind, args, environment)) }
+    }
+
+    /// The command of `spawn`.
+    pub fn command<A: AsRef<Path>>(
+        kind: &str,
+        args: impl IntoIterator<Item = A>,
+        environment: &[(&str, &str)],
+    ) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_amime"));
         command.env_clear().envs(environment.iter().copied());
         command.args(["proxy", kind]).args(args.into_iter().map(|arg| arg.as_ref().to_owned()));
@@ -20,7 +29,7 @@ impl Proxy {
             command.args([port, "0"]);
         }
         command.stdin(Stdio::null());
-        Self { process: Process::spawn(command) }
+        command
     }
 
     /// Waits until it has said that it is ready.
