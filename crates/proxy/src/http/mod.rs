@@ -1,6 +1,7 @@
 //! HTTP: connections from clients, the life of a request, and what is answered. hyper's types stop here and
 //! in `connect`.
 
+mod authority;
 mod bodies;
 pub(crate) mod body;
 mod conn_state;

@@ -5,11 +5,10 @@ use http::{HeaderMap, HeaderName};
 /// Takes out what would steer a proxy. No address counts as the inside (Envoy's default since 1.33), so nobody may do
 /// so; what proxies tell each other does not come in at the edge either.
 pub(super) fn drop_all(headers: &mut HeaderMap, edge: bool) {
-    // Which certificate a client showed is said by who ended its TLS (Envoy's SANITIZE); Amime says nothing yet.
-    headers.remove(CLIENT_CERTIFICATE);
-    let steers = |name: &&HeaderName| {
-        let rest = name.as_str().strip_prefix("x-envoy-");
-        rest.is_some_and(|rest| STEERING.contains(&rest) || edge && OF_PROXIES.contains(&rest))
+    let steers = |name: &&HeaderName| match name.as_str().strip_prefix("x-envoy-") {
+        Some(rest) => STEERING.contains(&rest) || edge && OF_PROXIES.contains(&rest),
+        // Which certificate a client showed is said by who ended its TLS (Envoy's SANITIZE); Amime says nothing yet.
+        None => name.as_str() == CLIENT_CERTIFICATE,
     };
     let found: Vec<HeaderName> = headers.keys().filter(steers).cloned().collect();
     for name in found {
