@@ -5,7 +5,7 @@ mod common;
 use amime_testkit::client::{Http2, Raw, get, text};
 use amime_testkit::origin::{Body, Origin, Version, channel, echo, full};
 use amime_testkit::port::Port;
-use common::control::{Control, MESH, folder};
+use common::control::{Control, MESH, folder, service};
 use common::eventually;
 use common::proxy::Proxy;
 use http::{HeaderMap, HeaderValue, Request, Response};
@@ -23,30 +23,13 @@ const POD: [(&str, &str); 5] = [
     ("ISTIO_METAJSON_LABELS", r#"{"istio":"ingressgateway"}"#),
 ];
 
-/// A service at an origin, its port named after the protocol.
-fn service(name: &str, protocol: &str, origin: SocketAddr) -> String {
-    format!(
-        "
----
-apiVersion: v1
-kind: Service
-metadata: {{name: {name}}}
-spec: {{clusterIP: None, ports: [{{name: {protocol}, port: 80}}]}}
----
-apiVersion: discovery.k8s.io/v1
-kind: EndpointSlice
-metadata: {{name: {name}-1, labels: {{kubernetes.io/service-name: {name}}}}}
-addressType: IPv4
-ports: [{{name: {protocol}, port: {}}}]
-endpoints: [{{addresses: [{}], conditions: {{ready: true}}}}]
-",
-        origin.port(),
-        origin.ip()
-    )
-}
-
 fn services(web: SocketAddr, calls: SocketAddr, bytes: SocketAddr) -> String {
-    [service("web", "http", web), service("calls", "grpc", calls), service("bytes", "tcp", bytes)].concat()
+    [
+        service("web", "http", ("None", 80), web),
+        service("calls", "grpc", ("None", 80), calls),
+        service("bytes", "tcp", ("None", 80), bytes),
+    ]
+    .concat()
 }
 
 /// What a gateway opens for its HTTP and its TCP.

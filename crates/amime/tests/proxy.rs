@@ -5,7 +5,7 @@ mod common;
 use amime_testkit::client::{Raw, get};
 use amime_testkit::origin::{Origin, Version};
 use amime_testkit::port::Port;
-use common::control::{Control, run_printed};
+use common::control::{Control, run_printed, service};
 use common::proxy::Proxy;
 use common::{Claim, PATIENCE, eventually, example, try_get};
 use std::fs;
@@ -25,19 +25,8 @@ const POD: [(&str, &str); 5] = [
 
 /// A gateway at `port` in front of an origin.
 fn mesh(port: u16, origin: SocketAddr) -> String {
-    format!(
+    let routes = format!(
         "
-apiVersion: v1
-kind: Service
-metadata: {{name: web}}
-spec: {{clusterIP: 10.0.0.10, ports: [{{name: http, port: 80}}]}}
----
-apiVersion: discovery.k8s.io/v1
-kind: EndpointSlice
-metadata: {{name: web-1, labels: {{kubernetes.io/service-name: web}}}}
-addressType: IPv4
-ports: [{{name: http, port: {}}}]
-endpoints: [{{addresses: [{}], conditions: {{ready: true}}}}]
 ---
 apiVersion: networking.istio.io/v1
 kind: Gateway
@@ -53,10 +42,9 @@ spec:
   hosts: ['*']
   gateways: [edge]
   http: [{{route: [{{destination: {{host: web, port: {{number: 80}}}}}}]}}]
-",
-        origin.port(),
-        origin.ip()
-    )
+"
+    );
+    service("web", "http", ("10.0.0.10", 80), origin) + &routes
 }
 
 /// A control plane and a gateway in front of an origin, ready.

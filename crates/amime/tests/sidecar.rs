@@ -6,7 +6,7 @@ mod common;
 use amime_testkit::client::{Http2, Raw, get};
 use amime_testkit::origin::{Origin, Version, full};
 use amime_testkit::port::Port;
-use common::control::{Control, MESH, folder};
+use common::control::{Control, MESH, folder, service};
 use common::process::Process;
 use common::proxy::Proxy;
 use common::{eventually, exchange, own_address};
@@ -24,19 +24,8 @@ const POD: [(&str, &str); 4] = [
 
 /// A service at an origin, which sidecars offer their applications at 127.0.0.1 and the service's port.
 fn mesh(port: u16, origin: SocketAddr) -> String {
-    format!(
+    let routes = format!(
         "
-apiVersion: v1
-kind: Service
-metadata: {{name: web}}
-spec: {{clusterIP: 10.0.0.10, ports: [{{name: http, port: {port}}}]}}
----
-apiVersion: discovery.k8s.io/v1
-kind: EndpointSlice
-metadata: {{name: web-1, labels: {{kubernetes.io/service-name: web}}}}
-addressType: IPv4
-ports: [{{name: http, port: {}}}]
-endpoints: [{{addresses: [{}], conditions: {{ready: true}}}}]
 ---
 apiVersion: networking.istio.io/v1
 kind: Sidecar
@@ -44,10 +33,9 @@ metadata: {{name: default}}
 spec:
   egress:
   - {{port: {{number: {port}, name: http, protocol: HTTP}}, bind: 127.0.0.1, captureMode: NONE, hosts: ['./*']}}
-",
-        origin.port(),
-        origin.ip()
-    )
+"
+    );
+    service("web", "http", ("10.0.0.10", port), origin) + &routes
 }
 
 /// A control plane, and a sidecar whose application calls an origin.

@@ -14,6 +14,28 @@ use tokio::sync::watch;
 
 const PORTS: [&str; 4] = ["grpc-port", "tls-port", "http-port", "monitoring-port"];
 
+/// A service at this address (`None`: headless) and port whose one endpoint is an origin.
+pub fn service(name: &str, protocol: &str, (cluster_ip, port): (&str, u16), origin: SocketAddr) -> String {
+    format!(
+        "
+---
+apiVersion: v1
+kind: Service
+metadata: {{name: {name}}}
+spec: {{clusterIP: {cluster_ip}, ports: [{{name: {protocol}, port: {port}}}]}}
+---
+apiVersion: discovery.k8s.io/v1
+kind: EndpointSlice
+metadata: {{name: {name}-1, labels: {{kubernetes.io/service-name: {name}}}}}
+addressType: IPv4
+ports: [{{name: {protocol}, port: {}}}]
+endpoints: [{{addresses: [{}], conditions: {{ready: true}}}}]
+",
+        origin.port(),
+        origin.ip()
+    )
+}
+
 pub struct Control {
     process: Process,
 }
