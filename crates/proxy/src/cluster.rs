@@ -116,6 +116,7 @@ impl ClusterLocal {
             max_concurrent_streams: config.max_concurrent_streams.unwrap_or(STREAMS),
             idle_timeout: Some(config.idle_timeout.unwrap_or(IDLE)).filter(|timeout| !timeout.is_zero()),
             max_connection_duration: config.max_connection_duration.filter(|most| !most.is_zero()),
+            http2_keepalive: config.http2_keepalive,
         };
         let balancer =
             Balancer::new(&config, &endpoints, shared.health.clone(), &mut |address| shared.host(address), rng);

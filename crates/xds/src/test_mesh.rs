@@ -85,6 +85,7 @@ impl Mesh {
             stat_prefix: String::new(),
             clusters: vec![TcpCluster { name: cluster.into(), weight: 1 }],
             idle_timeout: None,
+            max_duration: None,
             max_connect_attempts: 1,
             hash_source_ip: false,
             access_log: Vec::new(),

@@ -24,6 +24,8 @@ pub struct Cluster {
     /// Of pooled connections; None is Envoy's default of 1 h, zero is none.
     pub idle_timeout: Option<Duration>,
     pub max_connection_duration: Option<Duration>,
+    /// PINGs on HTTP/2 connections.
+    pub http2_keepalive: Option<Http2Keepalive>,
     pub tcp_keepalive: Option<TcpKeepalive>,
     pub tls: Option<UpstreamTls>,
     /// TLS by endpoint metadata (auto mTLS); the first whose labels an endpoint has wins, before `tls`.
@@ -59,6 +61,7 @@ impl Cluster {
             max_requests_per_connection: None,
             idle_timeout: None,
             max_connection_duration: None,
+            http2_keepalive: None,
             tcp_keepalive: None,
             tls: None,
             transport_socket_matches: Vec::new(),
@@ -176,6 +179,13 @@ pub enum UpstreamProtocol {
     UseDownstream,
     /// By ALPN over TLS.
     Alpn,
+}
+
+/// A PING at each interval; a connection whose answer does not come in time is closed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Http2Keepalive {
+    pub interval: Duration,
+    pub timeout: Duration,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]

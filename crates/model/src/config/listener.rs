@@ -160,6 +160,8 @@ pub struct TcpProxy {
     pub clusters: Vec<TcpCluster>,
     /// None is Envoy's default of 1 h; zero is none.
     pub idle_timeout: Option<Duration>,
+    /// Connections are closed at this age.
+    pub max_duration: Option<Duration>,
     pub max_connect_attempts: u32,
     /// Hash on the source address for consistent balancing.
     pub hash_source_ip: bool,

@@ -73,13 +73,13 @@ fn proxy(
     subset: &str,
     rule: Option<&DestinationRule>,
 ) -> TcpProxy {
-    let tcp = rule
-        .and_then(|r| r.traffic_policy.as_ref()?.connection_pool.as_ref()?.tcp.as_ref())
-        .and_then(|tcp| tcp.idle_timeout);
+    // What a rule says of subsets and ports is its clusters' matter, and of HTTP alone.
+    let tcp = rule.and_then(|r| r.traffic_policy.as_ref()?.connection_pool.as_ref()?.tcp.as_ref());
     TcpProxy {
         stat_prefix,
         clusters,
-        idle_timeout: tcp.map(Into::into),
+        idle_timeout: tcp.and_then(|tcp| tcp.idle_timeout).map(Into::into),
+        max_duration: tcp.and_then(|tcp| tcp.max_connection_duration).map(Into::into),
         max_connect_attempts: 1,
         hash_source_ip: rule.is_some_and(|rule| hashes_source(rule, subset)),
         access_log: log::of_traffic(&view.snapshot.mesh),

@@ -4,8 +4,8 @@
 //! Called by `cluster`; inbound clusters take the connection pool alone.
 
 use crate::config::{
-    CircuitBreakers, Cluster, Discovery, LbPolicy, OutlierDetection, RetryBudget, SlowStart, TcpKeepalive,
-    UpstreamProtocol,
+    CircuitBreakers, Cluster, Discovery, Http2Keepalive, LbPolicy, OutlierDetection, RetryBudget, SlowStart,
+    TcpKeepalive, UpstreamProtocol,
 };
 use crate::protocol::Protocol;
 use crate::resource::MeshConfig;
@@ -155,6 +155,9 @@ pub(super) fn connection_pool(
     cluster.max_requests_per_connection = http.and_then(|h| limit(h.max_requests_per_connection));
     if cluster.protocol == UpstreamProtocol::Http2 {
         cluster.max_concurrent_streams = http.and_then(|h| limit(h.max_concurrent_streams));
+        cluster.http2_keepalive = http.and_then(|h| h.http2_keep_alive.as_ref()).and_then(|keepalive| {
+            Some(Http2Keepalive { interval: keepalive.interval?.into(), timeout: keepalive.timeout?.into() })
+        });
     }
     if http.is_some_and(|h| h.use_client_protocol) {
         cluster.protocol = UpstreamProtocol::UseDownstream;

@@ -1,7 +1,7 @@
 //! HTTP/1 connections of one worker to one endpoint: one request at a time each, kept for the next one.
 
 use super::dial::dial;
-use super::pool::{HostPool, Pools, Reset, SendError, Sent, UpstreamRequest, classify};
+use super::pool::{HostPool, Pools, Reset, SendError, Sent, UpstreamRequest, classify, run};
 use super::upstream_io::UpstreamIo;
 use crate::balance::limits::{Connections, Gauge, Pending, Unit};
 use crate::http::body::RequestBody;
@@ -11,7 +11,7 @@ use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::rc::{Rc, Weak};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 use tokio::sync::oneshot;
 
 #[derive(Default)]
@@ -35,6 +35,12 @@ struct Conn {
     last_used: Instant,
 }
 
+impl Conn {
+    fn is_old(&self, most: Option<Duration>) -> bool {
+        most.is_some_and(|most| self.opened.elapsed() >= most)
+    }
+}
+
 /// A connection while a request uses it, or what the request has made of it.
 pub(crate) struct Lease {
     conn: Conn,
@@ -54,8 +60,7 @@ impl Lease {
         let settings = &pools.settings;
         let used_up =
             settings.max_requests_per_connection != 0 && conn.requests >= settings.max_requests_per_connection;
-        let old = settings.max_connection_duration.is_some_and(|most| conn.opened.elapsed() >= most);
-        if used_up || old || pool.retired.get() || conn.sender.is_closed() {
+        if used_up || conn.is_old(settings.max_connection_duration) || pool.retired.get() || conn.sender.is_closed() {
             return;
         }
         while let Some(waiter) = pool.http1.waiters.borrow_mut().pop_front() {
@@ -75,10 +80,10 @@ impl Lease {
 }
 
 impl Pool {
-    /// One that is ready for a request: not closed, and done with its last one on both sides.
-    fn take_ready(&self) -> Option<Conn> {
+    /// One that is ready for a request: not closed, not older than it may be, and done with its last one on both sides.
+    fn take_ready(&self, most: Option<Duration>) -> Option<Conn> {
         let mut idle = self.idle.borrow_mut();
-        idle.retain(|conn| !conn.sender.is_closed());
+        idle.retain(|conn| !conn.sender.is_closed() && !conn.is_old(most));
         let at = idle.iter().rposition(|conn| conn.sender.is_ready())?;
         Some(idle.remove(at))
     }
@@ -111,7 +116,7 @@ pub(super) async fn send(
     mut request: UpstreamRequest,
 ) -> Result<Sent, SendError> {
     loop {
-        let mut conn = match pool.http1.take_ready() {
+        let mut conn = match pool.http1.take_ready(pools.settings.max_connection_duration) {
             Some(conn) => conn,
             // Boxed, for it is large and rare: every request's future would have to hold it.
             None => match Box::pin(connect(pools, pool)).await {
@@ -142,7 +147,7 @@ async fn connect(pools: &Rc<Pools>, pool: &Rc<HostPool>) -> Result<Conn, Reset> 
     let _pending = Gauge::take_below(Pending(pools.usage.clone()), settings.max_pending).ok_or(Reset::Overflow)?;
     loop {
         // One may have been given back while this request waited for another.
-        if let Some(conn) = pool.http1.take_ready() {
+        if let Some(conn) = pool.http1.take_ready(settings.max_connection_duration) {
             return Ok(conn);
         }
         let freed = pools.freed.notified();
@@ -178,9 +183,16 @@ async fn connect(pools: &Rc<Pools>, pool: &Rc<HostPool>) -> Result<Conn, Reset> 
         let local = stream.local_addr().ok();
         let (sender, connection) = http1::handshake(UpstreamIo::new(stream)).await.map_err(|_| Reset::Terminated)?;
         let weak = Rc::downgrade(&place);
+        let most = settings.max_connection_duration;
+        let of = Rc::downgrade(pool);
+        let close_idle = move || {
+            if let Some(pool) = of.upgrade() {
+                pool.http1.idle.borrow_mut().retain(|conn| !conn.is_old(most));
+            }
+        };
         tokio::task::spawn_local(async move {
             let _place = place;
-            if let Err(error) = connection.with_upgrades().await {
+            if let Err(error) = run(connection.with_upgrades(), most, close_idle).await {
                 tracing::debug!(%error, "an upstream connection ended");
             }
         });
@@ -233,7 +245,7 @@ fn reap(pools: &Rc<Pools>, pool: &Rc<HostPool>) {
                 pool.http1.reaping.set(false);
                 return;
             };
-            wait = timeout.saturating_sub(oldest.elapsed()).max(std::time::Duration::from_millis(1));
+            wait = timeout.saturating_sub(oldest.elapsed()).max(Duration::from_millis(1));
         }
     });
 }

@@ -2,7 +2,7 @@
 //! where the streams of one are used up.
 
 use super::dial::dial;
-use super::pool::{HostPool, Pools, Reset, SendError, Sent, UpstreamRequest, classify};
+use super::pool::{HostPool, Pools, Reset, SendError, Sent, UpstreamRequest, classify, run};
 use crate::balance::limits::{Connections, Gauge, Pending};
 use crate::http::body::RequestBody;
 use crate::http::local_exec::LocalExec;
@@ -47,6 +47,12 @@ struct Conn {
     freed: Rc<Notify>,
 }
 
+impl Conn {
+    fn is_old(&self, most: Option<Duration>) -> bool {
+        most.is_some_and(|most| self.opened.elapsed() >= most)
+    }
+}
+
 /// A stream of a connection.
 pub(crate) struct Lease(Rc<Conn>);
 
@@ -71,8 +77,10 @@ impl Pool {
         conns.retain(|conn| {
             let used_up = settings.max_requests_per_connection != 0
                 && conn.requests.get() >= settings.max_requests_per_connection;
-            let old = settings.max_connection_duration.is_some_and(|most| conn.opened.elapsed() >= most);
-            !conn.sender.is_closed() && !conn.leaving.get() && !used_up && !old
+            !conn.sender.is_closed()
+                && !conn.leaving.get()
+                && !used_up
+                && !conn.is_old(settings.max_connection_duration)
         });
         let conn = conns
             .iter()
@@ -172,24 +180,37 @@ async fn open(
     })?;
     one_more(&pools.counts.connections);
     let local = stream.local_addr().ok();
-    let (sender, mut connection) = http2::Builder::new(LocalExec)
+    let mut builder = http2::Builder::new(LocalExec);
+    builder
         .timer(TokioTimer::new())
         .initial_stream_window_size(STREAM_WINDOW)
         .initial_connection_window_size(CONNECTION_WINDOW)
-        .max_header_list_size(64 * 1024)
-        .handshake(TokioIo::new(stream))
-        .await
-        .map_err(|_| Reset::Terminated)?;
+        .max_header_list_size(64 * 1024);
+    if let Some(keepalive) = pools.settings.http2_keepalive {
+        builder
+            .keep_alive_interval(keepalive.interval)
+            .keep_alive_timeout(keepalive.timeout)
+            .keep_alive_while_idle(true);
+    }
+    let (sender, mut connection) = builder.handshake(TokioIo::new(stream)).await.map_err(|_| Reset::Terminated)?;
     let freed = pools.freed.clone();
     let streams = Rc::new(Cell::new(u32::MAX));
     let told = Rc::clone(&streams);
+    let most = pools.settings.max_connection_duration;
+    let of = Rc::downgrade(pool);
+    // Drained: it closes with its last stream.
+    let leave = move || {
+        if let Some(pool) = of.upgrade() {
+            pool.http2.conns.borrow_mut().retain(|conn| !conn.is_old(most));
+        }
+    };
     tokio::task::spawn_local(async move {
         let ended = poll_fn(|cx| {
             let polled = Pin::new(&mut connection).poll(cx);
             told.set(u32::try_from(connection.current_max_send_streams()).unwrap_or(u32::MAX));
             polled
         });
-        if let Err(error) = ended.await {
+        if let Err(error) = run(ended, most, leave).await {
             tracing::debug!(%error, "an upstream connection ended");
         }
         drop(slot);

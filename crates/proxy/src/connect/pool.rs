@@ -8,11 +8,13 @@ use super::{http1, http2};
 use crate::balance::limits::Usage;
 use crate::http::body::RequestBody;
 use crate::telemetry::totals::ClusterCounts;
+use amime_model::config::Http2Keepalive;
 use http::{Request, Response};
 use hyper::body::Incoming;
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::net::SocketAddr;
+use std::pin::pin;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
@@ -67,7 +69,9 @@ pub(crate) struct PoolSettings {
     pub(crate) max_concurrent_streams: u32,
     /// None: pooled connections are kept for as long as the other side does.
     pub(crate) idle_timeout: Option<Duration>,
+    /// Never zero.
     pub(crate) max_connection_duration: Option<Duration>,
+    pub(crate) http2_keepalive: Option<Http2Keepalive>,
 }
 
 /// The pools of one cluster on one worker. Survives configuration updates that leave `settings` as they are.
@@ -247,6 +251,21 @@ impl From<&DialError> for Reset {
             DialError::Failed(_) | DialError::Tls(_) => Self::ConnectFailed,
         }
     }
+}
+
+/// Runs a connection to its end; `old` is called when it has the greatest age, for its pool to let go of it.
+pub(super) async fn run<T>(connection: impl Future<Output = T>, most: Option<Duration>, old: impl FnOnce()) -> T {
+    let mut connection = pin!(connection);
+    if let Some(most) = most {
+        // Boxed, for it is rare: every connection's future would have to hold it.
+        let mut timer = Box::pin(tokio::time::sleep(most));
+        tokio::select! {
+            biased;
+            ended = &mut connection => return ended,
+            () = &mut timer => old(),
+        }
+    }
+    connection.await
 }
 
 /// What kind of failure an error of hyper's is.

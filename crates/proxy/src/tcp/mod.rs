@@ -38,7 +38,11 @@ pub(crate) async fn serve(
     record.tcp_origin = tcp.origin.clone();
     let mut counted = Counted::new(&proxy, &listener);
     let ended = proxy.ended(&listener, &chain);
-    record.flags = run(&proxy, &tcp, accepted, ended, &mut record, &mut counted).await;
+    let running = run(&proxy, &tcp, accepted, ended, &mut record, &mut counted);
+    record.flags = match tcp.config.max_duration {
+        Some(most) => tokio::time::timeout(most, Box::pin(running)).await.unwrap_or(Flags::DT),
+        None => running.await,
+    };
     let flow = counted.end(record.flags);
     record.bytes_received = flow.copied.up.get();
     record.bytes_sent = flow.copied.down.get();

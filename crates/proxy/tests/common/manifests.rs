@@ -20,6 +20,22 @@ pub const PLACES: [&str; 4] = [
 /// A gateway that sends everything to subset v1 of a service with these endpoints, whose DestinationRule has this
 /// policy at this place. `retries` is the rule's.
 pub fn manifests(place: &str, policy: &str, retries: &str, endpoints: &[SocketAddr]) -> String {
+    let route = format!(
+        "http:
+  - retries: {retries}
+    route: [{{destination: {{host: app.shop.internal, subset: v1, port: {{number: 80}}}}}}]"
+    );
+    mesh("HTTP", &route, &place.replace("POLICY", policy), endpoints)
+}
+
+/// The same for connections that are not HTTP.
+pub fn tcp_manifests(place: &str, policy: &str, endpoints: &[SocketAddr]) -> String {
+    let route = "tcp: [{route: [{destination: {host: app.shop.internal, subset: v1, port: {number: 80}}}]}]";
+    mesh("TCP", route, &place.replace("POLICY", policy), endpoints)
+}
+
+fn mesh(protocol: &str, route: &str, rule: &str, endpoints: &[SocketAddr]) -> String {
+    let hosts = if protocol == "TCP" { "'*'" } else { "app.example.com" };
     let mut text = format!(
         "
 apiVersion: networking.istio.io/v1
@@ -27,17 +43,15 @@ kind: Gateway
 metadata: {{name: edge, namespace: istio-system}}
 spec:
   selector: {{gateway: edge}}
-  servers: [{{port: {{number: 80, name: http, protocol: HTTP}}, hosts: ['*/*']}}]
+  servers: [{{port: {{number: 80, name: app, protocol: {protocol}}}, hosts: ['*/*']}}]
 ---
 apiVersion: networking.istio.io/v1
 kind: VirtualService
 metadata: {{name: app, namespace: shop}}
 spec:
-  hosts: [app.example.com]
+  hosts: [{hosts}]
   gateways: [istio-system/edge]
-  http:
-  - retries: {retries}
-    route: [{{destination: {{host: app.shop.internal, subset: v1, port: {{number: 80}}}}}}]
+  {route}
 ---
 apiVersion: networking.istio.io/v1
 kind: DestinationRule
@@ -51,14 +65,14 @@ spec:
   hosts: [app.shop.internal]
   location: MESH_INTERNAL
   resolution: STATIC
-  ports: [{{number: 80, name: http, protocol: HTTP}}]
+  ports: [{{number: 80, name: app, protocol: {protocol}}}]
   endpoints:
 ",
-        rule = &place.replace("POLICY", policy)[1..],
+        rule = &rule[1..],
     );
     for address in endpoints {
         let (ip, port) = (address.ip(), address.port());
-        writeln!(text, "  - {{address: {ip}, labels: {{version: v1}}, ports: {{http: {port}}}}}").unwrap();
+        writeln!(text, "  - {{address: {ip}, labels: {{version: v1}}, ports: {{app: {port}}}}}").unwrap();
     }
     text
 }

@@ -1,6 +1,7 @@
 //! Configurations and a running proxy for the tests of this crate.
 #![allow(dead_code, unreachable_pub, clippy::unwrap_used)] // Each test file uses a part of it; failing is its job.
 
+pub mod line;
 pub mod manifests;
 pub mod tls;
 
@@ -117,6 +118,7 @@ pub fn tcp_chain(clusters: &[(&str, u32)]) -> FilterChain {
         stat_prefix: String::new(),
         clusters: clusters.iter().map(|(name, weight)| TcpCluster { name: (*name).into(), weight: *weight }).collect(),
         idle_timeout: None,
+        max_duration: None,
         max_connect_attempts: 1,
         hash_source_ip: false,
         access_log: Vec::new(),

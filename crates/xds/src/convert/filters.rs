@@ -164,6 +164,7 @@ fn tcp_to_pb(proxy: &TcpProxy) -> tcp::TcpProxy {
         stat_prefix: proxy.stat_prefix.clone(),
         cluster_specifier: Some(specifier),
         idle_timeout: duration(proxy.idle_timeout),
+        max_downstream_connection_duration: duration(proxy.max_duration),
         max_connect_attempts: u32_value(Some(proxy.max_connect_attempts)),
         hash_policy: proxy
             .hash_source_ip
@@ -197,6 +198,7 @@ fn tcp_from_pb(proxy: tcp::TcpProxy) -> Result<Option<TcpProxy>, DecodeError> {
         stat_prefix: proxy.stat_prefix,
         clusters,
         idle_timeout: from_duration(proxy.idle_timeout),
+        max_duration: from_duration(proxy.max_downstream_connection_duration),
         max_connect_attempts: proxy.max_connect_attempts.map_or(1, |a| a.value),
         hash_source_ip: proxy
             .hash_policy

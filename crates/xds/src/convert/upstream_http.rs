@@ -3,7 +3,7 @@
 use super::common::{duration, field, from_duration, u32_value, unpack};
 use super::outlier;
 use crate::decode::DecodeError;
-use amime_model::config::{Cluster, UpstreamProtocol, UpstreamTls};
+use amime_model::config::{Cluster, Http2Keepalive, UpstreamProtocol, UpstreamTls};
 use envoy_types::pb::envoy::config::cluster::v3 as pb;
 use envoy_types::pb::envoy::config::core::v3 as core;
 use envoy_types::pb::envoy::extensions::upstreams::http::v3 as http;
@@ -18,6 +18,11 @@ pub(crate) fn to_pb(cluster: &Cluster) -> Option<http::HttpProtocolOptions> {
     let http1 = core::Http1ProtocolOptions::default();
     let http2 = core::Http2ProtocolOptions {
         max_concurrent_streams: u32_value(cluster.max_concurrent_streams),
+        connection_keepalive: cluster.http2_keepalive.map(|keepalive| core::KeepaliveSettings {
+            interval: duration(Some(keepalive.interval)),
+            timeout: duration(Some(keepalive.timeout)),
+            ..Default::default()
+        }),
         ..Default::default()
     };
     let explicit = |config| {
@@ -100,8 +105,14 @@ pub(crate) fn from_pb(pb: &pb::Cluster, cluster: &mut Cluster) -> Result<(), Dec
         None => (UpstreamProtocol::Http1, None),
     };
     cluster.protocol = protocol;
-    let streams = http2.and_then(|h| h.max_concurrent_streams);
-    cluster.max_concurrent_streams = streams.map(|s| s.value);
+    if let Some(http2) = http2 {
+        cluster.max_concurrent_streams = http2.max_concurrent_streams.map(|s| s.value);
+        // Without an interval Envoy sends PINGs on connections that have been idle, which nobody asks for here.
+        cluster.http2_keepalive = http2.connection_keepalive.and_then(|keepalive| {
+            let (interval, timeout) = (from_duration(keepalive.interval)?, from_duration(keepalive.timeout)?);
+            Some(Http2Keepalive { interval, timeout })
+        });
+    }
     if let Some(common) = options.common_http_protocol_options {
         cluster.idle_timeout = from_duration(common.idle_timeout);
         cluster.max_connection_duration = from_duration(common.max_connection_duration);

@@ -286,12 +286,16 @@ pub(crate) fn cluster() -> BoxedStrategy<Cluster> {
         (any::<bool>(), any::<Option<u16>>()).prop_map(|(header, port)| Discovery::OriginalDst { header, port }),
         word().prop_map(Discovery::Opaque),
     ];
+    let http2 = || {
+        let ping = (duration(), duration()).prop_map(|(interval, timeout)| Http2Keepalive { interval, timeout });
+        (of(any::<u32>()), of(ping))
+    };
     let protocol = prop_oneof![
         // Only HTTP/2 has streams.
-        Just((UpstreamProtocol::Http1, None)),
-        of(any::<u32>()).prop_map(|n| (UpstreamProtocol::Http2, n)),
-        of(any::<u32>()).prop_map(|n| (UpstreamProtocol::UseDownstream, n)),
-        of(any::<u32>()).prop_map(|n| (UpstreamProtocol::Alpn, n)),
+        Just((UpstreamProtocol::Http1, (None, None))),
+        http2().prop_map(|n| (UpstreamProtocol::Http2, n)),
+        http2().prop_map(|n| (UpstreamProtocol::UseDownstream, n)),
+        http2().prop_map(|n| (UpstreamProtocol::Alpn, n)),
     ];
     let family = prop_oneof![
         Just(DnsFamily::Auto),
@@ -321,7 +325,7 @@ pub(crate) fn cluster() -> BoxedStrategy<Cluster> {
         .prop_map(
             |(
                 (name, discovery, connect_timeout, (lb, slow_start), locality_weighted, panic),
-                (limits, outlier, (protocol, streams), max_requests_per_connection),
+                (limits, outlier, (protocol, (streams, ping)), max_requests_per_connection),
                 (idle_timeout, max_connection_duration, tcp_keepalive),
                 ((tls, opaque), matches, proxy_protocol, bind_source, auto_sni, auto_san),
                 (dns, drain, origins, service),
@@ -338,6 +342,7 @@ pub(crate) fn cluster() -> BoxedStrategy<Cluster> {
                     outlier,
                     protocol,
                     max_concurrent_streams: streams,
+                    http2_keepalive: ping,
                     max_requests_per_connection,
                     idle_timeout,
                     max_connection_duration,

@@ -64,15 +64,19 @@ fn tcp() -> BoxedStrategy<TcpProxy> {
     let cluster = (word(), any::<u32>()).prop_map(|(name, weight)| TcpCluster { name, weight });
     let whole = word().prop_map(|name| vec![TcpCluster { name, weight: 100 }]);
     let clusters = prop_oneof![vec(cluster, 1..3), whole];
-    (word(), clusters, of(duration()), any::<u32>(), any::<bool>(), access_logs(), of(origin()))
-        .prop_map(|(stat_prefix, clusters, idle_timeout, attempts, hash, access_log, origin)| TcpProxy {
-            stat_prefix,
-            clusters,
-            idle_timeout,
-            max_connect_attempts: attempts,
-            hash_source_ip: hash,
-            access_log,
-            origin,
+    let times = (of(duration()), of(duration()));
+    (word(), clusters, times, any::<u32>(), any::<bool>(), access_logs(), of(origin()))
+        .prop_map(|(stat_prefix, clusters, (idle_timeout, max_duration), attempts, hash, access_log, origin)| {
+            TcpProxy {
+                stat_prefix,
+                clusters,
+                idle_timeout,
+                max_duration,
+                max_connect_attempts: attempts,
+                hash_source_ip: hash,
+                access_log,
+                origin,
+            }
         })
         .boxed()
 }

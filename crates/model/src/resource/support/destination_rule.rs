@@ -38,7 +38,7 @@ pub(super) const CONNECTION_POOL: &[Field] = &[Message("http", HTTP), Message("t
 const HTTP: &[Field] = &[
     Done("h2UpgradePolicy"),
     Done("http1MaxPendingRequests"),
-    Instead("http2KeepAlive", "connections are closed by their idle timeout alone; no HTTP/2 PING is sent"),
+    Message("http2KeepAlive", &[Done("interval"), Done("timeout")]),
     Done("http2MaxRequests"),
     Done("idleTimeout"),
     Done("maxConcurrentStreams"),
@@ -50,10 +50,7 @@ const HTTP: &[Field] = &[
 const TCP: &[Field] = &[
     Done("connectTimeout"),
     Done("idleTimeout"),
-    Instead(
-        "maxConnectionDuration",
-        "a pooled HTTP connection is closed at that age when it is given back; TCP connections live on",
-    ),
+    Done("maxConnectionDuration"),
     Done("maxConnections"),
     Message("tcpKeepalive", TCP_KEEPALIVE),
 ];
