@@ -2,7 +2,7 @@
 
 CARGO ?= cargo
 
-.PHONY: test format lint unit envoy bench soak bless
+.PHONY: test format lint unit envoy bench soak fuzz bless
 
 ## Everything that must hold: format, lints, forbidden edges, all tests.
 test: format lint unit
@@ -35,3 +35,7 @@ bench:
 ## Every change under load with every kind of proxy, 1,000 changes by chance; writes docs/soak.md. Takes a quarter of an hour.
 soak: envoy
 	$(CARGO) bench --locked -p amime --bench soak
+
+## Fuzzes the decoder of manifests, the matcher and the HTTP edge, so many seconds each.
+fuzz:
+	scripts/fuzz.sh $(or $(SECONDS_EACH),60)

@@ -54,4 +54,8 @@ const SERVER_TLS: &[Field] = &[
     Done("verifyCertificateSpki"),
 ];
 
-const TLS_CERTIFICATE: &[Field] = &[Done("caCertificates"), Done("privateKey"), Done("serverCertificate")];
+const TLS_CERTIFICATE: &[Field] = &[
+    Instead("caCertificates", "Istio ignores it too; write it beside `tlsCertificates`"),
+    Done("privateKey"),
+    Done("serverCertificate"),
+];
