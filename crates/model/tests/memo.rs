@@ -2,6 +2,7 @@
 //! any edits the outcome equals that of a look at everything.
 #![allow(clippy::unwrap_used)]
 
+use amime_model::config::Locality;
 use amime_model::resource::{MeshConfig, Object, ResourceSet, load};
 use amime_model::snapshot::{Built, Held, Snapshot};
 use amime_model::translate::{
@@ -87,12 +88,20 @@ impl Edit {
                 )
             }
             Self::Rule { form: 0, .. } | Self::Routes { form: 0, .. } | Self::Sidecar { form: 0 } => String::new(),
-            Self::Rule { service, form } => format!(
-                "apiVersion: networking.istio.io/v1\nkind: DestinationRule\nmetadata: {{name: r{service}, namespace: {ns}}}\n\
-                 spec: {{host: s{service}, trafficPolicy: {{connectionPool: {{tcp: {{maxConnections: {form}}}}}}}, \
-                 subsets: [{{name: v{form}, labels: {{version: v{form}}}}}]}}\n",
-                ns = namespace(*service)
-            ),
+            Self::Rule { service, form } => {
+                let policy = match form {
+                    2 => "outlierDetection: {}",
+                    // The label that sidecars differ in.
+                    3 => "outlierDetection: {}, loadBalancer: {localityLbSetting: {failoverPriority: [side]}}",
+                    _ => "connectionPool: {tcp: {maxConnections: 1}}",
+                };
+                format!(
+                    "apiVersion: networking.istio.io/v1\nkind: DestinationRule\nmetadata: {{name: r{service}, namespace: {ns}}}\n\
+                     spec: {{host: s{service}, trafficPolicy: {{{policy}}}, \
+                     subsets: [{{name: v{form}, labels: {{version: v{form}}}}}]}}\n",
+                    ns = namespace(*service)
+                )
+            }
             Self::Routes { service, form } => {
                 let http = match form {
                     // Forms of one reach, others of another; some have no routes for some clients.
@@ -123,7 +132,8 @@ impl Edit {
                 if *form == 1 { "./*" } else { "*/s0.one.svc.cluster.local" }
             ),
             Self::Pod { form } => format!(
-                "apiVersion: v1\nkind: Pod\nmetadata: {{name: a, namespace: one, labels: {{app: a, version: v{form}}}}}\n\
+                "apiVersion: v1\nkind: Pod\nmetadata: {{name: a, namespace: one, \
+                 labels: {{app: a, version: v{form}, side: left, istio-locality: r.z{form}}}}}\n\
                  spec: {{containers: [{{name: a, ports: [{{containerPort: 8080}}]}}]}}\nstatus: {{podIP: 10.0.0.1}}\n"
             ),
         }
@@ -146,19 +156,26 @@ fn all(files: &Files) -> ResourceSet {
 }
 
 fn nodes() -> Vec<Node> {
-    [("one", "a", NodeKind::Sidecar), ("two", "b", NodeKind::Sidecar), ("two", "g", NodeKind::Gateway)]
-        .into_iter()
-        .map(|(namespace, name, kind)| Node {
-            kind,
-            namespace: namespace.into(),
-            name: name.into(),
-            labels: BTreeMap::new(),
-            addresses: vec!["10.0.0.2".parse().unwrap()],
-            interception: Interception::Redirect,
-            dns_capture: false,
-            binds_upstream: false,
-        })
-        .collect()
+    [
+        ("one", "a", NodeKind::Sidecar),
+        ("two", "b", NodeKind::Sidecar),
+        ("two", "c", NodeKind::Sidecar),
+        ("two", "g", NodeKind::Gateway),
+    ]
+    .into_iter()
+    .map(|(namespace, name, kind)| Node {
+        kind,
+        namespace: namespace.into(),
+        name: name.into(),
+        labels: [("side".to_owned(), if name == "b" { "left" } else { "right" }.to_owned())].into(),
+        addresses: vec!["10.0.0.2".parse().unwrap()],
+        interception: Interception::Redirect,
+        dns_capture: false,
+        locality: Locality { region: "r".into(), zone: "z1".into(), sub_zone: String::new() },
+        host: String::new(),
+        binds_upstream: false,
+    })
+    .collect()
 }
 
 /// As a control plane keeps it for a view.

@@ -42,7 +42,7 @@ pub(super) async fn run(shared: Arc<Shared>, mut opened: AdsStream, peer: Option
         return opened.responses.fail(Status::invalid_argument("the first request names no node")).await;
     };
     let node = match Node::parse(&introduced.id, &introduced.metadata) {
-        Ok(node) => Arc::new(node),
+        Ok(node) => Arc::new(node.at(&introduced.locality)),
         Err(error) => return opened.responses.fail(Status::invalid_argument(error.to_string())).await,
     };
     let id: Arc<str> = introduced.id.as_str().into();

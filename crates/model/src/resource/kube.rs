@@ -1,4 +1,4 @@
-//! Kubernetes' Service, Endpoints, EndpointSlice, Namespace, ServiceAccount, Secret and ConfigMap: the
+//! Kubernetes' Service, Endpoints, EndpointSlice, Namespace, Node, ServiceAccount, Secret and ConfigMap: the
 //! fields that a mesh uses. Other fields are not read and are no diagnostics.
 
 use super::meta::Map;
@@ -10,6 +10,11 @@ use std::collections::BTreeMap;
 #[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
 #[serde(default)]
 pub struct Namespace {}
+
+/// All that matters of a Node is its metadata: labels say where it is.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[serde(default)]
+pub struct Node {}
 
 #[derive(Debug, Clone, Default, PartialEq, Deserialize)]
 #[serde(rename_all = "camelCase", default)]

@@ -318,6 +318,7 @@ fn spec(kind: Kind, node: Node<'_>, findings: &Findings) -> Spec {
         Kind::PeerAuthentication => Spec::PeerAuthentication(under_spec(node, findings)),
         Kind::RequestAuthentication => Spec::RequestAuthentication(under_spec(node, findings)),
         Kind::Namespace => Spec::Namespace(whole(node, findings)),
+        Kind::Node => Spec::Node(whole(node, findings)),
         Kind::Service => Spec::Service(whole(node, findings)),
         Kind::Pod => Spec::Pod(whole(node, findings)),
         Kind::Endpoints => Spec::Endpoints(whole(node, findings)),

@@ -58,6 +58,7 @@ kinds! {
     PeerAuthentication "security.istio.io" ["v1", "v1beta1"] "peerauthentications" true;
     RequestAuthentication "security.istio.io" ["v1", "v1beta1"] "requestauthentications" true;
     Namespace "" ["v1"] "namespaces" false;
+    Node "" ["v1"] "nodes" false;
     Service "" ["v1"] "services" true;
     Pod "" ["v1"] "pods" true;
     Endpoints "" ["v1"] "endpoints" true;

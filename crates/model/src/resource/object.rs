@@ -35,6 +35,7 @@ pub enum Spec {
     PeerAuthentication(Arc<PeerAuthentication>),
     RequestAuthentication(Arc<RequestAuthentication>),
     Namespace(Arc<Namespace>),
+    Node(Arc<kube::Node>),
     Service(Arc<Service>),
     Pod(Arc<Pod>),
     Endpoints(Arc<Endpoints>),

@@ -4,6 +4,7 @@
 //! Called by `Snapshot::build`.
 
 use super::broken::Broken;
+use super::locality;
 use super::pod::{self, Entry, Pod};
 use super::service::{
     EndpointHost, EndpointsByPort, Labels, Registry, Resolution, Service, ServiceEndpoint, ServiceKey, ServicePort,
@@ -265,7 +266,8 @@ fn address_endpoint(
         labels: pod.map(|pod| pod.labels.clone()).unwrap_or_default(),
         ready,
         weight: 0,
-        locality: Locality::default(),
+        locality: pod.map(|pod| pod.locality.clone()).unwrap_or_default(),
+        node: pod.map(|pod| pod.pod_spec().node_name.clone()).unwrap_or_default(),
         workload: pod.map(|pod| pod.workload.clone()).unwrap_or_default(),
         hostname: hostname.to_string(),
     }
@@ -282,6 +284,7 @@ fn named_endpoint(service: &Service, port: u32) -> Option<ServiceEndpoint> {
         ready: true,
         weight: 0,
         locality: Locality::default(),
+        node: String::new(),
         workload: pod::identity(&Labels::new(), &service.id.name, &service.namespace),
         hostname: String::new(),
     })
@@ -310,7 +313,11 @@ fn entry_endpoint(
         labels: labels.clone(),
         ready: true,
         weight: entry.weight,
-        locality: pod::locality(&entry.locality),
+        locality: match entry.locality.as_str() {
+            "" => locality::of_label(labels).unwrap_or_default(),
+            written => locality::parse(written),
+        },
+        node: String::new(),
         workload: pod::identity(labels, name, namespace),
         hostname: String::new(),
     })

@@ -8,6 +8,7 @@ mod delegate;
 mod destination_rule;
 mod endpoints;
 mod held;
+pub(crate) mod locality;
 mod names;
 mod pod;
 mod references;
@@ -23,11 +24,12 @@ pub use delegate::Left;
 pub use destination_rule::{DestinationRules, MergedRule, for_client};
 pub use endpoints::{is_dns, target_in_pod};
 pub use held::{Held, Pending};
+pub(crate) use pod::CLUSTER;
 pub use pod::{Pod, workload_name};
 pub use saved::{Archive, SavedHeld, SavedObject};
 pub use service::{
     Age, EndpointHost, EndpointsByPort, ExportTo, Labels, Registry, Resolution, Service, ServiceAddress,
-    ServiceEndpoint, ServiceKey, ServicePort, TargetPort, selects,
+    ServiceEndpoint, ServiceKey, ServicePort, TargetPort, TrafficDistribution, selects,
 };
 pub use since::RulesChange;
 pub use virtual_service::{Health, ResolvedVirtualService, Rule, http_destinations, l4_destinations};
@@ -82,6 +84,8 @@ pub struct Parts {
     pending: Vec<Pending>,
     /// The label keys that decide something for a sidecar (sourceLabels and workload selectors).
     label_keys: BTreeSet<String>,
+    /// Where clients are decides where some of their requests go.
+    balances_by_locality: bool,
     left: Vec<Left>,
 }
 
@@ -159,7 +163,10 @@ impl Parts {
             destination_rules.keep(&last.destination_rules);
         }
         let sidecars = sidecars(resources);
-        let label_keys = label_keys(&virtual_services, &destination_rules, &sidecars);
+        let mut label_keys = label_keys(&virtual_services, &destination_rules, &sidecars);
+        let sought = locality::sought(&destination_rules, &services, mesh);
+        let balances_by_locality = sought.is_some();
+        label_keys.extend(sought.unwrap_or_default());
         let parts = Self {
             mesh: mesh.clone(),
             by_host: by_host(&services),
@@ -174,6 +181,7 @@ impl Parts {
             in_place: BTreeMap::new(),
             pending: Vec::new(),
             label_keys,
+            balances_by_locality,
             left,
         };
         (parts, endpoints, diagnostics)
@@ -262,6 +270,11 @@ impl Snapshot {
     /// Label keys by which something chooses among workloads: a sidecar's view depends on no others.
     pub fn label_keys(&self) -> &BTreeSet<String> {
         &self.label_keys
+    }
+
+    /// Whether a proxy's place may decide where requests go.
+    pub fn balances_by_locality(&self) -> bool {
+        self.balances_by_locality
     }
 
     /// What delegation left out.

@@ -2,6 +2,7 @@
 //!
 //! Read by `endpoints` (who answers for a service) and by `translate` (what a proxy is in front of).
 
+use super::locality;
 use super::service::Labels;
 use crate::config::{Locality, WorkloadIdentity};
 use crate::resource::{self, Kind, Object, PodSpec, ResourceSet, Spec, WorkloadEntry};
@@ -20,6 +21,7 @@ pub struct Pod {
     pub ready: bool,
     pub spec: Arc<resource::Pod>,
     pub workload: WorkloadIdentity,
+    pub locality: Locality,
 }
 
 impl Pod {
@@ -40,9 +42,13 @@ impl Pod {
 /// By namespace and name.
 pub(super) fn pods(resources: &ResourceSet) -> BTreeMap<(String, String), Arc<Pod>> {
     let mut pods = BTreeMap::new();
+    let nodes = locality::nodes(resources);
     for object in resources.of_kind(Kind::Pod) {
         let Spec::Pod(spec) = &object.spec else { continue };
-        let pod = Arc::new(from_object(object, spec));
+        let mut pod = from_object(object, spec);
+        let of_node = || nodes.get(spec.spec.node_name.as_str()).cloned();
+        pod.locality = locality::of_label(&pod.labels).or_else(of_node).unwrap_or_default();
+        let pod = Arc::new(pod);
         pods.insert((pod.namespace.clone(), pod.name.clone()), pod);
     }
     pods
@@ -71,11 +77,12 @@ fn from_object(object: &Object, spec: &Arc<resource::Pod>) -> Pod {
         ready: ready && !done,
         spec: spec.clone(),
         workload: identity(&object.meta.labels, &workload_name(object), &object.id.namespace),
+        locality: Locality::default(),
     }
 }
 
 /// Istio's name of a mesh's one cluster.
-const CLUSTER: &str = "Kubernetes";
+pub(crate) const CLUSTER: &str = "Kubernetes";
 
 /// Who a workload is for telemetry: the canonical name and revision by Istio's labels, else by `app` and `version`.
 pub(super) fn identity(labels: &Labels, workload: &str, namespace: &str) -> WorkloadIdentity {
@@ -128,11 +135,4 @@ pub(super) fn workload_entries(resources: &ResourceSet) -> Vec<Entry> {
         });
     }
     entries
-}
-
-/// `region/zone/subzone`.
-pub(super) fn locality(text: &str) -> Locality {
-    let mut parts = text.splitn(3, '/').map(str::to_string);
-    let mut next = || parts.next().unwrap_or_default();
-    Locality { region: next(), zone: next(), sub_zone: next() }
 }

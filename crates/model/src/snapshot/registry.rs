@@ -5,6 +5,7 @@
 use super::broken::Broken;
 use super::service::{
     Age, ExportTo, Registry, Resolution, Service, ServiceAddress, ServiceKey, ServicePort, TargetPort,
+    TrafficDistribution,
 };
 use super::vip;
 use crate::host::service_host;
@@ -17,23 +18,53 @@ use std::sync::Arc;
 /// The annotation by which a Kubernetes Service says who may see it.
 const EXPORT_TO: &str = "networking.istio.io/exportTo";
 
+/// The annotation by which a Service, ServiceEntry or Namespace says which endpoints clients prefer.
+const TRAFFIC_DISTRIBUTION: &str = "networking.istio.io/traffic-distribution";
+
 /// All services, the oldest first.
 pub(super) fn services(resources: &ResourceSet, mesh: &MeshConfig) -> Vec<Arc<Service>> {
     let mut services = Vec::new();
     let mut vips = vip::Allocator::new(resources);
     for object in resources.of_kind(Kind::Service) {
         if let Spec::Service(service) = &object.spec {
-            services.push(from_kubernetes(object, service, mesh, &mut vips));
+            let of_spec = match service.spec.traffic_distribution.as_str() {
+                "PreferClose" | "PreferSameZone" => Some(TrafficDistribution::SameZone),
+                "PreferSameNode" => Some(TrafficDistribution::SameNode),
+                _ => None,
+            };
+            let said = of_spec.or_else(|| annotated_distribution(object));
+            services.push((from_kubernetes(object, service, mesh, &mut vips), said));
         }
     }
     for object in resources.of_kind(Kind::ServiceEntry) {
         if let Spec::ServiceEntry(entry) = &object.spec {
-            services.extend(from_service_entry(object, entry, mesh, &mut vips));
+            let said = annotated_distribution(object);
+            let of_entry = from_service_entry(object, entry, mesh, &mut vips).into_iter();
+            services.extend(of_entry.map(|service| (service, said)));
         }
     }
+    let namespaces: BTreeMap<&str, TrafficDistribution> = resources
+        .of_kind(Kind::Namespace)
+        .filter_map(|object| Some((&*object.id.name, annotated_distribution(object)?)))
+        .collect();
+    for (service, said) in &mut services {
+        let of_namespace = || namespaces.get(service.namespace.as_str()).copied();
+        service.distribution = said.or_else(of_namespace).unwrap_or_default();
+    }
+    let mut services: Vec<_> = services.into_iter().map(|(service, _)| service).collect();
     services.sort_by(|a, b| a.age.cmp(&b.age));
     set_aliases(&mut services);
     services.into_iter().map(Arc::new).collect()
+}
+
+/// What an object's annotation says; a word that is not known is none of the preferences.
+fn annotated_distribution(object: &Object) -> Option<TrafficDistribution> {
+    let word = object.meta.annotations.get(TRAFFIC_DISTRIBUTION).filter(|word| !word.is_empty())?;
+    Some(match word.to_ascii_lowercase().as_str() {
+        "preferclose" | "prefersamezone" => TrafficDistribution::SameZone,
+        "prefersamenode" => TrafficDistribution::SameNode,
+        _ => TrafficDistribution::Any,
+    })
 }
 
 fn from_kubernetes(
@@ -85,6 +116,7 @@ fn from_kubernetes(
         aliases: Vec::new(),
         publish_not_ready: spec.publish_not_ready_addresses,
         subject_alt_names: Vec::new(),
+        distribution: TrafficDistribution::Any,
     }
 }
 
@@ -160,6 +192,7 @@ fn from_service_entry(
                 aliases: Vec::new(),
                 publish_not_ready: false,
                 subject_alt_names: entry.subject_alt_names.clone(),
+                distribution: TrafficDistribution::Any,
             });
         }
     }

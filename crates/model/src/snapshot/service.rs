@@ -2,6 +2,7 @@
 //!
 //! `registry` makes them, every part of `translate` reads them.
 
+use super::locality;
 use crate::config::{Locality, WorkloadIdentity};
 use crate::protocol::Protocol;
 use crate::resource::{Object, ResourceId, Timestamp};
@@ -48,6 +49,7 @@ pub struct Service {
     /// Unready endpoints take traffic too.
     pub publish_not_ready: bool,
     pub subject_alt_names: Vec<String>,
+    pub distribution: TrafficDistribution,
 }
 
 /// Creation time (an object that tells none is older than all that do), then name, then namespace.
@@ -64,6 +66,16 @@ impl Age {
 pub enum Registry {
     Kubernetes,
     ServiceEntry,
+}
+
+/// Which endpoints a service asks its clients to prefer (`spec.trafficDistribution`, or an annotation).
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
+pub enum TrafficDistribution {
+    #[default]
+    Any,
+    /// Also `PreferClose`, the older name.
+    SameZone,
+    SameNode,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -176,8 +188,24 @@ pub struct ServiceEndpoint {
     /// 0 is 1.
     pub weight: u32,
     pub locality: Locality,
+    /// The Kubernetes Node; empty where it is not known.
+    pub node: String,
     pub workload: WorkloadIdentity,
     pub hostname: String,
+}
+
+impl ServiceEndpoint {
+    /// The value of a label, among them those that say where the endpoint is; empty where it has none.
+    pub(crate) fn label(&self, key: &str) -> &str {
+        let of_place = || locality::label(&self.locality, &self.node, key);
+        let written = self.labels.get(key).map(String::as_str);
+        match key {
+            locality::CLUSTER => Some(self.workload.cluster.as_str()),
+            locality::NETWORK => written.or(Some(&self.workload.network)),
+            _ => of_place().or(written),
+        }
+        .unwrap_or_default()
+    }
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]

@@ -2,20 +2,64 @@
 //!
 //! `translate` calls it for every service that a view sees.
 
+use super::locality::{self, Balance, Place};
 use super::node::NodeKind;
 use super::view::View;
 use super::{client_tls, endpoints, names, policy};
 use crate::config::{Cluster, ClusterEndpoints, ClusterService, Discovery, DnsOptions, LbPolicy, UpstreamProtocol};
 use crate::protocol::Protocol;
 use crate::resource::destination_rule::{Subset, TrafficPolicy};
-use crate::snapshot::{MergedRule, Registry, Resolution, Service, ServicePort, TargetPort, origin_of};
+use crate::snapshot::{
+    Labels, MergedRule, Registry, Resolution, Service, ServicePort, TargetPort, TrafficDistribution, origin_of,
+};
 use std::sync::Arc;
 use std::time::Duration;
 
 /// A cluster with its endpoints, where these come by EDS.
+#[derive(Debug, Clone)]
 pub(super) struct Built {
-    pub cluster: Cluster,
-    pub endpoints: Option<ClusterEndpoints>,
+    pub name: Arc<str>,
+    pub cluster: Arc<Cluster>,
+    pub endpoints: Option<Arc<ClusterEndpoints>>,
+    /// Where endpoints are not the same for clients everywhere.
+    pub placing: Option<Arc<Placing>>,
+}
+
+/// What makes the endpoints of a cluster depend on where its clients are.
+#[derive(Debug)]
+pub(super) struct Placing {
+    pub balance: Balance,
+    port: u32,
+    subset: Option<Labels>,
+}
+
+impl Built {
+    /// The cluster for clients of a place; the same endpoints as for all others, where the place makes no difference.
+    pub(super) fn placed(&self, view: &View<'_>, service: &Service, place: &Place) -> Self {
+        let discovery = &self.cluster.discovery;
+        let general = match (discovery, &self.endpoints) {
+            (_, Some(endpoints)) => &**endpoints,
+            (Discovery::StrictDns(endpoints), None) => endpoints,
+            _ => return self.clone(),
+        };
+        let Some(placing) = &self.placing else { return self.clone() };
+        if general.localities.len() < 2 && !placing.balance.looks_into_localities() {
+            return self.clone();
+        }
+        let endpoints = view.snapshot.endpoints(service, placing.port);
+        let among = endpoints::Among { service, endpoints, subset: placing.subset.as_ref() };
+        let placed = endpoints::of(&self.name, among, Some((&placing.balance, place)));
+        if placed == *general {
+            return self.clone();
+        }
+        match discovery {
+            Discovery::StrictDns(_) => {
+                let cluster = Cluster { discovery: Discovery::StrictDns(placed), ..(*self.cluster).clone() };
+                Self { cluster: Arc::new(cluster), ..self.clone() }
+            }
+            _ => Self { endpoints: Some(Arc::new(placed)), ..self.clone() },
+        }
+    }
 }
 
 /// All clusters of a service.
@@ -52,7 +96,9 @@ fn one(
 ) -> Option<Built> {
     let mesh = &view.snapshot.mesh;
     let name = names::outbound_cluster(port.number, subset.map_or("", |s| s.name.as_str()), &service.host);
-    let found = endpoints::of(&name, view.snapshot.endpoints(service, port.number), subset.map(|s| &s.labels));
+    let endpoints = view.snapshot.endpoints(service, port.number);
+    let among = endpoints::Among { service, endpoints, subset: subset.map(|s| &s.labels) };
+    let found = endpoints::of(&name, among, None);
     let sidecar = view.scope.kind == NodeKind::Sidecar;
     let discovery = match service.resolution {
         Resolution::Dns if found.localities.is_empty() => return None,
@@ -87,8 +133,19 @@ fn one(
         namespace: service.namespace.clone(),
         external: service.mesh_external,
     });
-    let endpoints = matches!(cluster.discovery, Discovery::Eds(_)).then_some(found);
-    Some(Built { cluster, endpoints })
+    let balance = match cluster.discovery {
+        Discovery::Eds(_) | Discovery::StrictDns(_) => locality::of_cluster(policy.as_ref(), service, mesh),
+        _ => None,
+    };
+    cluster.locality_weighted = balance.as_ref().is_some_and(|balance| balance.weighted);
+    if service.distribution != TrafficDistribution::Any {
+        // Endpoints that are not ready are known to the proxy, to be counted alone.
+        cluster.panic_threshold = cluster.panic_threshold.or(Some(0));
+    }
+    let subset = subset.map(|subset| subset.labels.clone());
+    let placing = balance.map(|balance| Arc::new(Placing { balance, port: port.number, subset }));
+    let endpoints = matches!(cluster.discovery, Discovery::Eds(_)).then(|| Arc::new(found));
+    Some(Built { name: cluster.name.as_str().into(), cluster: Arc::new(cluster), endpoints, placing })
 }
 
 /// The port to dial where it is not the one that was dialled: a ServiceEntry's target port, or the port that

@@ -1,28 +1,45 @@
 //! Endpoints of clusters, from those of a service port: the ready ones, those of the subset, by locality.
 //!
-//! Called by `cluster`. The result depends on the service and the subset alone, so proxies share it.
+//! Called by `cluster`. The result depends on the service and the subset alone, so proxies share it; but for clusters
+//! that are balanced by locality, whose result proxies of one place share.
 
+use super::locality::{Balance, Place};
 use crate::config::{
     ClusterEndpoints, Endpoint, EndpointAddress, Health, Locality, LocalityEndpoints, WorkloadIdentity,
 };
-use crate::snapshot::{EndpointHost, Labels, ServiceEndpoint, selects};
+use crate::snapshot::{EndpointHost, Labels, Service, ServiceEndpoint, TrafficDistribution};
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 
-pub(super) fn of(cluster: &str, endpoints: &[ServiceEndpoint], subset: Option<&Labels>) -> ClusterEndpoints {
-    let mut by_locality: BTreeMap<Locality, Vec<Endpoint>> = BTreeMap::new();
-    for endpoint in endpoints {
-        if endpoint.ready && subset.is_none_or(|labels| selects(labels, &endpoint.labels)) {
-            by_locality.entry(endpoint.locality.clone()).or_default().push(convert(endpoint));
+/// Who answers for a port of a service, or a subset of it.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Among<'a> {
+    pub service: &'a Service,
+    pub endpoints: &'a [ServiceEndpoint],
+    pub subset: Option<&'a Labels>,
+}
+
+/// All of them alike, or as they are for clients of a place.
+pub(super) fn of(cluster: &str, among: Among<'_>, balance: Option<(&Balance, &Place)>) -> ClusterEndpoints {
+    let mut groups: BTreeMap<(&Locality, usize), Vec<Endpoint>> = BTreeMap::new();
+    // Where those that are near are preferred, it takes the unready ones to tell how many of them are fit.
+    let unready = among.service.distribution != TrafficDistribution::Any;
+    let is_of = |endpoint: &ServiceEndpoint, labels: &Labels| labels.iter().all(|(key, v)| endpoint.label(key) == v);
+    for endpoint in among.endpoints {
+        if (endpoint.ready || unready) && among.subset.is_none_or(|labels| is_of(endpoint, labels)) {
+            let distance = balance.map_or(0, |(balance, place)| balance.distance_by_labels(endpoint, place));
+            groups.entry((&endpoint.locality, distance)).or_default().push(convert(endpoint));
         }
     }
-    let localities = by_locality.into_iter().map(|(locality, endpoints)| LocalityEndpoints {
-        locality,
-        priority: 0,
-        weight: Some(endpoints.iter().fold(0, |sum: u32, endpoint| sum.saturating_add(endpoint.weight))),
-        endpoints,
+    let groups = groups.into_iter().map(|((locality, distance), endpoints)| {
+        let weight = Some(endpoints.iter().fold(0, |sum: u32, endpoint| sum.saturating_add(endpoint.weight)));
+        (distance, LocalityEndpoints { locality: locality.clone(), priority: 0, weight, endpoints })
     });
-    ClusterEndpoints { cluster: cluster.to_string(), localities: localities.collect(), overprovisioning_factor: None }
+    let localities = match balance {
+        Some((balance, place)) => balance.arrange(groups.collect(), place),
+        None => groups.map(|(_, group)| group).collect(),
+    };
+    ClusterEndpoints { cluster: cluster.to_string(), localities, overprovisioning_factor: None }
 }
 
 /// As Istio tells it to clients: the usual revision is left out.
@@ -43,7 +60,7 @@ fn convert(endpoint: &ServiceEndpoint) -> Endpoint {
     Endpoint {
         address,
         weight: endpoint.weight.max(1),
-        health: Health::Unknown,
+        health: if endpoint.ready { Health::Unknown } else { Health::Unhealthy },
         hostname: endpoint.hostname.clone(),
         workload: told(&endpoint.workload),
         transport_labels: Vec::new(),

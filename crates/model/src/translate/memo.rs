@@ -3,17 +3,18 @@
 //! Keyed by the parts of the snapshot that a result is made of, which `Snapshot::build_after` keeps the same where
 //! they have not changed. What comes out is equal to what is made without one.
 
-use super::cluster;
+use super::cluster::{self, Built};
+use super::locality::{Balance, Place};
 use super::node::NodeKind;
 use super::view::View;
-use crate::config::{Cluster, ClusterEndpoints, VirtualHost};
+use crate::config::VirtualHost;
 use crate::resource::MeshConfig;
 use crate::snapshot::{EndpointsByPort, MergedRule, Service, Snapshot};
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
-/// The clusters of a service with their names, and endpoints where these come by EDS.
-pub(super) type Clusters = Arc<[(Arc<str>, Arc<Cluster>, Option<Arc<ClusterEndpoints>>)]>;
+/// The clusters of a service.
+pub(super) type Clusters = Arc<[Built]>;
 
 /// Results of this snapshot and of the one before.
 #[derive(Debug, Default)]
@@ -25,7 +26,7 @@ pub struct Memo {
 
 #[derive(Debug, Default)]
 struct Results {
-    clusters: HashMap<Key, (Sources, Clusters)>,
+    clusters: HashMap<Key, Known>,
     /// By name.
     hosts: HashMap<String, Vec<Arc<VirtualHost>>>,
 }
@@ -38,11 +39,44 @@ struct Key {
     rule: usize,
 }
 
+/// The clusters of a service.
+#[derive(Debug)]
+struct Known {
+    sources: Sources,
+    clusters: Clusters,
+    /// Those of clients of a place, where some are balanced by locality.
+    placed: HashMap<Place, Clusters>,
+    /// As `placed`, of the snapshot before.
+    placed_before: HashMap<Place, Clusters>,
+}
+
 /// What clusters are made of; kept, so that nothing else takes its address.
 type Sources = (Arc<Service>, Option<Arc<MergedRule>>, Option<Arc<EndpointsByPort>>);
 
 fn address<T>(part: Option<&Arc<T>>) -> usize {
     part.map_or(0, |part| Arc::as_ptr(part).addr())
+}
+
+impl Known {
+    fn of_view(&mut self, view: &View<'_>, service: &Service) -> Clusters {
+        let balances = || self.clusters.iter().filter_map(|built| built.placing.as_ref()).map(|p| &p.balance);
+        if balances().next().is_none() {
+            return self.clusters.clone();
+        }
+        let keys = balances().flat_map(Balance::label_keys).collect::<BTreeSet<_>>();
+        let own = |key: &str| Some((key.to_string(), view.scope.labels.get(key)?.clone()));
+        let labels = keys.into_iter().filter_map(own).collect();
+        let place = Place { locality: view.scope.locality.clone(), labels };
+        if let Some(known) = self.placed.get(&place) {
+            return known.clone();
+        }
+        let placed = self
+            .placed_before
+            .remove(&place)
+            .unwrap_or_else(|| self.clusters.iter().map(|built| built.placed(view, service, &place)).collect());
+        self.placed.insert(place, placed.clone());
+        placed
+    }
 }
 
 impl Memo {
@@ -58,20 +92,21 @@ impl Memo {
         let rule = view.rule(&service.host);
         let endpoints = view.snapshot.all_endpoints(service);
         let key = Key { kind: view.scope.kind, service: address(Some(service)), rule: address(rule) };
-        let holds = |(sources, _): &&(Sources, Clusters)| address(sources.2.as_ref()) == address(endpoints);
-        if let Some((_, known)) = self.now.clusters.get(&key).filter(holds) {
-            return known.clone();
-        }
-        let found = self.before.clusters.remove(&key).filter(|found| holds(&found)).unwrap_or_else(|| {
-            let built = cluster::of_service(view, service).into_iter();
-            let shared = |built: cluster::Built| {
-                (built.cluster.name.as_str().into(), Arc::new(built.cluster), built.endpoints.map(Arc::new))
+        let holds = |known: &Known| address(known.sources.2.as_ref()) == address(endpoints);
+        if !self.now.clusters.get(&key).is_some_and(holds) {
+            let found = match self.before.clusters.remove(&key).filter(holds) {
+                Some(known) => Known { placed: HashMap::new(), placed_before: known.placed, ..known },
+                None => Known {
+                    sources: (service.clone(), rule.cloned(), endpoints.cloned()),
+                    clusters: cluster::of_service(view, service).into(),
+                    placed: HashMap::new(),
+                    placed_before: HashMap::new(),
+                },
             };
-            ((service.clone(), rule.cloned(), endpoints.cloned()), built.map(shared).collect())
-        });
-        let clusters = found.1.clone();
-        self.now.clusters.insert(key, found);
-        clusters
+            self.now.clusters.insert(key, found);
+        }
+        // It was put there just now, or earlier.
+        self.now.clusters.get_mut(&key).map(|known| known.of_view(view, service)).unwrap_or_default()
     }
 
     /// A virtual host in the place of one that is no more.

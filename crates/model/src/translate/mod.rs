@@ -14,6 +14,7 @@ mod gateway_routes;
 mod hcm;
 mod inbound;
 mod l4;
+mod locality;
 mod log;
 mod memo;
 pub mod names;
@@ -97,8 +98,8 @@ pub fn translate_shared_with(snapshot: &Snapshot, scope: &SharedScope, memo: &mu
     let view = View::of(snapshot, scope);
     let mut result = Translation::default();
     for service in &view.services {
-        for (name, cluster, endpoints) in memo.clusters(&view, service).iter() {
-            result.add_cluster(name, cluster, endpoints.as_ref());
+        for built in memo.clusters(&view, service).iter() {
+            result.add_cluster(&built.name, &built.cluster, built.endpoints.as_ref());
         }
     }
     let tls = result.config.clusters.values().filter_map(|cluster| cluster.tls.as_ref());
@@ -142,7 +143,7 @@ pub fn translate_endpoints(
     let view = View::own(snapshot, scope, services);
     let mut found = Vec::new();
     for service in &view.services {
-        found.extend(memo.clusters(&view, service).iter().filter_map(|(_, _, endpoints)| endpoints.clone()));
+        found.extend(memo.clusters(&view, service).iter().filter_map(|built| built.endpoints.clone()));
     }
     found
 }

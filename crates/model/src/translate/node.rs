@@ -2,7 +2,9 @@
 //!
 //! `control` makes a Node of what a proxy sends on its stream, and translates once for all nodes of equal Scope.
 
-use crate::snapshot::{Labels, Pod, ServiceKey, Snapshot, selects, target_in_pod};
+use crate::config::Locality;
+use crate::snapshot::locality;
+use crate::snapshot::{CLUSTER, Labels, Pod, ServiceKey, Snapshot, selects, target_in_pod};
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 
@@ -20,6 +22,9 @@ pub struct Node {
     pub interception: Interception,
     /// The application resolves names by the mesh's DNS, so that ServiceEntries without addresses get one.
     pub dns_capture: bool,
+    /// Where the proxy is, and the Kubernetes Node; used where the snapshot does not know of the pod where it is.
+    pub locality: Locality,
+    pub host: String,
     /// The proxy itself binds upstream sockets to its pod's address, so that clusters need not say so, and can be
     /// shared by all proxies of a scope.
     pub binds_upstream: bool,
@@ -65,15 +70,16 @@ impl Node {
             }
         }
         let labels = metadata.get("LABELS").and_then(|v| v.as_object());
+        let labels: Labels = (labels.into_iter().flatten())
+            .filter_map(|(key, value)| Some((key.clone(), value.as_str()?.to_string())))
+            .collect();
         Ok(Self {
             kind,
+            locality: locality::of_label(&labels).unwrap_or_else(|| locality::of_topology(&labels)),
+            host: text("NODE_NAME").unwrap_or_default().to_string(),
             namespace: text("NAMESPACE").unwrap_or(namespace).to_string(),
             name: name.to_string(),
-            labels: labels
-                .into_iter()
-                .flatten()
-                .filter_map(|(key, value)| Some((key.clone(), value.as_str()?.to_string())))
-                .collect(),
+            labels,
             addresses,
             interception: match text("INTERCEPTION_MODE") {
                 Some("PROXY_PROTOCOL") => Interception::ProxyProtocol,
@@ -82,6 +88,14 @@ impl Node {
             dns_capture: text("DNS_CAPTURE") == Some("true") && text("DNS_AUTO_ALLOCATE") == Some("true"),
             binds_upstream: text("BINDS_UPSTREAM") == Some("true"),
         })
+    }
+
+    /// With what else is known of where it is, unless its labels say so.
+    pub fn at(self, locality: &Locality) -> Self {
+        match self.locality == Locality::default() {
+            true => Self { locality: locality.clone(), ..self },
+            false => self,
+        }
     }
 
     /// The id and metadata that `parse` reads back.
@@ -119,6 +133,8 @@ impl Node {
             addresses: pod.addresses.clone(),
             interception,
             dns_capture,
+            locality: pod.locality.clone(),
+            host: pod.pod_spec().node_name.clone(),
             binds_upstream: false,
         }
     }
@@ -140,6 +156,8 @@ pub struct SharedScope {
     /// Only the labels that some selector looks at.
     pub labels: Labels,
     pub dns_capture: bool,
+    /// Empty where nothing is balanced by locality.
+    pub locality: Locality,
 }
 
 /// The pod itself: where its proxy listens and what is behind it.
@@ -180,11 +198,17 @@ impl Scope {
     pub fn of(snapshot: &Snapshot, node: &Node) -> Self {
         let pod = snapshot.pod(&node.namespace, &node.name);
         let labels = pod.map_or(&node.labels, |pod| &*pod.labels);
-        let relevant = labels
-            .iter()
-            .filter(|(key, _)| snapshot.label_keys().contains(*key))
-            .map(|(key, value)| (key.clone(), value.clone()))
-            .collect();
+        let locality = pod.map(|pod| &pod.locality).filter(|l| **l != Locality::default()).unwrap_or(&node.locality);
+        let host = pod.map(|pod| pod.pod_spec().node_name.as_str()).filter(|host| !host.is_empty());
+        let relevant = snapshot.label_keys().iter().filter_map(|key| {
+            let value = match key.as_str() {
+                locality::CLUSTER => Some(CLUSTER),
+                key => locality::label(locality, host.unwrap_or(&node.host), key),
+            };
+            Some((key.clone(), value.or_else(|| labels.get(key).map(String::as_str))?.to_string()))
+        });
+        let relevant = relevant.collect();
+        let balances = snapshot.balances_by_locality();
         let gateways = match node.kind {
             NodeKind::Sidecar => Vec::new(),
             NodeKind::Gateway => (snapshot.gateways().iter().enumerate())
@@ -198,6 +222,7 @@ impl Scope {
                 namespace: node.namespace.clone(),
                 labels: relevant,
                 dns_capture: node.dns_capture,
+                locality: if balances { locality.clone() } else { Locality::default() },
             },
             local: LocalScope {
                 interception: node.interception,

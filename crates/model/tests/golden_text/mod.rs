@@ -193,6 +193,9 @@ fn cluster(out: &mut String, c: &Cluster) {
     }
     some(&mut text, "budget", &c.limits.retry_budget);
     some(&mut text, "outlier", &c.outlier);
+    if c.locality_weighted {
+        text.push_str(" localities-by-weight");
+    }
     some(&mut text, "panic", &c.panic_threshold);
     some(&mut text, "warm", &c.slow_start);
     some(&mut text, "idle", &c.idle_timeout);
@@ -212,18 +215,31 @@ fn some<T: Debug>(text: &mut String, name: &str, value: &Option<T>) {
     }
 }
 
+/// One locality after the other; before those that are somewhere their place, priority and weight.
 fn addresses(endpoints: &ClusterEndpoints) -> String {
-    let all = endpoints.localities.iter().flat_map(|l| &l.endpoints).map(|e| {
-        let address = match &e.address {
-            EndpointAddress::Socket(address) => address.to_string(),
-            EndpointAddress::Name { host, port } => format!("{host}:{port}"),
-            EndpointAddress::Pipe(path) => path.clone(),
-            EndpointAddress::Internal { listener, .. } => listener.clone(),
-        };
-        let weight = if e.weight == 1 { String::new() } else { format!("*{}", e.weight) };
-        let workload =
-            if e.workload.workload.is_empty() { String::new() } else { format!(" ({})", e.workload.workload) };
-        format!("{address}{weight}{workload}")
-    });
-    all.collect::<Vec<_>>().join(", ")
+    let several = endpoints.localities.iter().any(|l| l.locality != Locality::default() || l.priority > 0);
+    let of_locality = |l: &LocalityEndpoints| {
+        let all: Vec<_> = l.endpoints.iter().map(address).collect();
+        if !several {
+            return all.join(", ");
+        }
+        let Locality { region, zone, sub_zone } = &l.locality;
+        let weight = l.weight.map_or(String::new(), |weight| format!("*{weight}"));
+        format!("{region}/{zone}/{sub_zone} {}{weight}: {}", l.priority, all.join(", "))
+    };
+    let separator = if several { "; " } else { ", " };
+    endpoints.localities.iter().map(of_locality).collect::<Vec<_>>().join(separator)
+}
+
+fn address(e: &Endpoint) -> String {
+    let address = match &e.address {
+        EndpointAddress::Socket(address) => address.to_string(),
+        EndpointAddress::Name { host, port } => format!("{host}:{port}"),
+        EndpointAddress::Pipe(path) => path.clone(),
+        EndpointAddress::Internal { listener, .. } => listener.clone(),
+    };
+    let weight = if e.weight == 1 { String::new() } else { format!("*{}", e.weight) };
+    let health = if e.health.takes_requests() { "" } else { " unhealthy" };
+    let workload = if e.workload.workload.is_empty() { String::new() } else { format!(" ({})", e.workload.workload) };
+    format!("{address}{weight}{health}{workload}")
 }

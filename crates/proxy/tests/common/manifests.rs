@@ -101,6 +101,8 @@ pub fn gateway_and_notes(manifests: &str) -> (ProxyConfig, Vec<String>) {
         addresses: vec!["127.0.0.1".parse().unwrap()],
         interception: Interception::Redirect,
         dns_capture: false,
+        locality: Default::default(),
+        host: String::new(),
         binds_upstream: false,
     };
     let mut config = translate(&built.snapshot, &Scope::of(&built.snapshot, &node)).config;

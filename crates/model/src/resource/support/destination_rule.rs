@@ -60,11 +60,30 @@ const TCP_KEEPALIVE: &[Field] = &[Done("interval"), Done("probes"), Done("time")
 const LOAD_BALANCER: &[Field] = &[
     Instead("backendUtilization", "requests are balanced as `simple` says"),
     Message("consistentHash", CONSISTENT_HASH),
-    Instead("localityLbSetting", "endpoints of all localities are chosen from alike"),
+    Message("localityLbSetting", LOCALITY_LB),
     Done("simple"),
     Message("warmup", &[Done("aggression"), Done("duration"), Done("minimumPercent")]),
     Done("warmupDurationSecs"),
-    Instead("zoneAwareLbSetting", "endpoints of all zones are chosen from alike"),
+    Message("zoneAwareLbSetting", ZONE_AWARE_LB),
+];
+
+/// Also of MeshConfig.
+pub(super) const LOCALITY_LB: &[Field] = &[
+    Message("distribute[]", &[Done("from"), Done("to")]),
+    Done("enabled"),
+    Message("failover[]", &[Done("from"), Done("to")]),
+    Done("failoverPriority"),
+];
+
+/// Also of MeshConfig.
+pub(super) const ZONE_AWARE_LB: &[Field] = &[
+    Done("enabled"),
+    Message("failover[]", &[Done("from"), Done("to")]),
+    Done("failoverPriority"),
+    Instead(
+        "minClusterSize",
+        "requests go to all zones of the client's region alike, as in Istio without self-discovery",
+    ),
 ];
 
 const CONSISTENT_HASH: &[Field] = &[

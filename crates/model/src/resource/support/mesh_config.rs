@@ -1,5 +1,6 @@
 //! Fields of MeshConfig that have an effect. What is not here is named when it is set.
 
+use super::destination_rule::{LOCALITY_LB, ZONE_AWARE_LB};
 use super::{Field, Field::*};
 
 pub(super) const MESH_CONFIG: &[Field] = &[
@@ -16,7 +17,7 @@ pub(super) const MESH_CONFIG: &[Field] = &[
     Done("disableEnvoyListenerLog"),
     Done("dnsRefreshRate"),
     Done("h2UpgradePolicy"),
-    Instead("localityLbSetting", "endpoints of all localities are chosen from alike"),
+    Message("localityLbSetting", LOCALITY_LB),
     Message(
         "outboundTrafficPolicy",
         &[Values(
@@ -31,5 +32,5 @@ pub(super) const MESH_CONFIG: &[Field] = &[
     Done("rootNamespace"),
     Done("tcpKeepalive"),
     Instead("trustDomain", "identities do not exist yet; it is shown, and nothing is checked by it"),
-    Instead("zoneAwareLbSetting", "endpoints of all zones are chosen from alike"),
+    Message("zoneAwareLbSetting", ZONE_AWARE_LB),
 ];

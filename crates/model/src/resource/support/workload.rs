@@ -17,7 +17,7 @@ pub(super) const SERVICE_ENTRY: &[Field] = &[
 pub(super) const WORKLOAD_ENTRY: &[Field] = &[
     Done("address"),
     Done("labels"),
-    Instead("locality", "endpoints of all localities are chosen from alike"),
+    Done("locality"),
     Instead("network", "the endpoint is taken for one of the proxy's own network"),
     Done("ports"),
     Instead("serviceAccount", "identities are not checked yet"),

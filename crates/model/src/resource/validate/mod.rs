@@ -58,6 +58,7 @@ pub fn validate(object: &Object) -> Vec<Diagnostic> {
             kube::workload(&mut report, &template.key("spec"), &it.job_template.spec);
         }
         Spec::Namespace(_)
+        | Spec::Node(_)
         | Spec::Endpoints(_)
         | Spec::EndpointSlice(_)
         | Spec::ServiceAccount(_)
