@@ -25,6 +25,7 @@ mod workers;
 pub use ads::AdsOptions;
 pub use capture_ports::CapturePorts;
 pub use connect::dial::{OwnPorts, Reach};
+pub use connect::names::Names;
 pub use flags::Flags;
 pub use proxy::{
     Accepted, ApplyError, ClusterStatus, EndpointStatus, Placement, Proxy, ProxyOptions, Side, UsageStatus,

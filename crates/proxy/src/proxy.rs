@@ -12,6 +12,7 @@ pub use status::{ClusterStatus, EndpointStatus, UsageStatus};
 
 use crate::capture_ports::{CapturePorts, Moved};
 use crate::connect::dial::Outside;
+use crate::connect::names::Names;
 use crate::listen::socket;
 use crate::proxy_worker::{Draining, ProxyShared, ProxyWorker, Settings};
 use crate::runtime::{ConfigError, RuntimeConfig};
@@ -54,6 +55,7 @@ struct Inner {
     workers: Workers,
     on: Vec<usize>,
     shared: Arc<ProxyShared>,
+    names: Names,
     background: Handle,
     capture_ports: CapturePorts,
     ready: watch::Sender<bool>,
@@ -112,6 +114,7 @@ impl Proxy {
             workers: workers.clone(),
             on,
             shared: ProxyShared::new(Arc::new(options.identity), settings, options.records),
+            names: options.names,
             background: options.background,
             capture_ports: options.capture_ports,
             ready: watch::Sender::new(false),

@@ -2,6 +2,7 @@
 //! Never a normal dependency of anything.
 
 pub mod client;
+pub mod dns;
 pub mod echo;
 pub mod envoy;
 pub mod files;

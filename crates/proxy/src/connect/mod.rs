@@ -6,6 +6,7 @@ pub(crate) mod dial;
 pub(crate) mod dns;
 pub(crate) mod http1;
 pub(crate) mod http2;
+pub(crate) mod names;
 pub(crate) mod pool;
 pub(crate) mod transports;
 pub(crate) mod upstream_io;

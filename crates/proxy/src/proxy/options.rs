@@ -2,6 +2,7 @@
 
 use crate::capture_ports::CapturePorts;
 use crate::connect::dial::{OwnPorts, Reach};
+use crate::connect::names::Names;
 use crate::telemetry::{ProxyIdentity, RecordSender};
 use std::net::IpAddr;
 use std::time::Duration;
@@ -35,6 +36,8 @@ pub struct ProxyOptions {
     pub own: OwnPorts,
     /// Other ports than the configuration's for the listeners that take redirected connections.
     pub capture_ports: CapturePorts,
+    /// Who is asked for names.
+    pub names: Names,
     /// The runtime of what is no data path: DNS, xDS.
     pub background: Handle,
 }
@@ -64,6 +67,7 @@ impl ProxyOptions {
             reach: None,
             own: OwnPorts::default(),
             capture_ports: CapturePorts::default(),
+            names: Names::system(),
             background,
         }
     }

@@ -3,9 +3,14 @@
 use super::{Inner, State};
 use crate::cluster::ClusterShared;
 use crate::connect::dns;
+use crate::connect::names::Names;
+use crate::rng::Rng;
 use crate::runtime::RuntimeConfig;
-use amime_model::config::{Cluster, Discovery};
+use amime_model::config::{Cluster, ClusterEndpoints, Discovery};
 use amime_xds::transport::Warming;
+use futures_util::future::FutureExt;
+use futures_util::stream::{FuturesUnordered, StreamExt};
+use std::collections::BTreeSet;
 use std::sync::{Arc, PoisonError, Weak};
 use std::time::Duration;
 
@@ -33,7 +38,8 @@ impl Inner {
             let shared = self.shared.cluster(name);
             let (known, wait) = tokio::sync::oneshot::channel();
             first.push(wait);
-            let task = self.background.spawn(keep_resolving(Arc::downgrade(self), Arc::clone(cluster), shared, known));
+            let (proxy, names) = (Arc::downgrade(self), self.names.clone());
+            let task = self.background.spawn(keep_resolving(proxy, names, Arc::clone(cluster), shared, known));
             state.resolving.insert(Arc::clone(name), (Arc::clone(cluster), task));
         }
         if first.is_empty() {
@@ -50,37 +56,82 @@ impl Inner {
     }
 }
 
+/// Asks for each name of a cluster again and again, each at its own pace, so that one that nobody answers for holds up
+/// no other.
 async fn keep_resolving(
     proxy: Weak<Inner>,
+    names: Names,
     cluster: Arc<Cluster>,
     shared: Arc<ClusterShared>,
     told: tokio::sync::oneshot::Sender<()>,
 ) {
     let mut told = Some(told);
     let mut known = dns::Known::default();
-    let refresh = cluster.dns.refresh.unwrap_or(dns::REFRESH).max(Duration::from_millis(100));
-    loop {
-        if let Some(found) = dns::resolve(&cluster, &mut known).await {
-            let found = Arc::new(found);
-            let before = shared.resolved.lock().unwrap_or_else(PoisonError::into_inner).replace(Arc::clone(&found));
-            let Some(proxy) = proxy.upgrade() else { return };
-            if before.is_none_or(|before| before != found) {
-                for worker in &proxy.on {
-                    let (id, name) = (proxy.id, Arc::clone(&shared.name));
-                    // An error: the workers are gone; so is this task, soon.
-                    let _ = proxy.workers.post(*worker, move |here| {
-                        if let Some(proxy) = here.proxies.borrow().get(&id) {
-                            proxy.refresh_clusters(Some(&name));
-                        }
-                    });
-                }
-            }
+    let rng = Rng::new();
+    let ask = |host: String, failures: u32, pause: Duration| {
+        let (names, family) = (&names, cluster.dns.family);
+        async move {
+            tokio::time::sleep(pause).await;
+            let answer = names.ask(&host, family).await;
+            (host, failures, answer)
         }
-        if let Some(told) = told.take() {
+    };
+    let hosts = dns::names(&cluster);
+    let mut unheard: BTreeSet<&str> = hosts.clone();
+    let mut asked: FuturesUnordered<_> =
+        hosts.into_iter().map(|host| ask(host.to_owned(), 0, Duration::ZERO)).collect();
+    loop {
+        // Whoever has answered meanwhile is taken along: each change costs every worker a new balancer.
+        let mut heard = asked.next().await;
+        while let Some((host, failures, answer)) = heard {
+            let pause = match &answer {
+                Some(answer) => dns::good_for(&cluster.dns, answer, rng.unit()),
+                None => dns::again_after(&cluster.dns, failures + 1, rng.unit()),
+            };
+            let failures = if answer.is_none() { failures.saturating_add(1) } else { 0 };
+            if let Some(answer) = answer {
+                let answer = answer.or(known.get(&host));
+                known.insert(host.clone(), answer);
+            } else {
+                tracing::debug!(host, "a name does not resolve");
+            }
+            unheard.remove(&*host);
+            asked.push(ask(host, failures, pause));
+            heard = asked.next().now_or_never().flatten();
+        }
+        if let Some(found) = dns::endpoints(&cluster, &known) {
+            let Some(proxy) = proxy.upgrade() else { return };
+            proxy.tell(&shared, found);
+        }
+        if unheard.is_empty()
+            && let Some(told) = told.take()
+        {
             // Nobody waits any more where it took too long.
             let _ = told.send(());
         }
-        tokio::time::sleep(refresh).await;
+        if asked.is_empty() {
+            return;
+        }
+    }
+}
+
+impl Inner {
+    /// Gives a cluster's addresses to the workers, where they are others than before.
+    fn tell(&self, shared: &ClusterShared, found: ClusterEndpoints) {
+        let found = Arc::new(found);
+        let before = shared.resolved.lock().unwrap_or_else(PoisonError::into_inner).replace(Arc::clone(&found));
+        if before.is_some_and(|before| before == found) {
+            return;
+        }
+        for worker in &self.on {
+            let (id, name) = (self.id, Arc::clone(&shared.name));
+            // An error: the workers are gone; so is this task, soon.
+            let _ = self.workers.post(*worker, move |here| {
+                if let Some(proxy) = here.proxies.borrow().get(&id) {
+                    proxy.refresh_clusters(Some(&name));
+                }
+            });
+        }
     }
 }
 
