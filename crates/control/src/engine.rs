@@ -6,6 +6,7 @@ use crate::mesh_file::MeshFile;
 use crate::source::files::Refreshed;
 use crate::source::{Files, Input, SourceError, Watch, listing};
 use crate::state::{Remembered, State};
+use amime_model::conflict;
 use amime_model::diagnostic::{Diagnostic, Texts};
 use amime_model::resource::{ResourceSet, unknown_kinds};
 use amime_model::snapshot::{Built, Held, Snapshot};
@@ -84,7 +85,15 @@ pub fn start(mut options: EngineOptions) -> Result<watch::Receiver<Generation>, 
     let files = Files::open(options.inputs.clone(), remembered.files)?;
     let mut watch = Watch::start();
     let mesh = options.mesh_config.clone().map(|path| MeshFile::remembered(path, remembered.mesh_config));
-    let mut engine = Engine { files, options, mesh, held: remembered.held, last: None, number: 0 };
+    let mut engine = Engine {
+        files,
+        options,
+        mesh,
+        held: remembered.held,
+        last: None,
+        conflicts: conflict::Known::default(),
+        number: 0,
+    };
     engine.refresh(&mut watch);
     if let Some(error) = engine.mesh.as_mut().and_then(MeshFile::take_error) {
         return Err(error);
@@ -103,6 +112,7 @@ struct Engine {
     held: Held,
     /// What the next build goes on from.
     last: Option<Built>,
+    conflicts: conflict::Known,
     number: u64,
 }
 
@@ -186,6 +196,7 @@ impl Engine {
         let built = Snapshot::build_after(&prepared, &mesh, &self.held, self.last.as_ref());
         self.held.clone_from(&built.held);
         diagnostics.extend(built.diagnostics.iter().cloned());
+        diagnostics.extend(self.conflicts.of(&built.snapshot).iter().cloned());
         if let Some(state) = &self.options.state {
             let mesh_config = self.mesh.as_ref().and_then(MeshFile::good).map(|(_, text)| text.clone());
             state.remember(Remembered { held: self.held.clone(), files: self.files.in_force(), mesh_config });

@@ -151,3 +151,26 @@ async fn a_folder_that_goes_with_those_above_it_is_followed_when_it_is_back() {
     fs::write(folder.join("a.yaml"), service("b")).unwrap();
     until(&mut follow, |g| has(g, "b")).await;
 }
+
+#[tokio::test]
+async fn conflicts_between_objects_are_found_and_gone_with_the_change_that_ends_them() {
+    let folder = tempfile::tempdir().unwrap();
+    let vs = |name: &str, host: &str| {
+        format!(
+            "apiVersion: networking.istio.io/v1\nkind: VirtualService\nmetadata: {{name: {name}}}\n\
+             spec: {{hosts: [{host}], http: [{{route: [{{destination: {{host: a}}}}]}}]}}\n"
+        )
+    };
+    fs::write(folder.path().join("a.yaml"), service("a")).unwrap();
+    fs::write(folder.path().join("one.yaml"), vs("one", "a")).unwrap();
+    fs::write(folder.path().join("two.yaml"), vs("two", "a")).unwrap();
+    let mut follow = start(options(folder.path())).unwrap();
+    let conflicts = |g: &Generation| {
+        let told = g.diagnostics.iter().filter(|d| d.code == amime_model::diagnostic::codes::MESH_HOST_TAKEN);
+        told.map(|d| d.place.clone().expect("a place").file.to_string()).collect::<Vec<_>>()
+    };
+    let first = conflicts(&follow.borrow());
+    assert!(matches!(first.as_slice(), [file] if file.ends_with("two.yaml")), "{first:?}");
+    fs::write(folder.path().join("two.yaml"), vs("two", "b")).unwrap();
+    until(&mut follow, |g| conflicts(g).is_empty()).await;
+}

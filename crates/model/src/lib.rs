@@ -4,6 +4,7 @@
 
 pub mod access_log;
 pub mod config;
+pub mod conflict;
 pub mod diagnostic;
 pub mod explain;
 pub mod host;

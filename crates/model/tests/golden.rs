@@ -5,6 +5,7 @@
 
 mod golden_text;
 
+use amime_model::conflict;
 use amime_model::resource::{MeshConfig, ResourceSet, load, load_mesh_config};
 use amime_model::snapshot::{Held, Snapshot};
 use amime_model::translate::{Interception, Node, NodeKind, Scope, translate};
@@ -48,6 +49,7 @@ fn output(input: &str) -> String {
     let built = Snapshot::build(&resources, &asked.mesh, &Held::default());
     let mut text = String::new();
     let said = loaded.all_diagnostics().into_iter().chain(duplicates).chain(built.diagnostics.iter().cloned());
+    let said = said.chain(conflict::find(&built.snapshot));
     for diagnostic in said {
         let place = diagnostic.place.map(|p| format!("{}:{}: ", p.line, p.column)).unwrap_or_default();
         writeln!(text, "{:?} {place}{}", diagnostic.severity, diagnostic.message).expect("text");

@@ -1,5 +1,6 @@
 //! `amime explain`: reads the files and the requests, asks `model::explain`, and prints an answer for each request.
 
+use amime_model::conflict;
 use amime_model::diagnostic::Severity;
 use amime_model::explain::{Explainer, Question, Verdict, with_pods};
 use amime_model::resource::{MeshConfig, ResourceSet, load_bytes, load_mesh_config};
@@ -56,6 +57,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let resources = read_resources(&args.paths)?;
     let mesh = read_mesh_config(args.mesh_config.as_deref())?;
     let built = Snapshot::build(&with_pods(&resources), &mesh, &Held::default());
+    conflict::find(&built.snapshot).iter().for_each(tell);
     let mut explainer = Explainer::new(&built.snapshot);
     let mut out = std::io::BufWriter::new(std::io::stdout().lock());
     let mut code = ExitCode::SUCCESS;

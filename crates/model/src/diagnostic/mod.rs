@@ -136,6 +136,14 @@ pub mod codes {
     pub const DELEGATE: &str = "AM-T1";
     /// A broken object stays at its last good version.
     pub const HELD: &str = "AM-T2";
+    /// ConflictingMeshGatewayVirtualServiceHosts: another VirtualService has the host in the mesh.
+    pub const MESH_HOST_TAKEN: &str = "IST0109";
+    /// ConflictingGateways: another Gateway's server has the port or the host.
+    pub const GATEWAYS_IN_CONFLICT: &str = "IST0145";
+    /// Another service has the address and port.
+    pub const LISTENER_TAKEN: &str = "AM-L1";
+    /// A rule that another VirtualService of the host leaves no request.
+    pub const SHADOWED: &str = "AM-L2";
     /// Deprecated.
     pub const DEPRECATED: &str = "IST0002";
 }

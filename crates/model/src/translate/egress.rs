@@ -63,6 +63,20 @@ impl Egress {
             .cloned()
             .collect();
         let services = filter.services(snapshot, scope, match_port(port.as_ref()));
+        Self::with(port, services, virtual_services)
+    }
+
+    /// The listener of proxies without a Sidecar, for these services alone.
+    pub(super) fn among(snapshot: &Snapshot, scope: &SharedScope, services: Vec<Arc<Service>>) -> Self {
+        let virtual_services = snapshot.virtual_services_for(&scope.namespace, "mesh").into_iter().cloned().collect();
+        Self::with(None, services, virtual_services)
+    }
+
+    fn with(
+        port: Option<EgressPort>,
+        services: Vec<Arc<Service>>,
+        virtual_services: Vec<Arc<ResolvedVirtualService>>,
+    ) -> Self {
         let mut by_host: HostIndex<Vec<usize>> = HostIndex::default();
         for (index, vs) in virtual_services.iter().enumerate() {
             for host in &vs.hosts {

@@ -5,9 +5,9 @@
 use super::gateway_merge::{Group, Merged, MergedServer, merge};
 use super::hcm::{Side, connection_manager};
 use super::l4;
-use super::node::{LocalScope, Scope};
+use super::node::{Interception, LocalScope, Node, NodeKind, Scope};
 use super::view::View;
-use super::{Exclusion, gateway_routes, names, server_tls};
+use super::{Exclusion, Reason, gateway_routes, names, server_tls};
 use crate::config::{
     Direction, FilterChain, FilterChainMatch, Listener, ListenerFilter, NetworkFilter, Origin, RouteConfig,
     RouteSource, Secret, TcpProxy,
@@ -15,8 +15,9 @@ use crate::config::{
 use crate::host::overlaps;
 use crate::resource::MeshConfig;
 use crate::resource::gateway::ServerTlsMode;
-use crate::snapshot::{Health, ResolvedVirtualService};
-use std::collections::{BTreeMap, BTreeSet};
+use crate::resource::virtual_service::TlsRoute;
+use crate::snapshot::{Health, Pod, ResolvedVirtualService, Rule, Snapshot};
+use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 #[derive(Default)]
@@ -28,31 +29,52 @@ pub(super) struct Gateways {
 
 pub(super) fn build(view: &View<'_>, scope: &Scope, exclusions: &mut Vec<Exclusion>) -> Gateways {
     let chosen: Vec<_> = scope.local.gateways.iter().filter_map(|i| view.snapshot.gateways().get(*i)).collect();
-    let target_port = |number: u32| {
-        // In `up` a gateway's port is opened as it is written; there is no Service in front.
-        let targets = if scope.local.place.is_some() { &[] } else { scope.local.targets.as_slice() };
-        targets.iter().find(|t| t.port == number).map(|t| t.target_port)
-    };
-    let merged = merge(&chosen, &target_port, exclusions);
+    let merged = merge(&chosen, &|number| target_port(&scope.local, number), exclusions);
     let mut gateways = Gateways {
         routes: merged.by_routes.iter().map(|(name, servers)| gateway_routes::build(view, name, servers)).collect(),
         ..Gateways::default()
     };
-    gateways.listeners = listeners(view, &scope.local, &merged);
+    gateways.listeners = listeners(view, &scope.local, &merged, exclusions);
     let chains = gateways.listeners.iter().flat_map(|listener| &listener.filter_chains);
     gateways.secrets = server_tls::secrets(view, chains.filter_map(|c| c.tls.as_ref()).flat_map(server_tls::names));
     gateways
 }
 
+/// The pod's port where a Service of it has the number.
+fn target_port(local: &LocalScope, number: u32) -> Option<u16> {
+    // In `up` a gateway's port is opened as it is written; there is no Service in front.
+    let targets = if local.place.is_some() { &[] } else { local.targets.as_slice() };
+    targets.iter().find(|t| t.port == number).map(|t| t.target_port)
+}
+
+/// What a gateway with these Gateways leaves out: servers, and `tls` matches for names that are taken.
+pub(super) fn conflicts(snapshot: &Snapshot, chosen: &[usize], pod: Option<&Pod>, exclusions: &mut Vec<Exclusion>) {
+    let chosen: Vec<_> = chosen.iter().filter_map(|index| snapshot.gateways().get(*index)).collect();
+    let scope =
+        pod.map(|pod| Scope::of(snapshot, &Node::of_pod(pod, NodeKind::Gateway, Interception::Redirect, false)));
+    let port = |number| scope.as_ref().and_then(|scope| target_port(&scope.local, number));
+    let merged = merge(&chosen, &port, exclusions);
+    let namespace = match (pod, chosen.first()) {
+        (Some(pod), _) => pod.namespace.as_str(),
+        (None, Some(gateway)) => &*gateway.id.namespace,
+        (None, None) => return,
+    };
+    let mut taken: BTreeMap<u16, Taken> = BTreeMap::new();
+    for group in merged.groups.iter().filter(|group| !group.protocol.is_http()) {
+        for server in group.servers.iter().filter(|server| server.is_passthrough()) {
+            passthrough_rules(snapshot, namespace, server, taken.entry(group.port).or_default(), exclusions);
+        }
+    }
+}
+
 /// One for each address and port; groups of servers that share them share the listener.
-fn listeners(view: &View<'_>, local: &LocalScope, merged: &Merged) -> Vec<Listener> {
+fn listeners(view: &View<'_>, local: &LocalScope, merged: &Merged, exclusions: &mut Vec<Exclusion>) -> Vec<Listener> {
     let mut by_address: BTreeMap<(IpAddr, u16), Vec<FilterChain>> = BTreeMap::new();
-    // SNI hosts of passthrough rules by port, with the address they are bound to.
-    let mut taken: BTreeMap<u16, BTreeSet<(String, String)>> = BTreeMap::new();
+    let mut taken: BTreeMap<u16, Taken> = BTreeMap::new();
     let mut written: BTreeMap<(IpAddr, u16), u32> = BTreeMap::new();
     for group in &merged.groups {
         let bind = group.bind.parse().unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED));
-        let chains = chains_of(view, group, bind, taken.entry(group.port).or_default());
+        let chains = chains_of(view, group, bind, taken.entry(group.port).or_default(), exclusions);
         let key = (bind, group.port);
         if !chains.is_empty() {
             by_address.entry(key).or_default().extend(chains);
@@ -95,7 +117,13 @@ fn listener(mesh: &MeshConfig, name: String, addresses: &[SocketAddr], chains: V
     }
 }
 
-fn chains_of(view: &View<'_>, group: &Group, bind: IpAddr, taken: &mut BTreeSet<(String, String)>) -> Vec<FilterChain> {
+fn chains_of(
+    view: &View<'_>,
+    group: &Group,
+    bind: IpAddr,
+    taken: &mut Taken,
+    exclusions: &mut Vec<Exclusion>,
+) -> Vec<FilterChain> {
     let name = names::listener(bind, group.port);
     if group.protocol.is_http() {
         let origin = group.servers.first().map(|s| s.origin.clone());
@@ -106,7 +134,7 @@ fn chains_of(view: &View<'_>, group: &Group, bind: IpAddr, taken: &mut BTreeSet<
         if server.ends_https() {
             chains.push(http_chain(view, &name, &server.routes, Some(server), Some(server.origin.clone())));
         } else if server.is_passthrough() {
-            chains.extend(passthrough_chains(view, server, taken));
+            chains.extend(passthrough_chains(view, server, taken, exclusions));
         } else {
             chains.extend(tcp_chain(view, server));
         }
@@ -166,43 +194,78 @@ fn tcp_chain(view: &View<'_>, server: &MergedServer) -> Option<FilterChain> {
     None
 }
 
+/// SNI hosts of passthrough rules with the address they are bound to, and whose they are.
+type Taken = BTreeMap<(String, String), Origin>;
+
+/// A `tls` rule in force at a server, and the names that come to it.
+struct SniRule<'s> {
+    names: Vec<String>,
+    rule: &'s Rule<TlsRoute>,
+    health: Health,
+}
+
 /// TLS that is not ended: a chain for each `tls` match, by SNI.
 fn passthrough_chains(
     view: &View<'_>,
     server: &MergedServer,
-    taken: &mut BTreeSet<(String, String)>,
+    taken: &mut Taken,
+    exclusions: &mut Vec<Exclusion>,
 ) -> Vec<FilterChain> {
-    let mut chains = Vec::new();
+    let to_chain = |found: SniRule<'_>| {
+        let sound = found.health == Health::Sound;
+        let routes = if sound { found.rule.route.route.as_slice() } else { &[] };
+        let proxy = l4::to_destinations(view, routes, server.number, &found.rule.origin, found.health);
+        sni_chain(found.names, proxy, &found.rule.origin)
+    };
+    let rules = passthrough_rules(view.snapshot, &view.scope.namespace, server, taken, exclusions);
+    rules.into_iter().map(to_chain).collect()
+}
+
+/// The `tls` matches at a server, in order; a match with a name that another has already is left out as a whole.
+fn passthrough_rules<'s>(
+    snapshot: &'s Snapshot,
+    namespace: &str,
+    server: &MergedServer,
+    taken: &mut Taken,
+    exclusions: &mut Vec<Exclusion>,
+) -> Vec<SniRule<'s>> {
+    let mut found = Vec::new();
     if server.tls().is_some_and(|tls| tls.mode == ServerTlsMode::AutoPassthrough) {
-        return chains;
+        return found;
     }
-    for vs in view.snapshot.virtual_services_for(&view.scope.namespace, &server.gateway) {
+    let key = |host: &String| (host.clone(), server.spec.bind.clone());
+    for vs in snapshot.virtual_services_for(namespace, &server.gateway) {
         if !shares_host(server, vs) {
             continue;
         }
         for rule in vs.tls.iter().filter(|r| !r.route.route.is_empty() || r.health != Health::Sound) {
             if rule.health == Health::BrokenMatch {
                 // Whatever of its hosts no rule above it takes.
-                let free = |host: &&String| taken.insert(((*host).clone(), server.spec.bind.clone()));
-                let names: Vec<_> = vs.hosts.iter().filter(free).cloned().collect();
+                let names: Vec<_> = vs.hosts.iter().filter(|host| !taken.contains_key(&key(host))).cloned().collect();
+                taken.extend(names.iter().map(|host| (key(host), rule.origin.clone())));
                 if !names.is_empty() {
-                    let proxy = l4::to_destinations(view, &[], server.number, &rule.origin, Health::BrokenAction);
-                    chains.push(sni_chain(names, proxy, &rule.origin));
+                    found.push(SniRule { names, rule, health: Health::BrokenAction });
                 }
                 break;
             }
-            for m in rule.route.matches.iter().filter(|m| fits(m.port, &m.gateways, server)) {
-                let keys: Vec<_> = m.sni_hosts.iter().map(|h| (h.clone(), server.spec.bind.clone())).collect();
-                if keys.iter().any(|key| taken.contains(key)) {
+            for (index, m) in rule.route.matches.iter().enumerate() {
+                if !fits(m.port, &m.gateways, server) {
                     continue;
                 }
-                taken.extend(keys);
-                let proxy = l4::to_destinations(view, &rule.route.route, server.number, &rule.origin, rule.health);
-                chains.push(sni_chain(m.sni_hosts.clone(), proxy, &rule.origin));
+                let by = m.sni_hosts.iter().find_map(|host| Some((host, taken.get(&key(host))?)));
+                if let Some((host, by)) = by {
+                    let origin = Origin { path: format!("{}.match[{index}]", rule.origin.path), ..rule.origin.clone() };
+                    let reason = Reason::HostTaken { host: host.clone() };
+                    exclusions.push(Exclusion { origin, reason, winner: Some(by.clone()) });
+                    continue;
+                }
+                let of = Origin { path: format!("{}.match[{index}]", rule.origin.path), ..rule.origin.clone() };
+                taken.extend(m.sni_hosts.iter().map(|host| (key(host), of.clone())));
+                found.push(SniRule { names: m.sni_hosts.clone(), rule, health: rule.health });
             }
         }
     }
-    chains
+    found
 }
 
 /// For clients that ask for one of these names.

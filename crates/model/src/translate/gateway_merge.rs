@@ -117,12 +117,12 @@ pub(super) fn merge(
             let server = match server_of(gateway, spec, origin.clone(), target_port) {
                 Some(server) if !gateway.broken.contains(&index) => server,
                 _ => {
-                    exclusions.push(Exclusion { origin, reason: Reason::BrokenServer });
+                    exclusions.push(Exclusion { origin, reason: Reason::BrokenServer, winner: None });
                     continue;
                 }
             };
-            if let Err(reason) = merging.add(server) {
-                exclusions.push(Exclusion { origin, reason });
+            if let Err(lost) = merging.add(server) {
+                exclusions.push(Exclusion { origin, reason: lost.reason, winner: lost.winner });
             }
         }
     }
@@ -181,33 +181,47 @@ struct Merging {
     by_routes: BTreeMap<String, Vec<MergedServer>>,
     /// The plaintext group of a port that was last made.
     plaintext: BTreeMap<u16, usize>,
-    /// Hosts of TLS servers by port, with the address they are bound to.
-    tls_hosts: BTreeMap<u16, BTreeMap<String, String>>,
+    /// Hosts of TLS servers by port, with the address they are bound to, and by whom.
+    tls_hosts: BTreeMap<u16, BTreeMap<String, (String, Origin)>>,
     ports: std::collections::BTreeSet<u16>,
 }
 
+/// Why a server is left out, and what is there in its place.
+struct Lost {
+    reason: Reason,
+    winner: Option<Origin>,
+}
+
 impl Merging {
-    fn add(&mut self, server: MergedServer) -> Result<(), Reason> {
+    fn add(&mut self, server: MergedServer) -> Result<(), Box<Lost>> {
         let bind = server.spec.bind.clone();
         if server.tls().is_some() {
             let known = self.tls_hosts.entry(server.port).or_default();
-            if let Some(host) = server.hosts.iter().find(|h| known.get(*h) == Some(&bind)) {
-                return Err(Reason::HostTaken { host: host.clone() });
+            let taken = |host: &&String| known.get(*host).filter(|(of, _)| *of == bind);
+            if let Some((host, (_, by))) = server.hosts.iter().find_map(|host| Some((host, taken(&host)?))) {
+                let reason = Reason::HostTaken { host: host.clone() };
+                return Err(Box::new(Lost { reason, winner: Some(by.clone()) }));
             }
-            known.extend(server.hosts.iter().map(|h| (h.clone(), bind.clone())));
+            known.extend(server.hosts.iter().map(|h| (h.clone(), (bind.clone(), server.origin.clone()))));
         }
         if self.ports.insert(server.port) {
             self.new_group(server);
             return Ok(());
         }
-        let taken = || Reason::PortTaken { port: server.number };
+        let first = |groups: &[Group]| {
+            let of_port = |group: &&Group| group.port == server.port && group.bind == bind;
+            groups.iter().find(of_port)?.servers.first().map(|s| s.origin.clone())
+        };
+        let taken = |groups: &[Group]| {
+            Box::new(Lost { reason: Reason::PortTaken { port: server.number }, winner: first(groups) })
+        };
         if let Some(index) = self.plaintext.get(&server.port).copied() {
             let current = &self.groups[index];
             let same_bind = current.bind == bind;
             let mergeable =
                 current.protocol.is_http() && (server.protocol.is_http() || server.protocol == current.protocol);
             if same_bind && (!mergeable || server.routes.is_empty()) {
-                return Err(taken());
+                return Err(taken(&self.groups));
             }
             if same_bind {
                 self.by_routes.entry(server.routes.clone()).or_default().push(server.clone());
@@ -228,7 +242,7 @@ impl Merging {
         }
         if server.is_http() {
             if server.routes.is_empty() || self.by_routes.contains_key(&server.routes) {
-                return Err(taken());
+                return Err(taken(&self.groups));
             }
             self.by_routes.insert(server.routes.clone(), vec![server.clone()]);
         }

@@ -35,7 +35,8 @@ pub use own::{Outline, Own, translate_own};
 pub use reroute::Routing;
 
 use crate::config::{Cluster, ClusterEndpoints, Listener, Origin, ProxyConfig, RouteConfig};
-use crate::snapshot::{ServiceKey, Snapshot};
+use crate::snapshot::{Labels, Pod, Service, ServiceKey, Snapshot};
+use egress::Egress;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
@@ -53,6 +54,8 @@ pub struct Translation {
 pub struct Exclusion {
     pub origin: Origin,
     pub reason: Reason,
+    /// What is there in its place.
+    pub winner: Option<Origin>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -146,6 +149,30 @@ pub fn translate_endpoints(
         found.extend(memo.clusters(&view, service).iter().filter_map(|built| built.endpoints.clone()));
     }
     found
+}
+
+/// What sidecars of a namespace leave out of listeners for these services, as far as they are one another's rivals.
+pub(crate) fn listener_exclusions(
+    snapshot: &Snapshot,
+    namespace: &str,
+    dns_capture: bool,
+    services: Vec<Arc<Service>>,
+) -> Vec<Exclusion> {
+    let scope =
+        SharedScope { kind: NodeKind::Sidecar, namespace: namespace.to_string(), labels: Labels::new(), dns_capture };
+    let mut view = View::among(snapshot, &scope, services.iter().cloned());
+    view.egress.push(Egress::among(snapshot, &scope, services));
+    let mut exclusions = Vec::new();
+    outbound::build(&view, &mut exclusions);
+    exclusions
+}
+
+/// What a gateway that these Gateways choose (by index, the oldest first) leaves out; without a pod one that has the
+/// ports as they are written.
+pub(crate) fn gateway_exclusions(snapshot: &Snapshot, chosen: &[usize], pod: Option<&Pod>) -> Vec<Exclusion> {
+    let mut exclusions = Vec::new();
+    gateway::conflicts(snapshot, chosen, pod, &mut exclusions);
+    exclusions
 }
 
 /// Completes what is shared by what is the pod's own: where its proxy listens, and what is behind it.

@@ -101,7 +101,11 @@ impl Builder<'_> {
                 // A socket file: no sidecar of ours serves one yet.
                 Err(_) => {
                     let id = self.view.sidecar.map(|s| origin_of(&s.id, format!("spec.egress[{}].bind", self.egress)));
-                    self.exclusions.extend(id.map(|origin| Exclusion { origin, reason: Reason::SocketFile }));
+                    self.exclusions.extend(id.map(|origin| Exclusion {
+                        origin,
+                        reason: Reason::SocketFile,
+                        winner: None,
+                    }));
                     return;
                 }
             },
@@ -262,7 +266,8 @@ impl Builder<'_> {
 
     fn exclude(&mut self, want: &Want<'_>, bind: IpAddr) {
         let reason = Reason::ListenerTaken { listener: names::listener(bind, want.port.number) };
-        self.exclusions.push(Exclusion { origin: origin_of(&want.service.id, ""), reason });
+        let winner = self.entries.get(&(bind, want.port.number)).and_then(|entry| entry.origins.first().cloned());
+        self.exclusions.push(Exclusion { origin: origin_of(&want.service.id, ""), reason, winner });
     }
 
     /// The sidecar's own ports.

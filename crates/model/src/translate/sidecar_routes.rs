@@ -235,7 +235,7 @@ fn virtual_hosts(
     exclusions: &mut Vec<Exclusion>,
 ) -> BTreeMap<u32, Vec<Arc<VirtualHost>>> {
     let mut by_port: BTreeMap<u32, Vec<Arc<VirtualHost>>> = BTreeMap::new();
-    let mut names_taken = BTreeSet::new();
+    let mut names_taken: BTreeMap<String, Option<Origin>> = BTreeMap::new();
     let mut domains_taken = BTreeSet::new();
     let mut known = BTreeSet::new();
     for bundle in &bundles {
@@ -253,10 +253,12 @@ fn virtual_hosts(
         let of_services = services.iter().map(|s| (s.host.clone(), Domains::of(s, view.scope)));
         for (host, domains) in others.chain(of_services) {
             let name = names::virtual_host(&host, port);
-            if !names_taken.insert(name.clone()) {
-                exclusions.extend(origin.clone().map(|o| Exclusion { origin: o, reason: Reason::HostTaken { host } }));
+            if let Some(winner) = names_taken.get(&name) {
+                let lost = |origin| Exclusion { origin, reason: Reason::HostTaken { host }, winner: winner.clone() };
+                exclusions.extend(origin.clone().map(lost));
                 continue;
             }
+            names_taken.insert(name.clone(), origin.clone());
             let mut kept = Vec::new();
             for domain in domains.all {
                 let stands_for_other = domains.short.contains(&domain) && known.contains(&domain);
