@@ -7,7 +7,7 @@ use crate::balance::limits::{Gauge, Usage};
 use crate::balance::outlier::{self, ClusterHealth, Outcome};
 use crate::balance::{Balancer, Host, HostShared, PickContext};
 use crate::connect::dial::{ConnectSettings, Handshake, Outside};
-use crate::connect::pool::{HostPool, PoolSettings, Pools};
+use crate::connect::pool::{HostPool, PoolSettings, Pools, Speech};
 use crate::connect::transports::{Missing, Transports};
 use crate::rng::Rng;
 use crate::telemetry::labels::Number;
@@ -117,6 +117,7 @@ impl ClusterLocal {
             idle_timeout: Some(config.idle_timeout.unwrap_or(IDLE)).filter(|timeout| !timeout.is_zero()),
             max_connection_duration: config.max_connection_duration.filter(|most| !most.is_zero()),
             http2_keepalive: config.http2_keepalive,
+            by_alpn: config.protocol == UpstreamProtocol::Alpn,
         };
         let balancer =
             Balancer::new(&config, &endpoints, shared.health.clone(), &mut |address| shared.host(address), rng);
@@ -218,14 +219,13 @@ impl ClusterLocal {
         }
     }
 
-    /// Whether a request that came as HTTP/2 (or not) goes on as HTTP/2.
-    pub(crate) fn speaks_http2(&self, downstream_http2: bool) -> bool {
+    /// What a request that came as HTTP/2 (or not) goes on as.
+    pub(crate) fn speech(&self, downstream_http2: bool) -> Speech {
         match self.config.protocol {
-            UpstreamProtocol::Http1 => false,
-            UpstreamProtocol::Http2 => true,
-            UpstreamProtocol::UseDownstream => downstream_http2,
-            // Without TLS there is no ALPN.
-            UpstreamProtocol::Alpn => false,
+            UpstreamProtocol::UseDownstream if downstream_http2 => Speech::Http2,
+            UpstreamProtocol::Http1 | UpstreamProtocol::UseDownstream => Speech::Http1,
+            UpstreamProtocol::Http2 => Speech::Http2,
+            UpstreamProtocol::Alpn => Speech::Alpn,
         }
     }
 

@@ -6,9 +6,9 @@ mod common;
 
 use amime_model::config::*;
 use amime_proxy::Flags;
-use amime_testkit::client::{Raw, get};
+use amime_testkit::client::{Http2, Raw, get};
 use amime_testkit::origin::{Origin as Server, full};
-use amime_testkit::tls::{Authority, KeyKind, Pair, Told, origin, server_config};
+use amime_testkit::tls::{Authority, KeyKind, Pair, Told, changing_origin, origin, server_config};
 use common::tls::*;
 use common::*;
 use std::net::SocketAddr;
@@ -136,6 +136,78 @@ async fn http2_goes_over_tls() {
         assert_eq!(get(running.address, "a.example", "/").await.body, "- h2 -");
     }
     assert_eq!(server.connections(), 1);
+}
+
+#[tokio::test]
+async fn alpn_chooses_the_version() {
+    let ca = Authority::new("ca");
+    let pair = ca.issue(&["a.example"]);
+    for (offered, agreed) in [(&["h2", "http/1.1"][..], "h2"), (&["http/1.1"], "http/1.1"), (&[], "-")] {
+        let server = server(&pair, None, offered).await;
+        let auto = Cluster { protocol: UpstreamProtocol::Alpn, ..with_tls(trusting("ca"), server.address) };
+        let running = start(auto, [trust("ca", &ca)]).await;
+        let expected = format!("- {agreed} -");
+        // Several at once learn it together.
+        let asked = (0..4).map(|_| get(running.address, "a.example", "/"));
+        for answer in futures_util::future::join_all(asked).await {
+            assert_eq!(answer.body, expected);
+        }
+        let before = server.connections();
+        for _ in 0..3 {
+            assert_eq!(get(running.address, "a.example", "/").await.body, expected);
+        }
+        assert_eq!(server.connections(), before, "{agreed}");
+        assert!(before == 1 || agreed != "h2", "{before} connections");
+        let mut client = Raw::connect(running.address).await;
+        client
+            .send("POST / HTTP/1.1\r\nHost: a.example\r\nTransfer-Encoding: chunked\r\n\r\n1\r\nx\r\n0\r\n\r\n")
+            .await;
+        assert_eq!(client.answer(false).await.unwrap().body, expected);
+    }
+}
+
+#[tokio::test]
+async fn the_endpoint_may_change_the_version_it_chooses() {
+    let ca = Authority::new("ca");
+    let pair = ca.issue(&["a.example"]);
+    let turns = std::sync::Mutex::new(["http/1.1", "http/1.1", "h2", "h2", "http/1.1"].into_iter());
+    let config = move || server_config(&pair, None, &[turns.lock().unwrap().next().unwrap()]);
+    let server =
+        changing_origin(config, |told: Told, _| http::Response::new(full(told.alpn.unwrap_or_default()))).await;
+    let tls = with_tls(trusting("ca"), server.address);
+    let auto = Cluster { protocol: UpstreamProtocol::Alpn, max_requests_per_connection: Some(1), ..tls };
+    let mut again = to("a");
+    let on = vec!["connect-failure".to_owned()];
+    again.retry = Some(RetryPolicy { on, attempts: 2, ..RetryPolicy::default() });
+    let config = http_config(vec![forward(again)], [auto]);
+    let running = Running::start(with_secrets(config, [trust("ca", &ca)])).await;
+    // The third connection, for HTTP/1, is of no use.
+    for agreed in ["http/1.1", "http/1.1", "h2", "http/1.1"] {
+        let answer = get(running.address, "a.example", "/").await;
+        assert_eq!(answer.body, agreed);
+    }
+}
+
+#[tokio::test]
+async fn the_scheme_is_the_clients() {
+    let ca = Authority::new("ca");
+    let config = server_config(&ca.issue(&["a.example"]), None, &["h2"]);
+    let server =
+        origin(config, |_, request| http::Response::new(full(request.uri().scheme_str().unwrap_or("-").to_owned())))
+            .await;
+    let tls = UpstreamTls { alpn: vec!["h2".into()], ..trusting("ca") };
+    let cluster = Cluster { protocol: UpstreamProtocol::Http2, ..with_tls(tls, server.address) };
+    let running = start(cluster, [trust("ca", &ca)]).await;
+    let mut client = Raw::connect(running.address).await;
+    assert_eq!(client.get("a.example", "/", "").await.body, "http");
+    assert_eq!(client.get("a.example", "/", "x-forwarded-proto: https\r\n").await.body, "https");
+    assert_eq!(client.get("a.example", "/", "x-forwarded-proto: ftp\r\n").await.body, "http");
+    let mut client = Http2::connect(running.address).await;
+    for scheme in ["http", "https"] {
+        let request = http::Request::get(format!("{scheme}://a.example/")).header("x-forwarded-proto", "http");
+        let answer = client.send(request.body(full("")).unwrap()).await.unwrap();
+        assert_eq!(amime_testkit::client::text(answer.into_body()).await.0, scheme);
+    }
 }
 
 #[tokio::test]

@@ -246,9 +246,18 @@ pub async fn origin<F>(config: Arc<ServerConfig>, answer: F) -> Origin
 where
     F: Fn(Told, Request<Incoming>) -> Response<Body> + Send + Sync + 'static,
 {
+    changing_origin(move || Arc::clone(&config), answer).await
+}
+
+/// The same, whose handshakes each go by what `config` gives then.
+pub async fn changing_origin<C, F>(config: C, answer: F) -> Origin
+where
+    C: Fn() -> Arc<ServerConfig> + Send + Sync + 'static,
+    F: Fn(Told, Request<Incoming>) -> Response<Body> + Send + Sync + 'static,
+{
     let answer = Arc::new(answer);
     Origin::tcp(move |stream| {
-        let (config, answer) = (Arc::clone(&config), Arc::clone(&answer));
+        let (config, answer) = (config(), Arc::clone(&answer));
         async move {
             // Who is refused sees it himself.
             let Ok(stream) = TlsAcceptor::from(config).accept(stream).await else { return };

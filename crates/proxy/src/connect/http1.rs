@@ -6,6 +6,7 @@ use super::upstream_io::UpstreamIo;
 use crate::balance::limits::{Connections, Gauge, Pending, Unit};
 use crate::http::body::RequestBody;
 use crate::telemetry::totals::one_more;
+use crate::tls::stream::UpstreamStream;
 use hyper::client::conn::http1;
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
@@ -72,10 +73,15 @@ impl Lease {
         if settings.idle_timeout.is_some() {
             conn.last_used = Instant::now();
         }
-        pool.http1.idle.borrow_mut().push(conn);
-        if settings.idle_timeout.is_some() && !pool.http1.reaping.replace(true) {
-            reap(&pools, &pool);
-        }
+        keep(&pools, &pool, conn);
+    }
+}
+
+/// For the next request.
+fn keep(pools: &Rc<Pools>, pool: &Rc<HostPool>, conn: Conn) {
+    pool.http1.idle.borrow_mut().push(conn);
+    if pools.settings.idle_timeout.is_some() && !pool.http1.reaping.replace(true) {
+        reap(pools, pool);
     }
 }
 
@@ -180,25 +186,54 @@ async fn connect(pools: &Rc<Pools>, pool: &Rc<HostPool>) -> Result<Conn, Reset> 
             Reset::from(&error)
         })?;
         one_more(&pools.counts.connections);
-        let local = stream.local_addr().ok();
-        let (sender, connection) = http1::handshake(UpstreamIo::new(stream)).await.map_err(|_| Reset::Terminated)?;
-        let weak = Rc::downgrade(&place);
-        let most = settings.max_connection_duration;
-        let of = Rc::downgrade(pool);
-        let close_idle = move || {
-            if let Some(pool) = of.upgrade() {
-                pool.http1.idle.borrow_mut().retain(|conn| !conn.is_old(most));
-            }
-        };
-        tokio::task::spawn_local(async move {
-            let _place = place;
-            if let Err(error) = run(connection.with_upgrades(), most, close_idle).await {
-                tracing::debug!(%error, "an upstream connection ended");
-            }
-        });
-        let now = Instant::now();
-        return Ok(Conn { sender, place: weak, requests: 0, local, opened: now, last_used: now });
+        if settings.by_alpn && stream.agreed_http2() {
+            // The endpoint has changed its mind since.
+            pool.agreed_http2.set(Some(true));
+            return Err(Reset::ConnectFailed);
+        }
+        return begin(pools, pool, stream, place).await;
     }
+}
+
+/// Takes a connection that ALPN chose HTTP/1 for.
+pub(super) async fn adopt(
+    pools: &Rc<Pools>,
+    pool: &Rc<HostPool>,
+    stream: UpstreamStream,
+    slot: Unit<Connections>,
+) -> Result<(), Reset> {
+    let place = Rc::new(Place { _opening: Opening::new(pools, pool), _slot: slot });
+    let mut conn = begin(pools, pool, stream, place).await?;
+    // It is after its task has run once.
+    conn.sender.ready().await.map_err(|_| Reset::Terminated)?;
+    keep(pools, pool, conn);
+    Ok(())
+}
+
+async fn begin(
+    pools: &Rc<Pools>,
+    pool: &Rc<HostPool>,
+    stream: UpstreamStream,
+    place: Rc<Place>,
+) -> Result<Conn, Reset> {
+    let local = stream.local_addr().ok();
+    let (sender, connection) = http1::handshake(UpstreamIo::new(stream)).await.map_err(|_| Reset::Terminated)?;
+    let weak = Rc::downgrade(&place);
+    let most = pools.settings.max_connection_duration;
+    let of = Rc::downgrade(pool);
+    let close_idle = move || {
+        if let Some(pool) = of.upgrade() {
+            pool.http1.idle.borrow_mut().retain(|conn| !conn.is_old(most));
+        }
+    };
+    tokio::task::spawn_local(async move {
+        let _place = place;
+        if let Err(error) = run(connection.with_upgrades(), most, close_idle).await {
+            tracing::debug!(%error, "an upstream connection ended");
+        }
+    });
+    let now = Instant::now();
+    Ok(Conn { sender, place: weak, requests: 0, local, opened: now, last_used: now })
 }
 
 /// An open connection's place: at its pool, and among those of the cluster.

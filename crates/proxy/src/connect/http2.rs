@@ -110,7 +110,8 @@ pub(super) async fn send(
             Some(lease) => lease,
             // Boxed, for it is large and rare: every request's future would have to hold it.
             None => match Box::pin(connect(pools, pool)).await {
-                Ok(lease) => lease,
+                Ok(Some(lease)) => lease,
+                Ok(None) => return Err(SendError::unsent(Reset::Terminated, request)),
                 Err(reset) => return Err(SendError::unsent(reset, request)),
             },
         };
@@ -131,13 +132,16 @@ pub(super) async fn send(
 }
 
 /// Opens a connection, or waits for a stream where the cluster may have no more; while one is being opened, everybody
-/// waits for that one.
-async fn connect(pools: &Rc<Pools>, pool: &Rc<HostPool>) -> Result<Lease, Reset> {
+/// waits for that one. None: ALPN chose HTTP/1.
+async fn connect(pools: &Rc<Pools>, pool: &Rc<HostPool>) -> Result<Option<Lease>, Reset> {
     let settings = &pools.settings;
     let _pending = Gauge::take_below(Pending(pools.usage.clone()), settings.max_pending).ok_or(Reset::Overflow)?;
     loop {
         if let Some(lease) = pool.http2.take(pools) {
-            return Ok(lease);
+            return Ok(Some(lease));
+        }
+        if pool.agreed_http2.get() == Some(false) {
+            return Ok(None);
         }
         if pool.http2.connecting.get() {
             let (sender, receiver) = oneshot::channel();
@@ -179,6 +183,13 @@ async fn open(
         Reset::from(&error)
     })?;
     one_more(&pools.counts.connections);
+    if pools.settings.by_alpn {
+        let http2 = stream.agreed_http2();
+        pool.agreed_http2.set(Some(http2));
+        if !http2 {
+            return super::http1::adopt(pools, pool, stream, slot).await;
+        }
+    }
     let local = stream.local_addr().ok();
     let mut builder = http2::Builder::new(LocalExec);
     builder

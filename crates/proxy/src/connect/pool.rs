@@ -7,6 +7,7 @@ use super::dial::{ConnectSettings, DialError, Handshake};
 use super::{http1, http2};
 use crate::balance::limits::Usage;
 use crate::http::body::RequestBody;
+use crate::http::outgoing::as_http1;
 use crate::telemetry::totals::ClusterCounts;
 use amime_model::config::Http2Keepalive;
 use http::{Request, Response};
@@ -37,6 +38,15 @@ pub(crate) enum Reset {
     Protocol,
     /// The client's own body failed.
     Local,
+}
+
+/// What a request is sent as.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Speech {
+    Http1,
+    Http2,
+    /// What ALPN chooses; HTTP/1 without TLS. The request is written for HTTP/2.
+    Alpn,
 }
 
 pub(crate) type UpstreamRequest = Request<RequestBody>;
@@ -72,6 +82,8 @@ pub(crate) struct PoolSettings {
     /// Never zero.
     pub(crate) max_connection_duration: Option<Duration>,
     pub(crate) http2_keepalive: Option<Http2Keepalive>,
+    /// ALPN chooses between HTTP/1 and HTTP/2.
+    pub(crate) by_alpn: bool,
 }
 
 /// The pools of one cluster on one worker. Survives configuration updates that leave `settings` as they are.
@@ -94,6 +106,8 @@ pub(crate) struct HostPool {
     pub(crate) tls: Option<Handshake>,
     pub(crate) http1: http1::Pool,
     pub(crate) http2: http2::Pool,
+    /// Where ALPN chooses: it chose HTTP/2 last, or did not.
+    pub(super) agreed_http2: Cell<Option<bool>>,
     /// The endpoint has left: connections are used up, none is kept.
     pub(crate) retired: Cell<bool>,
     /// Why the last connection could not be made, in Envoy's words.
@@ -147,6 +161,7 @@ impl Pools {
             tls,
             http1: http1::Pool::default(),
             http2: http2::Pool::default(),
+            agreed_http2: Cell::default(),
             retired: Cell::new(self.retired.get()),
             failure: Cell::new(""),
         })
@@ -238,10 +253,30 @@ impl Lease {
 pub(crate) async fn send(
     pools: &Rc<Pools>,
     pool: &Rc<HostPool>,
-    http2: bool,
+    speech: Speech,
     request: UpstreamRequest,
 ) -> Result<Sent, SendError> {
-    if http2 { http2::send(pools, pool, request).await } else { http1::send(pools, pool, request).await }
+    match speech {
+        Speech::Http1 => http1::send(pools, pool, request).await,
+        Speech::Http2 => http2::send(pools, pool, request).await,
+        // Boxed, for it is rare: every request's future would have to hold it.
+        Speech::Alpn => Box::pin(send_as_agreed(pools, pool, request)).await,
+    }
+}
+
+async fn send_as_agreed(
+    pools: &Rc<Pools>,
+    pool: &Rc<HostPool>,
+    mut request: UpstreamRequest,
+) -> Result<Sent, SendError> {
+    if pool.tls.is_some() && pool.agreed_http2.get() != Some(false) {
+        match http2::send(pools, pool, request).await {
+            // What was opened speaks HTTP/1.
+            Err(SendError { request: Some(unsent), .. }) if pool.agreed_http2.get() == Some(false) => request = *unsent,
+            sent => return sent,
+        }
+    }
+    http1::send(pools, pool, as_http1(request)).await
 }
 
 impl From<&DialError> for Reset {

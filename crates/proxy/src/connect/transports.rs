@@ -5,7 +5,7 @@
 use crate::balance::Host;
 use crate::tls::client::ClientContext;
 use crate::tls::secrets::Secrets;
-use amime_model::config::{Cluster, UpstreamTls};
+use amime_model::config::{Cluster, UpstreamProtocol, UpstreamTls};
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -65,9 +65,17 @@ pub(crate) struct Transports {
 impl Transports {
     /// What `previous` has made of the same stays the same, so that its connections fit.
     pub(crate) fn build(config: &Cluster, secrets: &Secrets, previous: Option<&Self>) -> Self {
+        let by_alpn = config.protocol == UpstreamProtocol::Alpn;
         let context = |tls: Option<&UpstreamTls>, opaque: bool| match tls {
             _ if config.proxy_protocol.is_some() => Err(Missing::ProxyProtocol),
             Some(tls) => {
+                let offering;
+                let tls = if by_alpn && tls.alpn.is_empty() {
+                    offering = UpstreamTls { alpn: vec!["h2".into(), "http/1.1".into()], ..tls.clone() };
+                    &offering
+                } else {
+                    tls
+                };
                 let known = previous.and_then(|previous| previous.contexts().find(|known| known.is(tls, secrets)));
                 if let Some(known) = known {
                     return Ok(Some(Rc::clone(known)));

@@ -16,7 +16,7 @@ use crate::balance::limits::{Gauge, Retries, Unit};
 use crate::balance::outlier::Outcome;
 use crate::balance::{Host, PickContext};
 use crate::cluster::{ActiveHost, ClusterLocal, RequestAt};
-use crate::connect::pool::{self, HostPool, Reset, SendError, Sent, UpstreamRequest};
+use crate::connect::pool::{self, HostPool, Reset, SendError, Sent, Speech, UpstreamRequest};
 use crate::flags::Flags;
 use crate::rng::Rng;
 use crate::telemetry::peer::OwnHeaders;
@@ -67,7 +67,7 @@ struct Attempt {
     host: Rc<Host>,
     active: Unit<ActiveHost>,
     pool: Rc<HostPool>,
-    http2: bool,
+    speech: Speech,
     begun: Instant,
 }
 
@@ -89,7 +89,7 @@ impl<'a> Job<'a> {
                 Ok(ready) => ready,
                 Err(own) => return self.own(own),
             };
-            let sending = pool::send(&self.cluster.pools, &attempt.pool, attempt.http2, request);
+            let sending = pool::send(&self.cluster.pools, &attempt.pool, attempt.speech, request);
             let tried = race(sending, &mut self.deadline, self.exchange).await;
             if let Some(response) = self.settle(tried, attempt) {
                 return response;
@@ -131,19 +131,19 @@ impl<'a> Job<'a> {
             .map(|limit| (limit, begun));
         let head = head.ok_or_else(Own::no_host)?;
         // HTTP/2 knows no such upgrade.
-        let http2 = head.upgrade.is_none() && self.cluster.speaks_http2(self.http2);
+        let speech = if head.upgrade.is_some() { Speech::Http1 } else { self.cluster.speech(self.http2) };
         let head = head.for_try(&self.selection, &host, &self.forwarding, self.retries + 1, self.introduction(&host));
         let pool =
             self.cluster.pool(&host, head.authority.as_bytes()).map_err(|missing| Own::not_in_the_clear(&missing))?;
         let request = head
-            .into_request(http2, self.bodies.next())
+            .into_request(speech != Speech::Http1, self.bodies.next())
             .map_err(|_| Own::new(400, Flags::NONE, "bad_authority", ""))?;
         one_more(&self.cluster.pools.counts.requests);
         if self.retries > 0 {
             one_more(&self.cluster.pools.counts.retries);
         }
         let active = Gauge::take(ActiveHost(Rc::clone(&host)));
-        Ok((Attempt { host, active, pool, http2, begun }, request))
+        Ok((Attempt { host, active, pool, speech, begun }, request))
     }
 
     /// What the proxy says of itself to a host: to those of the mesh alone, and not to its own application.

@@ -7,7 +7,7 @@ use super::prepare::append_forwarded_for;
 use crate::balance::PickContext;
 use crate::balance::limits::Gauge;
 use crate::cluster::RequestAt;
-use crate::connect::pool::{self, Pools};
+use crate::connect::pool::{self, Pools, Speech};
 use crate::proxy_worker::ProxyWorker;
 use http::{HeaderName, HeaderValue};
 use http_body_util::BodyExt;
@@ -27,9 +27,9 @@ pub(super) fn send(
     total: Option<Duration>,
 ) {
     let Some(cluster) = proxy.cluster(cluster) else { return };
-    let http2 = cluster.speaks_http2(http2);
+    let speech = cluster.speech(http2);
     let authority = head.authority.clone();
-    let Ok(request) = head.into_request(http2, body) else { return };
+    let Ok(request) = head.into_request(speech != Speech::Http1, body) else { return };
     let proxy = Rc::clone(proxy);
     tokio::task::spawn_local(async move {
         let Some(_unit) = Gauge::take_below(RequestAt(Rc::clone(&cluster)), cluster.max_requests) else { return };
@@ -38,7 +38,7 @@ pub(super) fn send(
         let pools: Rc<Pools> = Rc::clone(&cluster.pools);
         let Ok(pool) = cluster.pool(&host, authority.as_bytes()) else { return };
         let exchange = async {
-            if let Ok(mut sent) = pool::send(&pools, &pool, http2, request).await {
+            if let Ok(mut sent) = pool::send(&pools, &pool, speech, request).await {
                 while let Some(Ok(_)) = sent.response.body_mut().frame().await {}
                 sent.lease.finish(true);
             }

@@ -16,7 +16,7 @@ mod handle;
 pub(crate) mod local_exec;
 pub(crate) mod messages;
 mod mirror;
-mod outgoing;
+pub(crate) mod outgoing;
 mod prepare;
 mod respond;
 mod retry;

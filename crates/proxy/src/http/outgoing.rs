@@ -28,6 +28,8 @@ pub(super) struct Head {
     pub(super) path: PathAndQuery,
     pub(super) authority: HeaderValue,
     pub(super) headers: HeaderMap,
+    /// As the client said, whatever the upstream is spoken to by, as in Envoy.
+    pub(super) scheme: &'static str,
     pub(super) upgrade: Option<HeaderValue>,
 }
 
@@ -70,7 +72,14 @@ pub(super) fn head(
         scheme: prepared.scheme,
         headers: &headers,
     });
-    Ok(Head { method: prepared.method.clone(), path, authority, headers, upgrade: prepared.upgrade.take() })
+    Ok(Head {
+        method: prepared.method.clone(),
+        path,
+        authority,
+        headers,
+        scheme: prepared.own_scheme,
+        upgrade: prepared.upgrade.take(),
+    })
 }
 
 /// How long the upstream has: the time of one try, where that is less than that of all; in gRPC's own header too,
@@ -120,21 +129,15 @@ impl Head {
 
     /// The request in the version that the upstream speaks. An error where the authority is none.
     pub(super) fn into_request(self, http2: bool, body: RequestBody) -> Result<Request<RequestBody>, http::Error> {
-        let Self { method, path, authority, mut headers, upgrade } = self;
+        let Self { method, path, authority, mut headers, scheme, upgrade } = self;
         let mut parts = http::uri::Parts::default();
         parts.path_and_query = Some(path);
         if http2 {
-            parts.scheme = Some(Scheme::HTTP);
+            parts.scheme = Some(if scheme == "https" { Scheme::HTTPS } else { Scheme::HTTP });
             parts.authority = Some(Authority::try_from(authority.as_bytes())?);
         } else {
             headers.insert(header::HOST, authority);
-            // The codec takes a GET of unknown length for one without a body.
-            if !body.is_end_stream() && !headers.contains_key(header::CONTENT_LENGTH) {
-                headers.insert(header::TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
-            }
-            if body.is_end_stream() && upgrade.is_none() && may_have_content(&method) {
-                headers.entry(header::CONTENT_LENGTH).or_insert(HeaderValue::from_static("0"));
-            }
+            tell_length(&method, &mut headers, body.is_end_stream(), upgrade.is_some());
             if let Some(protocol) = upgrade {
                 headers.insert(header::CONNECTION, HeaderValue::from_static("upgrade"));
                 headers.insert(header::UPGRADE, protocol);
@@ -146,6 +149,31 @@ impl Head {
         *request.version_mut() = if http2 { Version::HTTP_2 } else { Version::HTTP_11 };
         *request.headers_mut() = headers;
         Ok(request)
+    }
+}
+
+/// A request that was written for HTTP/2, for HTTP/1.
+pub(crate) fn as_http1(mut request: Request<RequestBody>) -> Request<RequestBody> {
+    let mut parts = std::mem::take(request.uri_mut()).into_parts();
+    parts.scheme = None;
+    if let Some(authority) = parts.authority.take().and_then(|a| HeaderValue::from_str(a.as_str()).ok()) {
+        request.headers_mut().insert(header::HOST, authority);
+    }
+    // A path alone is a whole URI.
+    *request.uri_mut() = Uri::from_parts(parts).unwrap_or_default();
+    *request.version_mut() = Version::HTTP_11;
+    let (method, ends) = (request.method().clone(), request.body().is_end_stream());
+    tell_length(&method, request.headers_mut(), ends, false);
+    request
+}
+
+fn tell_length(method: &Method, headers: &mut HeaderMap, ends: bool, upgrades: bool) {
+    // The codec takes a GET of unknown length for one without a body.
+    if !ends && !headers.contains_key(header::CONTENT_LENGTH) {
+        headers.insert(header::TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
+    }
+    if ends && !upgrades && may_have_content(method) {
+        headers.entry(header::CONTENT_LENGTH).or_insert(HeaderValue::from_static("0"));
     }
 }
 

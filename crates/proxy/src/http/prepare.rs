@@ -26,6 +26,8 @@ pub(crate) struct Prepared {
     pub(crate) method: Method,
     pub(crate) http2: bool,
     pub(crate) scheme: &'static str,
+    /// As the request itself says, which is as good as its client's word; where it does not, `scheme`.
+    pub(crate) own_scheme: &'static str,
     pub(crate) authority: HeaderValue,
     pub(crate) path: PathAndQuery,
     /// Without Host and what belongs to one connection only.
@@ -84,7 +86,13 @@ pub(crate) fn prepare(exchange: &Rc<Exchange>, request: Request<Incoming>) -> Re
     match checked(exchange, &mut parts) {
         Ok(Checked { authority, path, scheme, grpc, upgrade }) => {
             let Parts { method, headers, .. } = parts;
-            let prepared = Prepared { method, http2, scheme, authority, path, headers, body, grpc, upgrade };
+            let own_scheme = match parts.uri.scheme_str() {
+                Some("https") => "https",
+                Some("http") => "http",
+                _ => scheme,
+            };
+            let prepared =
+                Prepared { method, http2, scheme, own_scheme, authority, path, headers, body, grpc, upgrade };
             exchange.keep_request(&prepared.head());
             Ok(prepared)
         }

@@ -25,6 +25,14 @@ impl UpstreamStream {
             Self::Tls(stream) => stream.get_ref().0.local_addr(),
         }
     }
+
+    /// ALPN chose HTTP/2.
+    pub(crate) fn agreed_http2(&self) -> bool {
+        match self {
+            Self::Plain(_) => false,
+            Self::Tls(stream) => stream.get_ref().1.alpn_protocol() == Some(b"h2"),
+        }
+    }
 }
 
 impl<T: AsyncRead + AsyncWrite + Unpin> AsyncRead for Carried<T> {
