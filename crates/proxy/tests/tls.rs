@@ -176,6 +176,31 @@ async fn versions_and_ciphers() {
 }
 
 #[tokio::test]
+async fn curves() {
+    use rustls::NamedGroup as G;
+    let (ca, server) = (Authority::new("ca"), server().await);
+    let all = [G::X25519MLKEM768, G::X25519, G::secp256r1, G::secp384r1];
+    let cases: [(&[&str], &[G]); 5] = [
+        (&[], &all),
+        (&["X25519"], &[G::X25519]),
+        (&["P-384", "P-256"], &[G::secp256r1, G::secp384r1]),
+        (&["X25519MLKEM768", "P-521"], &[G::X25519MLKEM768]),
+        // Known, but not to this proxy.
+        (&["P-521"], &[]),
+    ];
+    for (names, taken) in cases {
+        let tls = DownstreamTls { curves: names.iter().map(|name| (*name).to_owned()).collect(), ..simple("shop") };
+        let secrets = vec![certificate("shop", &ca.issue(&["shop.example"]))];
+        let running = start(vec![https(tls, &[])], &server, secrets).await;
+        for curve in all {
+            let client = Client::trusting(&ca).curves(&[curve]);
+            let got = get_by(&client, running.address, "shop.example").await;
+            assert_eq!(got.is_some(), taken.contains(&curve), "{names:?}: {curve:?}");
+        }
+    }
+}
+
+#[tokio::test]
 async fn clients_certificates() {
     let (ca, others, server) = (Authority::new("ca"), Authority::new("others"), server().await);
     let (good, revoked) = (ca.issue(&["client.example", "spiffe://td/ns/a/sa/b"]), ca.issue(&["client.example"]));

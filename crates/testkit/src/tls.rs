@@ -14,7 +14,7 @@ use rustls::client::WebPkiServerVerifier;
 use rustls::crypto::{CryptoProvider, aws_lc_rs};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
-use rustls::{ClientConfig, RootCertStore, ServerConfig, SupportedProtocolVersion};
+use rustls::{ClientConfig, NamedGroup, RootCertStore, ServerConfig, SupportedProtocolVersion};
 use std::convert::Infallible;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
@@ -169,6 +169,15 @@ impl Client {
     #[must_use]
     pub fn version(mut self, version: &'static SupportedProtocolVersion) -> Self {
         self.versions = vec![version];
+        self
+    }
+
+    /// Offers these groups for the key exchange alone.
+    #[must_use]
+    pub fn curves(mut self, names: &[NamedGroup]) -> Self {
+        let mut provider = (*self.provider).clone();
+        provider.kx_groups.retain(|group| names.contains(&group.name()));
+        self.provider = Arc::new(provider);
         self
     }
 

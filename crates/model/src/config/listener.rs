@@ -128,6 +128,8 @@ pub struct DownstreamTls {
     pub min_version: TlsVersion,
     pub max_version: TlsVersion,
     pub cipher_suites: Vec<String>,
+    /// Key exchange: `X25519MLKEM768`, `P-256` …, in order of preference; none: the library's own.
+    pub curves: Vec<String>,
     /// Client certificate: subject alternative names, hashes and SPKI pins that are accepted (any where empty).
     pub match_sans: Vec<String>,
     pub certificate_hashes: Vec<String>,

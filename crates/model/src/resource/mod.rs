@@ -19,6 +19,7 @@ mod set;
 pub mod sidecar;
 mod spelling;
 pub mod support;
+pub(crate) mod tls_names;
 mod validate;
 pub mod virtual_service;
 pub mod workload;

@@ -6,6 +6,7 @@ use super::view::View;
 use crate::config::{DownstreamTls, Secret, TlsVersion};
 use crate::resource;
 use crate::resource::gateway::{ServerTls, ServerTlsMode, TlsProtocol};
+use crate::resource::tls_names::{is_cipher_suite, is_curve};
 use std::collections::BTreeSet;
 
 /// What a Secret of the mesh may hold beside a certificate.
@@ -36,11 +37,18 @@ pub(super) fn of(written: &ServerTls) -> DownstreamTls {
         alpn: vec!["h2".to_string(), "http/1.1".to_string()],
         min_version: version(written.min_protocol_version),
         max_version: version(written.max_protocol_version),
-        cipher_suites: written.cipher_suites.clone(),
+        cipher_suites: known(&written.cipher_suites, is_cipher_suite),
+        curves: known(&written.ecdh_curves, is_curve),
         match_sans: written.subject_alt_names.clone(),
         certificate_hashes: written.verify_certificate_hash.clone(),
         certificate_spki: written.verify_certificate_spki.clone(),
     }
+}
+
+/// One unknown name would have Envoy refuse the whole listener. Where none is known, they stay: nothing is chosen instead.
+fn known(names: &[String], is_known: fn(&str) -> bool) -> Vec<String> {
+    let known: Vec<_> = names.iter().filter(|name| is_known(name)).cloned().collect();
+    if known.is_empty() { names.to_vec() } else { known }
 }
 
 fn version(written: TlsProtocol) -> TlsVersion {

@@ -1,7 +1,7 @@
 //! TLS that the proxy speaks to endpoints.
 
 use super::files::SYSTEM;
-use super::parameters::{versions, with_suites};
+use super::parameters::{provider, versions};
 use super::san::San;
 use super::secrets::{Secrets, Trust, Used};
 use super::stream::UpstreamStream;
@@ -124,7 +124,7 @@ fn client_config(tls: &UpstreamTls, secrets: &Secrets, dialled_name: bool) -> Re
         trust,
         ..Rules::default()
     };
-    let builder = ClientConfig::builder_with_provider(with_suites(&[]))
+    let builder = ClientConfig::builder_with_provider(Arc::clone(provider()))
         .with_protocol_versions(&versions)
         .map_err(|error| error.to_string())?
         .dangerous()

@@ -1,6 +1,6 @@
 //! TLS that a filter chain ends.
 
-use super::parameters::{versions, with_suites};
+use super::parameters::{restricted, versions};
 use super::san::San;
 use super::secrets::Secrets;
 use super::verify::{OfClients, Rules, hash, key_pin};
@@ -68,7 +68,11 @@ fn server_config(tls: &DownstreamTls, secrets: &Secrets) -> Result<Arc<ServerCon
     if keys.is_empty() {
         return Err("the server has no certificate".into());
     }
-    let builder = ServerConfig::builder_with_provider(with_suites(&tls.cipher_suites))
+    let provider = restricted(&tls.cipher_suites, &tls.curves);
+    if provider.kx_groups.is_empty() {
+        return Err("of the curves that are let in none is spoken here".into());
+    }
+    let builder = ServerConfig::builder_with_provider(provider)
         .with_protocol_versions(&versions)
         .map_err(|error| error.to_string())?;
     let builder = match client_rules(tls, secrets)? {

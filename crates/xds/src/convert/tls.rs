@@ -144,7 +144,7 @@ fn upstream_context(tls: &UpstreamTls) -> pb::UpstreamTlsContext {
     };
     pb::UpstreamTlsContext {
         common_tls_context: Some(pb::CommonTlsContext {
-            tls_params: versions(tls.min_version, tls.max_version, &[]),
+            tls_params: parameters(tls.min_version, tls.max_version, &[], &[]),
             tls_certificates: tls.certificate.iter().filter_map(|name| certificate_files(name)).collect(),
             tls_certificate_sds_secret_configs: tls
                 .certificate
@@ -189,7 +189,7 @@ fn upstream_tls(context: pb::UpstreamTlsContext) -> Option<UpstreamTls> {
     if pinned || certificates.len() > 1 {
         return None;
     }
-    let (min_version, max_version, _) = versions_from_pb(common.tls_params);
+    let (min_version, max_version) = versions_from_pb(&common.tls_params.unwrap_or_default());
     Some(UpstreamTls {
         sni: context.sni,
         // The cluster's HTTP options say this; see `cluster`.
@@ -221,7 +221,7 @@ fn downstream_context(tls: &DownstreamTls) -> pb::DownstreamTlsContext {
     };
     pb::DownstreamTlsContext {
         common_tls_context: Some(pb::CommonTlsContext {
-            tls_params: versions(tls.min_version, tls.max_version, &tls.cipher_suites),
+            tls_params: parameters(tls.min_version, tls.max_version, &tls.cipher_suites, &tls.curves),
             tls_certificates: tls.certificates.iter().filter_map(|name| certificate_files(name)).collect(),
             tls_certificate_sds_secret_configs: tls
                 .certificates
@@ -244,7 +244,8 @@ fn downstream_tls(context: pb::DownstreamTlsContext) -> Option<DownstreamTls> {
     let certificates = certificate_names(&mut common)?;
     let Validation { name: validation, crl, default } = validation_of(common.validation_context_type)?;
     let default = default.unwrap_or_default();
-    let (min_version, max_version, cipher_suites) = versions_from_pb(common.tls_params);
+    let params = common.tls_params.unwrap_or_default();
+    let (min_version, max_version) = versions_from_pb(&params);
     if default.trust_chain_verification == ACCEPT_UNTRUSTED {
         return None;
     }
@@ -256,7 +257,8 @@ fn downstream_tls(context: pb::DownstreamTlsContext) -> Option<DownstreamTls> {
         alpn: common.alpn_protocols,
         min_version,
         max_version,
-        cipher_suites,
+        cipher_suites: params.cipher_suites,
+        curves: params.ecdh_curves,
         match_sans: sans_from_pb(&default)?,
         certificate_hashes: default.verify_certificate_hash,
         certificate_spki: default.verify_certificate_spki,
@@ -385,7 +387,12 @@ fn sans_from_pb(context: &pb::CertificateValidationContext) -> Option<Vec<String
     exact.collect()
 }
 
-fn versions(min: TlsVersion, max: TlsVersion, cipher_suites: &[String]) -> Option<pb::TlsParameters> {
+fn parameters(
+    min: TlsVersion,
+    max: TlsVersion,
+    cipher_suites: &[String],
+    curves: &[String],
+) -> Option<pb::TlsParameters> {
     use pb::tls_parameters::TlsProtocol;
     let protocol = |version| match version {
         TlsVersion::Auto => TlsProtocol::TlsAuto,
@@ -398,12 +405,13 @@ fn versions(min: TlsVersion, max: TlsVersion, cipher_suites: &[String]) -> Optio
         tls_minimum_protocol_version: protocol(min),
         tls_maximum_protocol_version: protocol(max),
         cipher_suites: cipher_suites.to_vec(),
+        ecdh_curves: curves.to_vec(),
         ..Default::default()
     };
     (params != pb::TlsParameters::default()).then_some(params)
 }
 
-fn versions_from_pb(params: Option<pb::TlsParameters>) -> (TlsVersion, TlsVersion, Vec<String>) {
+fn versions_from_pb(params: &pb::TlsParameters) -> (TlsVersion, TlsVersion) {
     use pb::tls_parameters::TlsProtocol;
     let version = |protocol| match protocol {
         TlsProtocol::TlsAuto => TlsVersion::Auto,
@@ -412,10 +420,5 @@ fn versions_from_pb(params: Option<pb::TlsParameters>) -> (TlsVersion, TlsVersio
         TlsProtocol::TlSv12 => TlsVersion::V1_2,
         TlsProtocol::TlSv13 => TlsVersion::V1_3,
     };
-    let params = params.unwrap_or_default();
-    (
-        version(params.tls_minimum_protocol_version()),
-        version(params.tls_maximum_protocol_version()),
-        params.cipher_suites,
-    )
+    (version(params.tls_minimum_protocol_version()), version(params.tls_maximum_protocol_version()))
 }

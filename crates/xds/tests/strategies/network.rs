@@ -42,20 +42,23 @@ fn downstream_tls() -> impl Strategy<Value = DownstreamTls> {
     let certificates = prop_oneof![words(), Just(vec!["file-cert:/a/chain~/a/key".to_owned()])];
     let root = prop_oneof![word(), Just("file-root:/a/root".to_owned())];
     let names = (certificates, of(root), of(Just("file-crl:/a/crl".to_owned())), any::<bool>(), words());
-    let rest = (tls_version(), tls_version(), words(), sans(), words(), words());
+    let rest = (tls_version(), tls_version(), words(), words(), sans(), words(), words());
     (names, rest).prop_map(
-        |((certificates, validation, crl, require, alpn), (min, max, ciphers, sans, hashes, spki))| DownstreamTls {
-            certificates,
-            validation,
-            crl,
-            require_client_certificate: require,
-            alpn,
-            min_version: min,
-            max_version: max,
-            cipher_suites: ciphers,
-            match_sans: sans,
-            certificate_hashes: hashes,
-            certificate_spki: spki,
+        |((certificates, validation, crl, require, alpn), (min, max, ciphers, curves, sans, hashes, spki))| {
+            DownstreamTls {
+                certificates,
+                validation,
+                crl,
+                require_client_certificate: require,
+                alpn,
+                min_version: min,
+                max_version: max,
+                cipher_suites: ciphers,
+                curves,
+                match_sans: sans,
+                certificate_hashes: hashes,
+                certificate_spki: spki,
+            }
         },
     )
 }

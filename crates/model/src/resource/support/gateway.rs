@@ -31,7 +31,7 @@ const SERVER_TLS: &[Field] = &[
     Done("cipherSuites"),
     Done("credentialName"),
     Done("credentialNames"),
-    Instead("ecdhCurves", "the curves of the TLS library are offered"),
+    Done("ecdhCurves"),
     Done("httpsRedirect"),
     Done("insecureSkipVerify"),
     Done("maxProtocolVersion"),

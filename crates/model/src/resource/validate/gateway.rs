@@ -4,29 +4,9 @@ use super::names;
 use super::report::Report;
 use crate::protocol::Protocol;
 use crate::resource::gateway::{Port, Server, ServerTls, ServerTlsMode, TlsProtocol};
+use crate::resource::tls_names::{CIPHER_SUITES, CURVES, SPOKEN, SPOKEN_CURVES, is_cipher_suite, is_curve};
 use crate::resource::{Gateway, Object};
 use crate::yaml::Path;
-
-/// Those of TLS 1.2 that Amime's own proxy speaks: with forward secrecy and authenticated encryption.
-const SPOKEN: usize = 6;
-
-const CIPHER_SUITES: &[&str] = &[
-    "ECDHE-ECDSA-AES128-GCM-SHA256",
-    "ECDHE-RSA-AES128-GCM-SHA256",
-    "ECDHE-ECDSA-AES256-GCM-SHA384",
-    "ECDHE-RSA-AES256-GCM-SHA384",
-    "ECDHE-ECDSA-CHACHA20-POLY1305",
-    "ECDHE-RSA-CHACHA20-POLY1305",
-    "ECDHE-ECDSA-AES128-SHA",
-    "ECDHE-RSA-AES128-SHA",
-    "ECDHE-ECDSA-AES256-SHA",
-    "ECDHE-RSA-AES256-SHA",
-    "AES128-GCM-SHA256",
-    "AES256-GCM-SHA384",
-    "AES128-SHA",
-    "AES256-SHA",
-    "DES-CBC3-SHA",
-];
 
 pub(super) fn check(report: &mut Report<'_>, at: &Path<'_>, gateway: &Gateway, object: &Object) {
     if !names::is_dns_label(&object.id.name) {
@@ -139,6 +119,7 @@ pub(super) fn server_tls(report: &mut Report<'_>, at: &Path<'_>, tls: &ServerTls
         report.warning(&at.key("minProtocolVersion"), message);
     }
     cipher_suites(report, at, tls);
+    curves(report, at, tls);
     let sources = [
         ("serverCertificate", !tls.server_certificate.is_empty()),
         ("privateKey", !tls.private_key.is_empty()),
@@ -207,9 +188,7 @@ fn files(report: &mut Report<'_>, at: &Path<'_>, tls: &ServerTls) {
 fn cipher_suites(report: &mut Report<'_>, at: &Path<'_>, tls: &ServerTls) {
     let list = at.key("cipherSuites");
     for (index, suite) in tls.cipher_suites.iter().enumerate() {
-        // Signs as `-` and `+` are BoringSSL's operators; what stands after them is left to it.
-        let is_operator = !suite.starts_with(char::is_alphanumeric);
-        if !is_operator && suite != "ALL" && !CIPHER_SUITES.contains(&suite.as_str()) {
+        if !is_cipher_suite(suite) {
             report.warning(&list.index(index), format!("\"{suite}\" is no cipher suite, and left out"));
         } else if CIPHER_SUITES[SPOKEN..].contains(&suite.as_str()) {
             let message = format!("\"{suite}\" is not spoken by Amime's own gateway, and left out; an Envoy speaks it");
@@ -217,5 +196,21 @@ fn cipher_suites(report: &mut Report<'_>, at: &Path<'_>, tls: &ServerTls) {
         } else if tls.cipher_suites[..index].contains(suite) {
             report.warning(&list.index(index), format!("\"{suite}\" is there twice"));
         }
+    }
+}
+
+fn curves(report: &mut Report<'_>, at: &Path<'_>, tls: &ServerTls) {
+    let list = at.key("ecdhCurves");
+    for (index, curve) in tls.ecdh_curves.iter().enumerate() {
+        let message = if !is_curve(curve) {
+            format!("\"{curve}\" is no curve that is spoken, and left out (one of {})", CURVES.join(", "))
+        } else if CURVES[SPOKEN_CURVES..].contains(&curve.as_str()) {
+            format!("\"{curve}\" is not spoken by Amime's own gateway, and left out; an Envoy speaks it")
+        } else if tls.ecdh_curves[..index].contains(curve) {
+            format!("\"{curve}\" is there twice")
+        } else {
+            continue;
+        };
+        report.warning(&list.index(index), message);
     }
 }
