@@ -6,6 +6,7 @@
 pub(crate) mod host;
 pub(crate) mod limits;
 pub(crate) mod outlier;
+mod priority;
 mod ring;
 mod schedule;
 mod select;

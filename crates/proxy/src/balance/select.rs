@@ -2,6 +2,7 @@
 
 use super::host::{Host, HostShared};
 use super::outlier::{ClusterHealth, millis};
+use super::priority::{self, Count, Load};
 use super::ring::Consistent;
 use super::schedule::RoundRobin;
 use super::warm_up::WarmUp;
@@ -48,6 +49,8 @@ struct View {
     /// When an ejected host comes back, or all are warm, in `millis`.
     until: u64,
     priorities: Vec<Priority>,
+    /// How much of the traffic each priority could take, in percent.
+    availability: Vec<u32>,
 }
 
 struct Priority {
@@ -77,6 +80,8 @@ pub(crate) struct PickContext<'a> {
     pub(crate) tried: &'a [SocketAddr],
     /// … for so many further choices.
     pub(crate) reselect: u32,
+    /// After every so many of them their priorities are left for others.
+    pub(crate) leave_priorities: Option<u32>,
     pub(crate) now: Instant,
 }
 
@@ -131,7 +136,7 @@ impl Balancer {
             hosts,
             groups,
             health,
-            view: RefCell::new(View { epoch: 0, until: u64::MAX, priorities: Vec::new() }),
+            view: RefCell::new(View { epoch: 0, until: u64::MAX, priorities: Vec::new(), availability: Vec::new() }),
         };
         let view = balancer.look(now, rng);
         balancer.view = RefCell::new(view);
@@ -152,9 +157,15 @@ impl Balancer {
         if view.until <= now || view.epoch != self.health.epoch.load(Relaxed) {
             *view = self.look(millis(context.now), rng);
         }
+        // Of a first try there is nothing to leave.
+        let frequency = context.leave_priorities.filter(|_| !context.tried.is_empty());
+        let loads = frequency.and_then(|frequency| {
+            let tried: Vec<_> = context.tried.iter().map(|address| self.priority_of(*address)).collect();
+            priority::loads_after(&view.availability, &tried, frequency)
+        });
         let mut chosen = None;
         for attempt in 0..=context.reselect {
-            let index = view.choose(self, context.hash, attempt, now, rng)?;
+            let index = view.choose(self, loads.as_deref(), context.hash, attempt, now, rng)?;
             chosen = Some(&self.hosts[index]);
             if !context.tried.contains(&self.hosts[index].address) {
                 break;
@@ -183,50 +194,36 @@ impl Balancer {
         let warm_at = warm_at.filter(|at| *at > now);
 
         let by_priority: Vec<&[Group]> = self.groups.chunk_by(|a, b| a.priority == b.priority).collect();
-        let availability: Vec<u32> = by_priority.iter().map(|groups| self.availability(groups, &healthy)).collect();
-        let total = availability.iter().sum::<u32>().min(100);
-        let mut left = 100;
-        let mut priorities = Vec::with_capacity(by_priority.len());
-        for (groups, availability) in by_priority.iter().zip(&availability) {
-            let load = (availability * 100).checked_div(total).map_or(left, |load| load.min(left));
-            left -= load;
-            let panics = total < 100 && self.panics(groups, &healthy);
-            priorities.push(self.priority(groups, load, &healthy, panics, warm_at.is_some(), rng));
+        let counts: Vec<Count> = by_priority.iter().map(|groups| count(groups, &healthy)).collect();
+        let loads = priority::loads(&counts, self.overprovisioning, self.panic_threshold);
+        let priorities = by_priority.iter().zip(loads);
+        View {
+            epoch,
+            until: until.min(warm_at.unwrap_or(u64::MAX)),
+            priorities: priorities
+                .map(|(of, load)| self.priority(of, load, &healthy, warm_at.is_some(), rng))
+                .collect(),
+            availability: counts.iter().map(|count| count.availability(self.overprovisioning)).collect(),
         }
-        // What rounding left over goes to the first that has any.
-        if let Some(first) = priorities.iter_mut().find(|p| p.load > 0) {
-            first.load += left;
-        }
-        View { epoch, until: until.min(warm_at.unwrap_or(u64::MAX)), priorities }
     }
 
-    /// How much of the traffic the healthy hosts of some groups can take, in percent.
-    fn availability(&self, groups: &[Group], healthy: &[bool]) -> u32 {
-        let (up, all) = count(groups, healthy);
-        (up * self.overprovisioning).checked_div(all).unwrap_or(0).min(100)
+    /// Which priority a host is of, counted from the highest; None where it is no more.
+    fn priority_of(&self, address: SocketAddr) -> Option<usize> {
+        let mut by_priority = self.groups.chunk_by(|a, b| a.priority == b.priority);
+        by_priority.position(|groups| {
+            groups.iter().flat_map(|group| &group.hosts).any(|host| self.hosts[*host].address == address)
+        })
     }
 
-    fn panics(&self, groups: &[Group], healthy: &[bool]) -> bool {
-        let (up, all) = count(groups, healthy);
-        up * 100 < self.panic_threshold * all
-    }
-
-    fn priority(
-        &self,
-        groups: &[Group],
-        load: u32,
-        healthy: &[bool],
-        panics: bool,
-        warming: bool,
-        rng: &Rng,
-    ) -> Priority {
+    fn priority(&self, groups: &[Group], load: Load, healthy: &[bool], warming: bool, rng: &Rng) -> Priority {
+        let Load { percent, panics } = load;
         let members =
             |group: &Group| -> Vec<usize> { group.hosts.iter().copied().filter(|h| panics || healthy[*h]).collect() };
         let mut sets = Vec::new();
         if self.locality_weighted && !panics {
             for group in groups {
-                let weight =
-                    u64::from(group.weight) * u64::from(self.availability(std::slice::from_ref(group), healthy));
+                let weight = u64::from(group.weight)
+                    * u64::from(count(std::slice::from_ref(group), healthy).availability(self.overprovisioning));
                 if weight > 0 {
                     sets.push(self.set(members(group), weight, warming, rng));
                 }
@@ -235,7 +232,7 @@ impl Balancer {
             sets.push(self.set(groups.iter().flat_map(members).collect(), 1, warming, rng));
         }
         sets.retain(|set| !set.members.is_empty());
-        Priority { load, total_weight: sets.iter().map(|set| set.weight).sum(), sets }
+        Priority { load: percent, total_weight: sets.iter().map(|set| set.weight).sum(), sets }
     }
 
     fn set(&self, members: Vec<usize>, weight: u64, warming: bool, rng: &Rng) -> Set {
@@ -264,15 +261,25 @@ impl Balancer {
 }
 
 impl View {
-    /// `now`: in `millis`, where somebody warms up.
-    fn choose(&mut self, balancer: &Balancer, hash: Option<u64>, attempt: u32, now: u64, rng: &Rng) -> Option<usize> {
+    /// `loads`: of the priorities, where they are not those of first tries. `now`: in `millis`, where somebody warms up.
+    fn choose(
+        &mut self,
+        balancer: &Balancer,
+        loads: Option<&[u32]>,
+        hash: Option<u64>,
+        attempt: u32,
+        now: u64,
+        rng: &Rng,
+    ) -> Option<usize> {
         // Priority and locality are chosen by the hash too, so that a hash keeps its host.
         let draw = |bound: u64| match hash {
             Some(hash) => hash % bound.max(1),
             None => rng.below(usize::try_from(bound).unwrap_or(usize::MAX)) as u64,
         };
         let mut left = if self.priorities.len() > 1 { draw(100) as u32 } else { 0 };
-        let at = self.priorities.iter().position(|p| match left.checked_sub(p.load) {
+        let load = |at: usize, own: u32| loads.and_then(|loads| loads.get(at)).copied().unwrap_or(own);
+        let mut priorities = self.priorities.iter().enumerate();
+        let at = priorities.position(|(at, p)| match left.checked_sub(load(at, p.load)) {
             Some(rest) => {
                 left = rest;
                 false
@@ -368,10 +375,9 @@ impl Set {
     }
 }
 
-/// Healthy hosts, and all.
-fn count(groups: &[Group], healthy: &[bool]) -> (u32, u32) {
+fn count(groups: &[Group], healthy: &[bool]) -> Count {
     let hosts = || groups.iter().flat_map(|group| &group.hosts);
-    (hosts().filter(|h| healthy[**h]).count() as u32, hosts().count() as u32)
+    Count { healthy: hosts().filter(|h| healthy[**h]).count() as u32, all: hosts().count() as u32 }
 }
 
 #[cfg(test)]

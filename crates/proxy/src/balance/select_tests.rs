@@ -36,7 +36,7 @@ fn picks_at(now: Instant, balancer: &Balancer, n: usize, hash: impl Fn(usize) ->
     let rng = Rng::new();
     let mut seen = HashMap::new();
     for i in 0..n {
-        let context = PickContext { hash: hash(i), tried: &[], reselect: 0, now };
+        let context = PickContext { hash: hash(i), tried: &[], reselect: 0, leave_priorities: None, now };
         if let Some(host) = balancer.pick(&context, &rng) {
             let SocketAddr::V4(v4) = host.address else { unreachable!() };
             *seen.entry(v4.ip().octets()[3]).or_insert(0) += 1;
@@ -185,7 +185,8 @@ fn tried_hosts_are_passed_over() {
     let b = balancer(&cluster(LbPolicy::RoundRobin), vec![locality(0, None, &[(1, 1, UP), (2, 1, UP)])]);
     let rng = Rng::new();
     for _ in 0..20 {
-        let context = PickContext { hash: None, tried: &[address(1)], reselect: 5, now: Instant::now() };
+        let context =
+            PickContext { hash: None, tried: &[address(1)], reselect: 5, leave_priorities: None, now: Instant::now() };
         assert_eq!(b.pick(&context, &rng).unwrap().address, address(2));
     }
 }

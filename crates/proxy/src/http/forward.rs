@@ -229,6 +229,7 @@ impl<'a> Job<'a> {
             hash: self.hash,
             tried: &self.tried,
             reselect: reselect.map_or(0, |policy| policy.previous_hosts_max_attempts.max(1)),
+            leave_priorities: policy.and_then(|policy| policy.previous_priorities),
             now: self.exchange.started,
         };
         self.cluster.pick(&context, conn.original, &conn.proxy.rng)

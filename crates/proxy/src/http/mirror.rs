@@ -33,7 +33,7 @@ pub(super) fn send(
     let proxy = Rc::clone(proxy);
     tokio::task::spawn_local(async move {
         let Some(_unit) = Gauge::take_below(RequestAt(Rc::clone(&cluster)), cluster.max_requests) else { return };
-        let context = PickContext { hash: None, tried: &[], reselect: 0, now: Instant::now() };
+        let context = PickContext { hash: None, tried: &[], reselect: 0, leave_priorities: None, now: Instant::now() };
         let Some(host) = cluster.pick(&context, None, &proxy.rng) else { return };
         let pools: Rc<Pools> = Rc::clone(&cluster.pools);
         let Ok(pool) = cluster.pool(&host, authority.as_bytes()) else { return };

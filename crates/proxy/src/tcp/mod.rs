@@ -118,7 +118,7 @@ async fn connect(
     let hash = tcp.config.hash_source_ip.then(|| xxh64(accepted.ends.remote.ip().to_string().as_bytes(), 0));
     let mut tried = Vec::new();
     loop {
-        let context = PickContext { hash, tried: &tried, reselect: 2, now: Instant::now() };
+        let context = PickContext { hash, tried: &tried, reselect: 2, leave_priorities: None, now: Instant::now() };
         let host: Rc<Host> = cluster.pick(&context, accepted.original, &proxy.rng).ok_or(Flags::UH)?;
         record.attempts += 1;
         record.upstream = Some(Upstream { address: host.address, endpoint: host.endpoint.clone() });

@@ -88,9 +88,15 @@ pub fn gateway(manifests: &str) -> ProxyConfig {
 
 /// The same, and what is said of the manifests.
 pub fn gateway_and_notes(manifests: &str) -> (ProxyConfig, Vec<String>) {
+    gateway_in(&MeshConfig::default(), manifests)
+}
+
+/// The same in a mesh of this MeshConfig. Where the gateway is, and with which labels, a Pod `edge` in `istio-system`
+/// may say.
+pub fn gateway_in(mesh: &MeshConfig, manifests: &str) -> (ProxyConfig, Vec<String>) {
     let loaded = load("test.yaml", manifests);
     let (resources, duplicates) = ResourceSet::of_files([&loaded]);
-    let built = Snapshot::build(&resources, &MeshConfig::default(), &Held::default());
+    let built = Snapshot::build(&resources, mesh, &Held::default());
     let said = loaded.all_diagnostics().into_iter().chain(duplicates).chain(built.diagnostics.iter().cloned());
     let said = said.map(|diagnostic| diagnostic.message).collect();
     let node = Node {
@@ -110,6 +116,9 @@ pub fn gateway_and_notes(manifests: &str) -> (ProxyConfig, Vec<String>) {
         let sent = decode::cluster(&encode::cluster(cluster)).unwrap();
         assert_eq!(sent, **cluster);
         *cluster = Arc::new(sent);
+    }
+    for endpoints in config.endpoints.values() {
+        assert_eq!(decode::endpoints(&encode::endpoints(endpoints)).unwrap(), **endpoints);
     }
     for listener in config.listeners.values_mut() {
         let listener = Arc::make_mut(listener);

@@ -92,10 +92,7 @@ pub(super) const VIRTUAL_SERVICE: &[Field] = &[
                     Done("perTryTimeout"),
                     Done("retryIgnorePreviousHosts"),
                     Done("retryOn"),
-                    Instead(
-                        "retryRemoteLocalities",
-                        "Amime's own proxy retries at endpoints of all localities; an Envoy as said",
-                    ),
+                    Done("retryRemoteLocalities"),
                 ],
             ),
             Message(
