@@ -2,7 +2,7 @@
 
 CARGO ?= cargo
 
-.PHONY: test format lint unit envoy bench soak fuzz bless
+.PHONY: test format lint unit envoy hostile bench soak fuzz bless
 
 ## Everything that must hold: format, lints, forbidden edges, all tests.
 test: format lint unit
@@ -14,12 +14,16 @@ lint:
 	$(CARGO) clippy --workspace --all-targets --locked -- -D warnings
 
 # Forbidden edges are among them (crates/testkit/tests/edges.rs).
-unit: envoy
+unit: envoy hostile
 	$(CARGO) test --workspace --locked
 
 # The real Envoy that tests run; they are skipped, saying so, where it cannot be had.
 envoy:
 	@scripts/envoy.sh
+
+# The packages that malformed requests are sent with; likewise.
+hostile:
+	@scripts/hostile.sh
 
 ## Rewrites the golden files' outputs; look at the difference before you commit it.
 bless:
