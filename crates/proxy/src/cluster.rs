@@ -7,7 +7,7 @@ use crate::balance::limits::{Gauge, Usage};
 use crate::balance::outlier::{self, ClusterHealth, Outcome};
 use crate::balance::{Balancer, Host, HostShared, PickContext};
 use crate::connect::dial::{ConnectSettings, Handshake, Outside};
-use crate::connect::pool::{HostPool, PoolSettings, Pools, Speech};
+use crate::connect::pool::{HostPool, PoolSettings, Pools, Private, Speech};
 use crate::connect::transports::{Missing, Transports};
 use crate::rng::Rng;
 use crate::telemetry::labels::Number;
@@ -188,14 +188,29 @@ impl ClusterLocal {
         self.balancer.pick(context, rng).cloned()
     }
 
-    /// The connections to a host, for a request to this authority.
+    /// The connections to a host, for a request to this authority of a client, if it is one's.
     ///
     /// # Errors
     /// What is missing for any; nothing is sent then.
-    pub(crate) fn pool(&self, host: &Host, authority: &[u8]) -> Result<Rc<HostPool>, Missing> {
-        let Some(context) = self.transports.of(host)? else { return Ok(self.pools.host(host.address)) };
-        let name = context.name_of(authority).map_err(|reason| Missing::Tls(reason.into()))?;
-        Ok(self.pools.host_by_tls(host.address, Handshake { context: Rc::clone(context), name }))
+    pub(crate) fn pool(
+        &self,
+        host: &Host,
+        authority: &[u8],
+        client: Option<&Private>,
+    ) -> Result<Rc<HostPool>, Missing> {
+        let private = client.filter(|_| self.config.proxy_protocol.is_some());
+        let tls = match self.transports.of(host)? {
+            Some(context) => {
+                let name = context.name_of(authority).map_err(|reason| Missing::Tls(reason.into()))?;
+                Some(Handshake { context: Rc::clone(context), name })
+            }
+            None => None,
+        };
+        Ok(match (private, tls) {
+            (Some(private), tls) => self.pools.private(host.address, tls, private),
+            (None, Some(tls)) => self.pools.host_by_tls(host.address, tls),
+            (None, None) => self.pools.host(host.address),
+        })
     }
 
     /// How a connection of its own to a host is carried; None: plaintext.

@@ -1,5 +1,6 @@
 //! Opening connections to endpoints, in plaintext or TLS.
 
+use super::proxy_header::{self, Ends};
 use crate::tls::client::{ClientContext, tls_failure};
 use crate::tls::stream::UpstreamStream;
 use amime_model::config::{Cluster, TcpKeepalive};
@@ -9,7 +10,8 @@ use std::net::{IpAddr, SocketAddr};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::net::TcpSocket;
+use tokio::io::AsyncWriteExt;
+use tokio::net::{TcpSocket, TcpStream};
 
 /// Where an address is really reached: for a machine without the virtual addresses of a cluster (`amime up`), which
 /// no kernel redirects. None: nobody is there, and nothing leaves the machine.
@@ -129,11 +131,12 @@ impl DialError {
     }
 }
 
-/// Connects within the timeout, which a handshake is part of.
+/// Connects within the timeout, which a handshake is part of. A PROXY header tells of a connection with these ends.
 pub(crate) async fn dial(
     address: SocketAddr,
     settings: &ConnectSettings,
     tls: Option<&Handshake>,
+    client: Option<Ends>,
 ) -> Result<UpstreamStream, DialError> {
     let address = match &settings.outside.reach {
         Some(reach) => (reach.0)(address).ok_or_else(|| DialError::Failed(io::ErrorKind::HostUnreachable.into()))?,
@@ -146,7 +149,10 @@ pub(crate) async fn dial(
     }
     let socket = prepare(address, settings).map_err(DialError::Failed)?;
     let connect = async {
-        let stream = socket.connect(address).await.map_err(DialError::Failed)?;
+        let mut stream = socket.connect(address).await.map_err(DialError::Failed)?;
+        if let Some(version) = settings.proxy_protocol {
+            Box::pin(introduce(&mut stream, version, client)).await.map_err(DialError::Failed)?;
+        }
         match tls {
             None => Ok(UpstreamStream::Plain(stream)),
             Some(tls) => {
@@ -155,6 +161,11 @@ pub(crate) async fn dial(
         }
     };
     tokio::time::timeout(settings.timeout, connect).await.unwrap_or(Err(DialError::TimedOut))
+}
+
+async fn introduce(stream: &mut TcpStream, version: u8, client: Option<Ends>) -> io::Result<()> {
+    let own = (stream.local_addr()?, stream.peer_addr()?);
+    stream.write_all(&proxy_header::header(version, client, own)?).await
 }
 
 fn prepare(address: SocketAddr, settings: &ConnectSettings) -> io::Result<TcpSocket> {
@@ -198,7 +209,7 @@ mod tests {
             let outside = Outside { own: Arc::new(own), ..Outside::default() };
             let settings = ConnectSettings::of(&Cluster::new("entry", Discovery::Static(Default::default())), outside);
             let address = SocketAddr::new(ip.parse().unwrap(), port);
-            async move { dial(address, &settings, None).await }
+            async move { dial(address, &settings, None, None).await }
         };
         let own = OwnPorts { ports: vec![port], addresses: vec![pod], loopback: true };
         for ip in ["127.0.0.1", "127.0.0.9", "::1", "::ffff:127.0.0.1", "0.0.0.0", "10.1.1.1"] {

@@ -61,7 +61,12 @@ impl Lease {
         let settings = &pools.settings;
         let used_up =
             settings.max_requests_per_connection != 0 && conn.requests >= settings.max_requests_per_connection;
-        if used_up || conn.is_old(settings.max_connection_duration) || pool.retired.get() || conn.sender.is_closed() {
+        if used_up
+            || conn.is_old(settings.max_connection_duration)
+            || pool.retired.get()
+            || pools.retired.get()
+            || conn.sender.is_closed()
+        {
             return;
         }
         while let Some(waiter) = pool.http1.waiters.borrow_mut().pop_front() {
@@ -179,7 +184,7 @@ async fn connect(pools: &Rc<Pools>, pool: &Rc<HostPool>) -> Result<Conn, Reset> 
             }
         };
         let place = Rc::new(Place { _opening: Opening::new(pools, pool), _slot: slot });
-        let stream = dial(pool.address, &settings.connect, pool.tls.as_ref()).await.map_err(|error| {
+        let stream = dial(pool.address, &settings.connect, pool.tls.as_ref(), pool.client).await.map_err(|error| {
             tracing::debug!(address = %pool.address, %error, "cannot connect");
             one_more(&pools.counts.connect_failures);
             pool.failure.set(error.transport_failure());

@@ -176,12 +176,13 @@ async fn open(
     pool: &Rc<HostPool>,
     slot: crate::balance::limits::Unit<Connections>,
 ) -> Result<(), Reset> {
-    let stream = dial(pool.address, &pools.settings.connect, pool.tls.as_ref()).await.map_err(|error| {
-        tracing::debug!(address = %pool.address, %error, "cannot connect");
-        one_more(&pools.counts.connect_failures);
-        pool.failure.set(error.transport_failure());
-        Reset::from(&error)
-    })?;
+    let stream =
+        dial(pool.address, &pools.settings.connect, pool.tls.as_ref(), pool.client).await.map_err(|error| {
+            tracing::debug!(address = %pool.address, %error, "cannot connect");
+            one_more(&pools.counts.connect_failures);
+            pool.failure.set(error.transport_failure());
+            Reset::from(&error)
+        })?;
     one_more(&pools.counts.connections);
     if pools.settings.by_alpn {
         let http2 = stream.agreed_http2();

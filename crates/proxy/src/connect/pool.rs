@@ -4,6 +4,7 @@
 //! over another one; nobody notices. Everything else that goes wrong is a `Reset` for the retry policy.
 
 use super::dial::{ConnectSettings, DialError, Handshake};
+use super::proxy_header::Ends;
 use super::{http1, http2};
 use crate::balance::limits::Usage;
 use crate::http::body::RequestBody;
@@ -97,13 +98,15 @@ pub(crate) struct Pools {
     /// Of TLS: for one endpoint, those of each context and server name.
     by_name: RefCell<HashMap<SocketAddr, Vec<Rc<HostPool>>>>,
     /// The cluster has left, or has other settings now; some request may still be sent over these.
-    retired: Cell<bool>,
+    pub(super) retired: Cell<bool>,
 }
 
 pub(crate) struct HostPool {
     pub(crate) address: SocketAddr,
     /// None: plaintext.
     pub(crate) tls: Option<Handshake>,
+    /// Whose they are, where they tell that.
+    pub(crate) client: Option<Ends>,
     pub(crate) http1: http1::Pool,
     pub(crate) http2: http2::Pool,
     /// Where ALPN chooses: it chose HTTP/2 last, or did not.
@@ -155,16 +158,44 @@ impl Pools {
         pool
     }
 
+    /// Of one client alone.
+    pub(crate) fn private(self: &Rc<Self>, address: SocketAddr, tls: Option<Handshake>, of: &Private) -> Rc<HostPool> {
+        let mut pools = of.pools.borrow_mut();
+        // The cluster may have other settings since.
+        pools.retain(|(pools, pool)| {
+            if pools.retired.get() {
+                pool.retire();
+            }
+            !pools.retired.get()
+        });
+        let fits = |known: &HostPool| match (&known.tls, &tls) {
+            (Some(known), Some(tls)) => known.fits(tls),
+            (known, tls) => known.is_none() && tls.is_none(),
+        };
+        let mut known = pools.iter().filter(|(pools, pool)| Rc::ptr_eq(pools, self) && pool.address == address);
+        if let Some((_, pool)) = known.find(|(_, pool)| fits(pool)) {
+            return Rc::clone(pool);
+        }
+        let pool = Rc::new(HostPool { client: Some(of.ends), ..self.empty(address, tls) });
+        pools.push((Rc::clone(self), Rc::clone(&pool)));
+        pool
+    }
+
     fn pool(&self, address: SocketAddr, tls: Option<Handshake>) -> Rc<HostPool> {
-        Rc::new(HostPool {
+        Rc::new(self.empty(address, tls))
+    }
+
+    fn empty(&self, address: SocketAddr, tls: Option<Handshake>) -> HostPool {
+        HostPool {
             address,
             tls,
+            client: None,
             http1: http1::Pool::default(),
             http2: http2::Pool::default(),
             agreed_http2: Cell::default(),
             retired: Cell::new(self.retired.get()),
             failure: Cell::new(""),
-        })
+        }
     }
 
     /// Lets go of all pools; connections that are opened from now on serve one request.
@@ -215,6 +246,24 @@ impl HostPool {
 
     fn is_unused(&self) -> bool {
         self.http1.is_unused() && self.http2.is_unused()
+    }
+}
+
+/// What is opened for one client's connection and nobody else, for it tells who the client is. It goes with the client.
+pub(crate) struct Private {
+    ends: Ends,
+    pools: RefCell<Vec<(Rc<Pools>, Rc<HostPool>)>>,
+}
+
+impl Private {
+    pub(crate) fn new(ends: Ends) -> Self {
+        Self { ends, pools: RefCell::default() }
+    }
+}
+
+impl Drop for Private {
+    fn drop(&mut self) {
+        self.pools.borrow().iter().for_each(|(_, pool)| pool.retire());
     }
 }
 

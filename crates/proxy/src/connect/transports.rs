@@ -16,7 +16,6 @@ pub(crate) enum Missing {
     Tls(Arc<str>),
     /// A transport socket that is not understood.
     Transport,
-    ProxyProtocol,
 }
 
 impl Missing {
@@ -36,7 +35,6 @@ impl Missing {
                 "remote connection failure, transport failure reason: TLS error: Secret is not supplied by SDS"
             }
             Self::Transport => "the cluster's transport socket is not understood",
-            Self::ProxyProtocol => "the cluster wants a PROXY protocol header, which is not supported yet",
         }
     }
 
@@ -46,7 +44,6 @@ impl Missing {
                 "upstream_reset_before_response_started{remote_connection_failure|TLS_error:_Secret_is_not_supplied_by_SDS}"
             }
             Self::Transport => "upstream_transport_not_supported{transport_socket}",
-            Self::ProxyProtocol => "upstream_transport_not_supported{proxy_protocol}",
         }
     }
 }
@@ -67,7 +64,6 @@ impl Transports {
     pub(crate) fn build(config: &Cluster, secrets: &Secrets, previous: Option<&Self>) -> Self {
         let by_alpn = config.protocol == UpstreamProtocol::Alpn;
         let context = |tls: Option<&UpstreamTls>, opaque: bool| match tls {
-            _ if config.proxy_protocol.is_some() => Err(Missing::ProxyProtocol),
             Some(tls) => {
                 let offering;
                 let tls = if by_alpn && tls.alpn.is_empty() {

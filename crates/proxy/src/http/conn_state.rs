@@ -4,6 +4,7 @@ use super::deadline::SpareTimer;
 use super::exchange::Exchange;
 use super::upgrade;
 use super::wire::Refusal;
+use crate::connect::pool::Private;
 use crate::flags::Flags;
 use crate::proxy_worker::ProxyWorker;
 use crate::runtime::{ChainRuntime, Hcm, ListenerRuntime, RuntimeConfig};
@@ -34,6 +35,8 @@ pub(crate) struct ConnState {
     pub(crate) original: Option<SocketAddr>,
     /// The name that a TLS client asked for.
     pub(crate) server_name: Option<String>,
+    /// Connections to endpoints that tell of this one.
+    pub(crate) private: Private,
     /// Who said last who it is.
     pub(crate) peer: RefCell<Option<Rc<Peer>>>,
     /// The service of its last request that no cluster told one of.
@@ -97,6 +100,7 @@ impl ConnState {
             ends: peers.ends,
             remote_text: HeaderValue::from_str(&peers.ends.remote.ip().to_string())
                 .unwrap_or_else(|_| HeaderValue::from_static("unknown")),
+            private: Private::new((peers.ends.remote, peers.ends.local)),
             original: peers.original,
             server_name: peers.server_name,
             peer: RefCell::default(),

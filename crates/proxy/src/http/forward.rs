@@ -133,8 +133,10 @@ impl<'a> Job<'a> {
         // HTTP/2 knows no such upgrade.
         let speech = if head.upgrade.is_some() { Speech::Http1 } else { self.cluster.speech(self.http2) };
         let head = head.for_try(&self.selection, &host, &self.forwarding, self.retries + 1, self.introduction(&host));
-        let pool =
-            self.cluster.pool(&host, head.authority.as_bytes()).map_err(|missing| Own::not_in_the_clear(&missing))?;
+        let pool = self
+            .cluster
+            .pool(&host, head.authority.as_bytes(), Some(&self.exchange.conn.private))
+            .map_err(|missing| Own::not_in_the_clear(&missing))?;
         let request = head
             .into_request(speech != Speech::Http1, self.bodies.next())
             .map_err(|_| Own::new(400, Flags::NONE, "bad_authority", ""))?;

@@ -36,7 +36,7 @@ pub(super) fn send(
         let context = PickContext { hash: None, tried: &[], reselect: 0, leave_priorities: None, now: Instant::now() };
         let Some(host) = cluster.pick(&context, None, &proxy.rng) else { return };
         let pools: Rc<Pools> = Rc::clone(&cluster.pools);
-        let Ok(pool) = cluster.pool(&host, authority.as_bytes()) else { return };
+        let Ok(pool) = cluster.pool(&host, authority.as_bytes(), None) else { return };
         let exchange = async {
             if let Ok(mut sent) = pool::send(&pools, &pool, speech, request).await {
                 while let Some(Ok(_)) = sent.response.body_mut().frame().await {}

@@ -126,7 +126,8 @@ async fn connect(
             record.details = missing.details();
             Flags::UF
         })?;
-        match dial(host.address, &settings.connect, handshake.as_ref()).await {
+        let client = (accepted.ends.remote, accepted.ends.local);
+        match dial(host.address, &settings.connect, handshake.as_ref(), Some(client)).await {
             Ok(stream) => {
                 one_more(&cluster.pools.counts.connections);
                 record.upstream_local = stream.local_addr().ok();

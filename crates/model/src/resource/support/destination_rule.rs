@@ -24,10 +24,7 @@ const TRAFFIC_POLICY: &[Field] = &[
             Message("tls", CLIENT_TLS),
         ],
     ),
-    Instead(
-        "proxyProtocol",
-        "Amime's own proxy refuses the connection, rather than sending it without its header; an Envoy sends it",
-    ),
+    Message("proxyProtocol", &[Done("version")]),
     Message("retryBudget", RETRY_BUDGET),
     Message("tls", CLIENT_TLS),
     Instead("tunnel", "connections go to the destination directly"),
