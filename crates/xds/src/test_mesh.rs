@@ -88,6 +88,7 @@ impl Mesh {
             max_duration: None,
             max_connect_attempts: 1,
             hash_source_ip: false,
+            tunnel: None,
             access_log: Vec::new(),
             origin: None,
         };

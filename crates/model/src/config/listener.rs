@@ -167,8 +167,19 @@ pub struct TcpProxy {
     pub max_connect_attempts: u32,
     /// Hash on the source address for consistent balancing.
     pub hash_source_ip: bool,
+    /// Through whom the connections go that the clusters' endpoints are.
+    pub tunnel: Option<Tunnel>,
     pub access_log: Vec<AccessLog>,
     pub origin: Option<Origin>,
+}
+
+/// A connection within a request to an HTTP proxy, by the version of HTTP that the cluster speaks.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Tunnel {
+    /// Host and port that the proxy is to connect to.
+    pub authority: String,
+    /// POST, not CONNECT.
+    pub post: bool,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -7,7 +7,7 @@ use super::log;
 use super::names;
 use super::route::cluster_name;
 use super::view::View;
-use crate::config::{Origin, TcpCluster, TcpProxy};
+use crate::config::{Origin, TcpCluster, TcpProxy, Tunnel};
 use crate::resource::DestinationRule;
 use crate::resource::virtual_service::{L4Match, RouteDestination, TlsMatch};
 use crate::snapshot::{Health, Labels, Service, selects};
@@ -82,9 +82,23 @@ fn proxy(
         max_duration: tcp.and_then(|tcp| tcp.max_connection_duration).map(Into::into),
         max_connect_attempts: 1,
         hash_source_ip: rule.is_some_and(|rule| hashes_source(rule, subset)),
+        tunnel: rule.and_then(|rule| tunnel(rule, subset)),
         access_log: log::of_traffic(&view.snapshot.mesh),
         origin: None,
     }
+}
+
+/// A subset's own, where one is meant: it takes over nothing.
+fn tunnel(rule: &DestinationRule, subset: &str) -> Option<Tunnel> {
+    let policy = if subset.is_empty() {
+        rule.traffic_policy.as_ref()
+    } else {
+        rule.subsets.iter().find(|s| s.name == subset)?.traffic_policy.as_ref()
+    };
+    let written = policy?.tunnel.as_ref()?;
+    let (host, port) = (&written.target_host, written.target_port);
+    let authority = if host.contains(':') { format!("[{host}]:{port}") } else { format!("{host}:{port}") };
+    Some(Tunnel { authority, post: written.protocol == "POST" })
 }
 
 /// Connections stick by their source address: a subset with a load balancer of its own decides for itself.

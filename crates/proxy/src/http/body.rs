@@ -42,8 +42,16 @@ pub(crate) enum RequestBody {
     Stream(Streamed),
     /// Through, with a copy.
     Replay(Replay),
-    /// A copy for a mirror.
+    /// What somebody else sends: a copy for a mirror, a tunnel's bytes.
     Copy(Mirrored),
+}
+
+impl RequestBody {
+    /// A body of what is sent; it ends when the sender does.
+    pub(crate) fn channel() -> (mpsc::Sender<Frame<Bytes>>, Self) {
+        let (sender, frames) = mpsc::channel(4);
+        (sender, Self::Copy(Mirrored { frames, whole: Rc::new(Cell::new(true)) }))
+    }
 }
 
 impl std::fmt::Debug for RequestBody {

@@ -1,12 +1,14 @@
 //! The TCP proxy: a connection goes to an endpoint of a cluster, byte for byte.
 
 pub(crate) mod copy;
+mod tunnel;
 
-use crate::balance::limits::{Connections, Gauge};
+use crate::balance::limits::{Connections, Gauge, Unit};
 use crate::balance::outlier::Outcome;
 use crate::balance::{Host, PickContext};
 use crate::cluster::{ActiveHost, ClusterLocal};
 use crate::connect::dial::{DialError, dial};
+use crate::connect::pool::Reset;
 use crate::flags::Flags;
 use crate::http::connection::Accepted;
 use crate::proxy_worker::ProxyWorker;
@@ -15,10 +17,12 @@ use crate::telemetry::tcp::{Counted, entry};
 use crate::telemetry::totals::one_more;
 use crate::telemetry::{RequestRecord, Upstream};
 use crate::tls::stream::UpstreamStream;
+use amime_model::config::Tunnel;
 use copy::copy_both;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
+use tunnel::Refused;
 use xxhash_rust::xxh64::xxh64;
 
 /// Envoy's default.
@@ -74,13 +78,23 @@ async fn run(
             return flags;
         }
     };
-    let (upstream, host, _slot) = connection;
+    let Connected { stream: upstream, host, _slot } = connection;
     let flow = counted.connected(Some(&host.get().0));
     let idle = Some(tcp.config.idle_timeout.unwrap_or(IDLE)).filter(|idle| !idle.is_zero());
+    let copied = async {
+        match upstream {
+            Onward::Endpoint(stream) => copy_both(accepted.stream, stream, idle, &flow.copied).await,
+            // Boxed, for it is rare: every connection's future would have to hold it.
+            Onward::Tunnel(tunnel) => {
+                let tunnel::Opened { stream, held: _held, .. } = *tunnel;
+                Box::pin(copy_both(accepted.stream, stream, idle, &flow.copied)).await
+            }
+        }
+    };
     let ended = tokio::select! {
         biased;
         () = ended => return Flags::LR,
-        ended = copy_both(accepted.stream, upstream, idle, &flow.copied) => ended,
+        ended = copied => ended,
     };
     if ended.upstream_failed {
         Flags::UC
@@ -103,7 +117,24 @@ fn choose(tcp: &TcpRuntime, draw: u32) -> &str {
     tcp.config.clusters.first().map_or("", |cluster| &cluster.name)
 }
 
-type Connected = (UpstreamStream, crate::balance::limits::Unit<ActiveHost>, crate::balance::limits::Unit<Connections>);
+/// What a client's bytes go over.
+enum Onward {
+    Endpoint(UpstreamStream),
+    Tunnel(Box<tunnel::Opened>),
+}
+
+struct Connected {
+    stream: Onward,
+    host: Unit<ActiveHost>,
+    /// A tunnel's connections are counted where they are pooled.
+    _slot: Option<Unit<Connections>>,
+}
+
+/// Why there is no connection: the status that counts for it, and what the log says.
+struct Failed {
+    status: u16,
+    reason: &'static str,
+}
 
 async fn connect(
     proxy: &Rc<ProxyWorker>,
@@ -114,7 +145,10 @@ async fn connect(
 ) -> Result<Connected, Flags> {
     let settings = &cluster.pools.settings;
     let usage = Connections(cluster.shared.usage.clone());
-    let slot = Gauge::take_below(usage, settings.max_connections).ok_or(Flags::UO)?;
+    let slot = match &tcp.config.tunnel {
+        None => Some(Gauge::take_below(usage, settings.max_connections).ok_or(Flags::UO)?),
+        Some(_) => None,
+    };
     let hash = tcp.config.hash_source_ip.then(|| xxh64(accepted.ends.remote.ip().to_string().as_bytes(), 0));
     let mut tried = Vec::new();
     loop {
@@ -122,24 +156,18 @@ async fn connect(
         let host: Rc<Host> = cluster.pick(&context, accepted.original, &proxy.rng).ok_or(Flags::UH)?;
         record.attempts += 1;
         record.upstream = Some(Upstream { address: host.address, endpoint: host.endpoint.clone() });
-        let handshake = cluster.handshake(&host).map_err(|missing| {
-            record.details = missing.details();
-            Flags::UF
-        })?;
-        let client = (accepted.ends.remote, accepted.ends.local);
-        match dial(host.address, &settings.connect, handshake.as_ref(), Some(client)).await {
+        let opened = match &tcp.config.tunnel {
+            None => to_endpoint(cluster, &host, accepted, record).await?,
+            Some(tunnel) => Box::pin(through(cluster, &host, tunnel, record)).await?,
+        };
+        match opened {
             Ok(stream) => {
-                one_more(&cluster.pools.counts.connections);
-                record.upstream_local = stream.local_addr().ok();
                 record.transport_failure = "";
                 cluster.report(&host, Outcome::Connected, &proxy.rng);
-                return Ok((stream, Gauge::take(ActiveHost(host)), slot));
+                return Ok(Connected { stream, host: Gauge::take(ActiveHost(host)), _slot: slot });
             }
-            Err(error) => {
-                tracing::debug!(address = %host.address, %error, "cannot connect");
-                one_more(&cluster.pools.counts.connect_failures);
-                record.transport_failure = error.transport_failure();
-                let status = if matches!(error, DialError::TimedOut) { 504 } else { 503 };
+            Err(Failed { status, reason }) => {
+                record.transport_failure = reason;
                 cluster.report(&host, Outcome::Local(status), &proxy.rng);
                 if record.attempts >= tcp.config.max_connect_attempts.max(1) {
                     return Err(Flags::UF.with(Flags::URX));
@@ -148,4 +176,59 @@ async fn connect(
             }
         }
     }
+}
+
+/// Flags where no try can help.
+async fn to_endpoint(
+    cluster: &ClusterLocal,
+    host: &Host,
+    accepted: &Accepted,
+    record: &mut RequestRecord,
+) -> Result<Result<Onward, Failed>, Flags> {
+    let handshake = cluster.handshake(host).map_err(|missing| {
+        record.details = missing.details();
+        Flags::UF
+    })?;
+    let client = (accepted.ends.remote, accepted.ends.local);
+    Ok(match dial(host.address, &cluster.pools.settings.connect, handshake.as_ref(), Some(client)).await {
+        Ok(stream) => {
+            one_more(&cluster.pools.counts.connections);
+            record.upstream_local = stream.local_addr().ok();
+            Ok(Onward::Endpoint(stream))
+        }
+        Err(error) => {
+            tracing::debug!(address = %host.address, %error, "cannot connect");
+            one_more(&cluster.pools.counts.connect_failures);
+            let status = if matches!(error, DialError::TimedOut) { 504 } else { 503 };
+            Err(Failed { status, reason: error.transport_failure() })
+        }
+    })
+}
+
+async fn through(
+    cluster: &Rc<ClusterLocal>,
+    host: &Host,
+    asked: &Tunnel,
+    record: &mut RequestRecord,
+) -> Result<Result<Onward, Failed>, Flags> {
+    Ok(match tunnel::open(cluster, host, asked).await {
+        Ok(opened) => {
+            record.upstream_local = opened.local;
+            Ok(Onward::Tunnel(Box::new(opened)))
+        }
+        Err(Refused::Missing(missing)) => {
+            record.details = missing.details();
+            return Err(Flags::UF);
+        }
+        Err(Refused::Reset(Reset::Overflow, _)) => return Err(Flags::UO),
+        Err(Refused::Reset(reset, pool)) => {
+            let status = if reset == Reset::ConnectTimeout { 504 } else { 503 };
+            Err(Failed { status, reason: pool.failure.get() })
+        }
+        Err(Refused::Status(status)) => {
+            tracing::debug!(address = %host.address, %status, "no tunnel");
+            Err(Failed { status: 503, reason: "" })
+        }
+        Err(Refused::Request) => return Err(Flags::UF),
+    })
 }

@@ -121,6 +121,7 @@ pub fn tcp_chain(clusters: &[(&str, u32)]) -> FilterChain {
         max_duration: None,
         max_connect_attempts: 1,
         hash_source_ip: false,
+        tunnel: None,
         access_log: Vec::new(),
         origin: None,
     }))

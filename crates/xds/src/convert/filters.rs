@@ -4,7 +4,7 @@ use super::common::{any, duration, field, from_duration, opaque, opaque_any, opa
 use super::origin::{from_origin, of_origin};
 use super::{access_log, hcm};
 use crate::decode::DecodeError;
-use amime_model::config::{ListenerFilter, NetworkFilter, Opaque, TcpCluster, TcpProxy};
+use amime_model::config::{ListenerFilter, NetworkFilter, Opaque, TcpCluster, TcpProxy, Tunnel};
 use envoy_types::pb::envoy::config::core::v3 as core;
 use envoy_types::pb::envoy::config::listener::v3 as pb;
 use envoy_types::pb::envoy::extensions::filters::listener;
@@ -173,6 +173,11 @@ fn tcp_to_pb(proxy: &TcpProxy) -> tcp::TcpProxy {
             })
             .into_iter()
             .collect(),
+        tunneling_config: proxy.tunnel.as_ref().map(|tunnel| tcp::tcp_proxy::TunnelingConfig {
+            hostname: tunnel.authority.clone(),
+            use_post: tunnel.post,
+            ..Default::default()
+        }),
         access_log: access_log::to_pb(&proxy.access_log),
         // A TCP proxy has no metadata. Of these criteria Envoy reads `envoy.lb` alone, so that ours select
         // nothing.
@@ -184,9 +189,22 @@ fn tcp_to_pb(proxy: &TcpProxy) -> tcp::TcpProxy {
 /// None where the proxy does something that is not understood.
 fn tcp_from_pb(proxy: tcp::TcpProxy) -> Result<Option<TcpProxy>, DecodeError> {
     use tcp::tcp_proxy::ClusterSpecifier;
-    if proxy.tunneling_config.is_some() || proxy.on_demand.is_some() {
+    if proxy.on_demand.is_some() {
         return Ok(None);
     }
+    let tunnel = match proxy.tunneling_config {
+        None => None,
+        Some(config) => {
+            let (authority, post) = (config.hostname.clone(), config.use_post);
+            let plain =
+                tcp::tcp_proxy::TunnelingConfig { hostname: authority.clone(), use_post: post, ..Default::default() };
+            // A name may be a format; there may be more to say than a name.
+            if config != plain || authority.contains('%') || authority.parse::<http::uri::Authority>().is_err() {
+                return Ok(None);
+            }
+            Some(Tunnel { authority, post })
+        }
+    };
     let clusters = match proxy.cluster_specifier {
         Some(ClusterSpecifier::Cluster(name)) => vec![TcpCluster { name, weight: WHOLE }],
         Some(ClusterSpecifier::WeightedClusters(weighted)) => {
@@ -204,6 +222,7 @@ fn tcp_from_pb(proxy: tcp::TcpProxy) -> Result<Option<TcpProxy>, DecodeError> {
             .hash_policy
             .iter()
             .any(|p| matches!(p.policy_specifier, Some(kind::hash_policy::PolicySpecifier::SourceIp(_)))),
+        tunnel,
         access_log: access_log::from_pb(proxy.access_log)?,
         origin: from_origin(proxy.metadata_match.as_ref()),
     }))

@@ -68,19 +68,23 @@ fn tcp() -> BoxedStrategy<TcpProxy> {
     let whole = word().prop_map(|name| vec![TcpCluster { name, weight: 100 }]);
     let clusters = prop_oneof![vec(cluster, 1..3), whole];
     let times = (of(duration()), of(duration()));
-    (word(), clusters, times, any::<u32>(), any::<bool>(), access_logs(), of(origin()))
-        .prop_map(|(stat_prefix, clusters, (idle_timeout, max_duration), attempts, hash, access_log, origin)| {
-            TcpProxy {
-                stat_prefix,
-                clusters,
-                idle_timeout,
-                max_duration,
-                max_connect_attempts: attempts,
-                hash_source_ip: hash,
-                access_log,
-                origin,
-            }
-        })
+    let tunnel = ("[a-z]{1,9}:[1-9][0-9]{1,3}", any::<bool>()).prop_map(|(authority, post)| Tunnel { authority, post });
+    (word(), clusters, times, any::<u32>(), (any::<bool>(), of(tunnel)), access_logs(), of(origin()))
+        .prop_map(
+            |(stat_prefix, clusters, (idle_timeout, max_duration), attempts, (hash, tunnel), access_log, origin)| {
+                TcpProxy {
+                    stat_prefix,
+                    clusters,
+                    idle_timeout,
+                    max_duration,
+                    max_connect_attempts: attempts,
+                    hash_source_ip: hash,
+                    tunnel,
+                    access_log,
+                    origin,
+                }
+            },
+        )
         .boxed()
 }
 

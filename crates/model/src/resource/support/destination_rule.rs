@@ -27,7 +27,7 @@ const TRAFFIC_POLICY: &[Field] = &[
     Message("proxyProtocol", &[Done("version")]),
     Message("retryBudget", RETRY_BUDGET),
     Message("tls", CLIENT_TLS),
-    Instead("tunnel", "connections go to the destination directly"),
+    Message("tunnel", &[Done("protocol"), Done("targetHost"), Done("targetPort")]),
 ];
 
 pub(super) const CONNECTION_POOL: &[Field] = &[Message("http", HTTP), Message("tcp", TCP)];
