@@ -11,6 +11,10 @@ use crate::resource::{Kind, ResourceId, ResourceSet};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+/// The one place where requests do fall through: Istio's meshes are written with it in mind (a root that delegates to
+/// what teams have not written yet), and recorded answers of Istio hold it.
+const FALLS_THROUGH: &str = "as in Istio the rule is left out, and its requests go to the rules below it";
+
 /// Why a rule of a delegating VirtualService, or of its delegate, is not there.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Left {
@@ -39,12 +43,12 @@ impl Left {
             Self::NotFound { origin, delegate } => (
                 codes::NOT_FOUND,
                 origin,
-                format!("there is no VirtualService {delegate} without hosts; the rule is left out"),
+                format!("there is no VirtualService {delegate} without hosts; {FALLS_THROUGH}"),
             ),
             Self::NotExported { origin, delegate } => (
                 codes::NOT_FOUND,
                 origin,
-                format!("VirtualService {delegate} is not exported here; the rule is left out"),
+                format!("VirtualService {delegate} is not exported here; {FALLS_THROUGH}"),
             ),
             Self::Conflict { origin } => (
                 codes::DELEGATE,

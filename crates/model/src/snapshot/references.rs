@@ -41,7 +41,7 @@ impl Reference {
         let then = match (held, self) {
             (true, _) => "; the last good version goes on",
             (false, Self::Host(_) | Self::Subset { .. }) => "; its share of the requests gets 503",
-            (false, Self::Delegate(_)) => "; the rule is left out",
+            (false, Self::Delegate(_)) => "; the rule is left out, and its requests go to the rules below it",
             (false, Self::Secret(_)) => "; the server cannot be spoken TLS to",
         };
         Diagnostic::warning(codes::NOT_FOUND, format!("there is no {self}{then}"))
