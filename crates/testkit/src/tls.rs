@@ -218,7 +218,14 @@ impl Client {
     /// # Errors
     /// Where either side refuses it.
     pub async fn connect(&self, address: SocketAddr, name: &str) -> io::Result<TlsStream<TcpStream>> {
-        let stream = TcpStream::connect(address).await?;
+        self.over(TcpStream::connect(address).await?, name).await
+    }
+
+    /// The same, over a connection that is there.
+    ///
+    /// # Errors
+    /// As `connect`.
+    pub async fn over(&self, stream: TcpStream, name: &str) -> io::Result<TlsStream<TcpStream>> {
         let name = ServerName::try_from(name.to_owned()).expect("a server name");
         let shaking = TlsConnector::from(Arc::new(self.config())).connect(name, stream);
         tokio::time::timeout(PATIENCE, shaking).await.expect("a handshake in time")

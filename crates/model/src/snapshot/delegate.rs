@@ -45,11 +45,9 @@ impl Left {
                 origin,
                 format!("there is no VirtualService {delegate} without hosts; {FALLS_THROUGH}"),
             ),
-            Self::NotExported { origin, delegate } => (
-                codes::NOT_FOUND,
-                origin,
-                format!("VirtualService {delegate} is not exported here; {FALLS_THROUGH}"),
-            ),
+            Self::NotExported { origin, delegate } => {
+                (codes::NOT_FOUND, origin, format!("VirtualService {delegate} is not exported here; {FALLS_THROUGH}"))
+            }
             Self::Conflict { origin } => (
                 codes::DELEGATE,
                 origin,

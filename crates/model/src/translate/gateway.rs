@@ -73,7 +73,14 @@ fn listeners(view: &View<'_>, local: &LocalScope, merged: &Merged, exclusions: &
     let mut taken: BTreeMap<u16, Taken> = BTreeMap::new();
     let mut written: BTreeMap<(IpAddr, u16), u32> = BTreeMap::new();
     for group in &merged.groups {
-        let bind = group.bind.parse().unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED));
+        let bind = match group.bind.as_str() {
+            "" => IpAddr::V4(Ipv4Addr::UNSPECIFIED),
+            text => match text.parse() {
+                Ok(ip) => ip,
+                // A socket file, which is not opened; nor is anything in its place.
+                Err(_) => continue,
+            },
+        };
         let chains = chains_of(view, group, bind, taken.entry(group.port).or_default(), exclusions);
         let key = (bind, group.port);
         if !chains.is_empty() {

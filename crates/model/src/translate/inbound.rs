@@ -17,10 +17,11 @@ use crate::config::{
     Listener, ListenerFilter, LocalityEndpoints, NetworkFilter, RouteAction, RouteConfig, RouteSource, VirtualHost,
 };
 use crate::protocol::{ListenerProtocol, Protocol};
+use crate::resource::sidecar::CaptureMode;
 use crate::rule::retry;
 use crate::snapshot::origin_of;
 use std::collections::BTreeMap;
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -39,11 +40,14 @@ struct Port {
     told: Option<ClusterService>,
     /// Where the application answers; None: at the address that was dialled.
     application: Option<SocketAddr>,
+    /// A socket of its own is opened there (a Sidecar's captureMode NONE), for nobody redirects to it.
+    opened: Option<IpAddr>,
     origin: Option<crate::config::Origin>,
 }
 
 pub(super) struct Inbound {
-    pub listener: Listener,
+    /// The one for all that is redirected, and those of ports that are not.
+    pub listeners: Vec<Listener>,
     pub clusters: Vec<Cluster>,
 }
 
@@ -55,7 +59,10 @@ pub(super) fn build(view: &View<'_>, local: &LocalScope) -> Inbound {
         all.bind_source = Some(PASSTHROUGH_SOURCE);
         clusters.push(all);
     }
-    Inbound { listener: listener(view, local, &ports), clusters }
+    let (own, redirected): (Vec<_>, Vec<_>) = ports.values().partition(|port| port.opened.is_some());
+    let mut listeners = vec![listener(view, local, &redirected)];
+    listeners.extend(own.into_iter().filter_map(|port| own_listener(view, port, port.opened?)));
+    Inbound { listeners, clusters }
 }
 
 /// By the number that clients dial. Of services that share a port the oldest decides its protocol.
@@ -83,6 +90,7 @@ fn ports(view: &View<'_>, local: &LocalScope) -> BTreeMap<u16, Port> {
                     external: false,
                 }),
                 application: application(target.target_port),
+                opened: None,
                 origin: service.map(|s| origin_of(&s.id, "")),
             });
         }
@@ -98,6 +106,9 @@ fn ports(view: &View<'_>, local: &LocalScope) -> BTreeMap<u16, Port> {
             service_port: port.number,
             told: None,
             application: endpoint(&listener.default_endpoint, local, &application).or_else(|| application(number)),
+            // In `up` the pod's address itself is listened on.
+            opened: (listener.capture_mode == CaptureMode::None && local.place.is_none())
+                .then(|| listener.bind.parse().unwrap_or_else(|_| wildcard(local))),
             origin,
         });
     }
@@ -110,10 +121,17 @@ fn ports(view: &View<'_>, local: &LocalScope) -> BTreeMap<u16, Port> {
             service_port: u32::from(number),
             told: None,
             application: application(number),
+            opened: None,
             origin: None,
         });
     }
     ports
+}
+
+/// IPv4's, but for pods that have none but IPv6 addresses.
+fn wildcard(local: &LocalScope) -> IpAddr {
+    let only_v6 = !local.addresses.is_empty() && local.addresses.iter().all(IpAddr::is_ipv6);
+    if only_v6 { IpAddr::V6(Ipv6Addr::UNSPECIFIED) } else { IpAddr::V4(Ipv4Addr::UNSPECIFIED) }
 }
 
 /// A Sidecar's `defaultEndpoint`: `127.0.0.1:PORT` and `0.0.0.0:PORT` (the pod's own address).
@@ -144,10 +162,16 @@ fn cluster_of(view: &View<'_>, port: &Port) -> Cluster {
             }],
             overprovisioning_factor: None,
         }),
+        // What was dialled is the listener itself: there is no application unless defaultEndpoint names one.
+        None if port.opened.is_some() => Discovery::Static(ClusterEndpoints {
+            cluster: name.clone(),
+            localities: Vec::new(),
+            overprovisioning_factor: None,
+        }),
         None => Discovery::OriginalDst { header: false, port: None },
     };
     let mut cluster = Cluster::new(name, discovery);
-    if port.application.is_none() {
+    if port.application.is_none() && port.opened.is_none() {
         cluster.lb = LbPolicy::ClusterProvided;
         cluster.bind_source = Some(PASSTHROUGH_SOURCE);
     }
@@ -165,32 +189,55 @@ fn cluster_of(view: &View<'_>, port: &Port) -> Cluster {
     cluster
 }
 
-fn listener(view: &View<'_>, local: &LocalScope, ports: &BTreeMap<u16, Port>) -> Listener {
+/// The chains of a port, for connections to the port that is opened for it; false: its protocol is told, not detected.
+fn chains_of(view: &View<'_>, port: &Port, name: &str, opened: u16) -> (Vec<FilterChain>, bool) {
+    match port.protocol.listener() {
+        ListenerProtocol::Http => (vec![http_chain(view, port, name, Some(opened), false)], false),
+        ListenerProtocol::Tcp => (vec![tcp_chain(view, port, name, Some(opened))], false),
+        ListenerProtocol::Auto => {
+            (vec![http_chain(view, port, name, Some(opened), true), tcp_chain(view, port, name, Some(opened))], true)
+        }
+        ListenerProtocol::Other => (Vec::new(), true),
+    }
+}
+
+/// A listener with a socket of its own; None where it would have nothing to do.
+fn own_listener(view: &View<'_>, port: &Port, bind: IpAddr) -> Option<Listener> {
+    let mesh = &view.snapshot.mesh;
+    let name = names::listener(bind, port.number);
+    let (filter_chains, detected) = chains_of(view, port, &name, port.number);
+    let inspector = ListenerFilter::HttpInspector { disabled_ports: Vec::new() };
+    (!filter_chains.is_empty()).then(|| Listener {
+        direction: Direction::Inbound,
+        listener_filters: if detected { vec![inspector] } else { Vec::new() },
+        listener_filters_timeout: Some(mesh.protocol_detection_timeout.into()),
+        continue_on_timeout: true,
+        filter_chains,
+        origins: port.origin.iter().cloned().collect(),
+        access_log: log::of_listener(mesh),
+        ..Listener::new(name, SocketAddr::new(bind, port.number))
+    })
+}
+
+fn listener(view: &View<'_>, local: &LocalScope, ports: &[&Port]) -> Listener {
     let mesh = &view.snapshot.mesh;
     let own_port = u16::try_from(mesh.proxy_inbound_listen_port).unwrap_or(15006);
     let bound = |port: u16| local.place.as_ref().and_then(|p| p.bound.get(&port).copied()).unwrap_or(port);
     let mut filter_chains =
         vec![to_cluster_chain(view, "virtualInbound-blackhole", names::BLACK_HOLE_CLUSTER.to_string(), Some(own_port))];
     let mut undetected = Vec::new();
-    for port in ports.values() {
+    for port in ports {
         let opened = bound(port.number);
-        let name = names::listener("0.0.0.0", port.number);
-        match port.protocol.listener() {
-            ListenerProtocol::Http => filter_chains.push(http_chain(view, port, &name, Some(opened), false)),
-            ListenerProtocol::Tcp => filter_chains.push(tcp_chain(view, port, &name, Some(opened))),
-            ListenerProtocol::Auto => {
-                filter_chains.push(http_chain(view, port, &name, Some(opened), true));
-                filter_chains.push(tcp_chain(view, port, &name, Some(opened)));
-                continue;
-            }
-            ListenerProtocol::Other => continue,
+        let (chains, detected) = chains_of(view, port, &names::listener("0.0.0.0", port.number), opened);
+        filter_chains.extend(chains);
+        if !detected {
+            undetected.push(opened);
         }
-        undetected.push(opened);
     }
     let mut additional_addresses = Vec::new();
     let (address, filter) = match (local.interception, &local.place) {
         (Interception::ProxyProtocol, Some(place)) => {
-            let mut opened: Vec<u16> = ports.keys().map(|p| bound(*p)).filter(|p| *p != own_port).collect();
+            let mut opened: Vec<u16> = ports.iter().map(|p| bound(p.number)).filter(|p| *p != own_port).collect();
             opened.sort_unstable();
             additional_addresses = opened.into_iter().map(|port| SocketAddr::new(place.pod_ip, port)).collect();
             (SocketAddr::new(place.pod_ip, own_port), None)
@@ -203,6 +250,7 @@ fn listener(view: &View<'_>, local: &LocalScope, ports: &BTreeMap<u16, Port>) ->
                 service_port: 0,
                 told: None,
                 application: None,
+                opened: None,
                 origin: None,
             };
             filter_chains.push(http_chain(view, &everything, "virtualInbound-catchall-http", None, true));

@@ -16,8 +16,8 @@ use std::sync::Arc;
 /// As much of a shared translation as decides what is a proxy's own.
 #[derive(Debug, Clone, Default)]
 pub struct Outline {
-    /// Where each listener listens.
-    listeners: BTreeMap<Arc<str>, IpAddr>,
+    /// Whose connections each listener takes; None: it has a socket of its own.
+    listeners: BTreeMap<Arc<str>, Option<IpAddr>>,
     routes: BTreeSet<Arc<str>>,
     clusters: BTreeSet<Arc<str>>,
     /// Clusters all of whose endpoints are loopback addresses.
@@ -42,7 +42,11 @@ impl Outline {
         };
         let of_machine = config.clusters.iter().filter(on_this_machine);
         Self {
-            listeners: config.listeners.iter().map(|(name, l)| (name.clone(), l.address.ip())).collect(),
+            listeners: config
+                .listeners
+                .iter()
+                .map(|(name, l)| (name.clone(), (!l.bind_to_port).then(|| l.address.ip())))
+                .collect(),
             routes: config.routes.keys().cloned().collect(),
             clusters: config.clusters.keys().cloned().collect(),
             on_this_machine: of_machine.map(|(_, cluster)| cluster.clone()).collect(),
@@ -73,10 +77,10 @@ pub fn translate_own(snapshot: &Snapshot, scope: &Scope, shared: &Outline) -> Ow
             let view = View::own(snapshot, &scope.shared, scope.local.targets.iter().map(|t| &t.service));
             // Traffic to itself does not go through its own outbound side.
             let addresses = &scope.local.addresses;
-            let to_itself = shared.listeners.iter().filter(|(_, ip)| addresses.contains(ip));
+            let to_itself = shared.listeners.iter().filter(|(_, ip)| ip.is_some_and(|ip| addresses.contains(&ip)));
             own.without.extend(to_itself.map(|(name, _)| name.clone()));
             let inbound = inbound::build(&view, &scope.local);
-            own.add_listener(inbound.listener, shared);
+            inbound.listeners.into_iter().for_each(|l| own.add_listener(l, shared));
             inbound.clusters.into_iter().for_each(|c| own.add_cluster(c, shared));
             own.add_listener(virtual_outbound::build(&view, &scope.local), shared);
         }

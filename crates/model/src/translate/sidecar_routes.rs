@@ -24,6 +24,8 @@ pub(super) const MAX_DIRECT_RESPONSE: u32 = 1024 * 1024;
 /// The virtual hosts of one port, before they are taken apart by service.
 pub(super) struct PortRoutes {
     hosts: Vec<Arc<VirtualHost>>,
+    /// Of several ports, which are part of the domains.
+    all_ports: bool,
 }
 
 /// Routes for services and hosts, to become virtual hosts on a port.
@@ -69,9 +71,11 @@ impl PortRoutes {
                 service.ports.iter().filter(|p| p.protocol.may_be_http()).map(|p| of_service(view, service, p)),
             );
         }
-        let mut hosts = virtual_hosts(view, bundles, memo, exclusions);
-        let found = if port == 0 { all_ports(hosts) } else { hosts.remove(&port).unwrap_or_default() };
-        Self { hosts: found }
+        let all_ports = port == 0;
+        let mut hosts = virtual_hosts(view, bundles, all_ports, memo, exclusions);
+        let found =
+            if all_ports { hosts.into_values().flatten().collect() } else { hosts.remove(&port).unwrap_or_default() };
+        Self { hosts: found, all_ports }
     }
 
     /// The shared configuration of the port.
@@ -81,7 +85,7 @@ impl PortRoutes {
         if !hosts.iter().any(|h| h.domains.iter().any(|d| d == "*")) {
             hosts.push(Arc::new(catch_all(&view.outbound)));
         }
-        configuration(name, hosts)
+        RouteConfig { ignore_port_in_host: !self.all_ports, ..configuration(name, hosts) }
     }
 
     /// Of one service whose port is detected: all that comes to its address is meant for it.
@@ -231,6 +235,7 @@ fn of_service(view: &View<'_>, service: &Arc<Service>, port: &ServicePort) -> Bu
 fn virtual_hosts(
     view: &View<'_>,
     bundles: Vec<Bundle>,
+    all_ports: bool,
     memo: &mut Memo,
     exclusions: &mut Vec<Exclusion>,
 ) -> BTreeMap<u32, Vec<Arc<VirtualHost>>> {
@@ -260,8 +265,12 @@ fn virtual_hosts(
             }
             names_taken.insert(name.clone(), origin.clone());
             let mut kept = Vec::new();
-            for domain in domains.all {
+            let written = domains.all.into_iter().flat_map(|domain| {
                 let stands_for_other = domains.short.contains(&domain) && known.contains(&domain);
+                let with_ports = if all_ports { with_port(&domain, port) } else { vec![domain] };
+                with_ports.into_iter().map(move |domain| (domain, stands_for_other))
+            });
+            for (domain, stands_for_other) in written {
                 if !stands_for_other && domains_taken.insert(domain.to_ascii_lowercase()) {
                     kept.push(domain);
                 }
@@ -282,20 +291,11 @@ fn virtual_hosts(
     by_port
 }
 
-/// For a listener of all ports: a name without a port means 80.
-fn all_ports(by_port: BTreeMap<u32, Vec<Arc<VirtualHost>>>) -> Vec<Arc<VirtualHost>> {
-    let mut all = Vec::new();
-    for (port, hosts) in by_port {
-        for mut host in hosts {
-            if port != 80 {
-                Arc::make_mut(&mut host).domains.retain(|d| d.contains(':'));
-            }
-            if !host.domains.is_empty() {
-                all.push(host);
-            }
-        }
-    }
-    all
+/// For a listener of all ports (Istio leaves the port out of the host that it looks up, so that only port 80 is ever
+/// found): a name without a port means 80.
+fn with_port(domain: &str, port: u32) -> Vec<String> {
+    let with = format!("{domain}:{port}");
+    if port == 80 { vec![domain.to_string(), with] } else { vec![with] }
 }
 
 /// What happens to hosts that the mesh does not know.

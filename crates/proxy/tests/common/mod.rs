@@ -3,6 +3,7 @@
 
 pub mod line;
 pub mod manifests;
+pub mod sidecar;
 pub mod tls;
 
 use amime_model::config::*;

@@ -7,7 +7,7 @@ pub(super) const GATEWAY: &[Field] = &[
     Message(
         "servers[]",
         &[
-            Done("bind"),
+            Values("bind", &[("unix://*", "no socket file is opened; bind an address")]),
             Instead("defaultEndpoint", "Istio reserves it and ignores it too"),
             Done("hosts"),
             Instead("name", "Istio uses it in the names of statistics alone"),

@@ -24,7 +24,8 @@ pub enum Field {
     Instead(&'static str, &'static str),
     /// Setting it is an error (`validate` says so); why, and what to write.
     Refused(&'static str, &'static str),
-    /// These values have no effect, each with what happens instead; all others do what Istio says.
+    /// These values (with `*` at the end: what begins so) have no effect, each with what happens instead; all others do
+    /// what Istio says.
     Values(&'static str, &'static [(&'static str, &'static str)]),
     /// A message; with `[]` after its name several, with `{}` a map of them.
     Message(&'static str, &'static [Field]),
@@ -82,6 +83,11 @@ pub(super) fn mesh_fields_without_effect(root: Node<'_>) -> Vec<Diagnostic> {
     walk.found
 }
 
+/// Is a value one that stands in the table as `word`?
+fn is_meant(word: &str, value: &str) -> bool {
+    word.strip_suffix('*').map_or(word == value, |start| value.starts_with(start))
+}
+
 struct Walk {
     make: fn(&'static str, String) -> Diagnostic,
     /// What happens instead of a field that the table does not have; None: the decoder has named it.
@@ -102,8 +108,8 @@ impl Walk {
                 Some(Field::Done(_) | Field::Refused(..)) => {}
                 Some(Field::Instead(_, instead)) => self.name(key, key.text().to_owned(), instead, &path),
                 Some(Field::Values(name, values)) => {
-                    if let Some((word, instead)) = values.iter().find(|(word, _)| *word == value.text()) {
-                        self.name(value, format!("{name}: {word}"), instead, &path);
+                    if let Some((_, instead)) = values.iter().find(|(word, _)| is_meant(word, value.text())) {
+                        self.name(value, format!("{name}: {}", value.text()), instead, &path);
                     }
                 }
                 Some(Field::Message(name, below)) => self.several(value, name, below, &path),

@@ -5,13 +5,21 @@ use super::virtual_service::DESTINATION;
 use super::{Field, Field::*};
 
 pub(super) const SIDECAR: &[Field] = &[
-    Message("egress[]", &[Done("bind"), Done("captureMode"), Done("hosts"), Message("port", PORT)]),
+    Message(
+        "egress[]",
+        &[
+            Values("bind", &[("unix://*", "no socket file is opened; bind an address")]),
+            Done("captureMode"),
+            Done("hosts"),
+            Message("port", PORT),
+        ],
+    ),
     Message("inboundConnectionPool", CONNECTION_POOL),
     Message(
         "ingress[]",
         &[
-            Instead("bind", "the port is served wherever the workload's traffic is captured"),
-            Instead("captureMode", "the port is served by the capture of the workload's traffic"),
+            Done("bind"),
+            Done("captureMode"),
             Message("connectionPool", CONNECTION_POOL),
             Done("defaultEndpoint"),
             Message("port", PORT),

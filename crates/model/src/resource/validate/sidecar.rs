@@ -65,6 +65,12 @@ fn ingress(report: &mut Report<'_>, at: &Path<'_>, listener: &IngressListener) {
     if port.number == 0 {
         report.result(&at.key("port").key("number"), names::port(port.number));
     }
+    if listener.capture_mode == CaptureMode::None && listener.default_endpoint.is_empty() {
+        report.warning(
+            at,
+            "captureMode NONE needs `defaultEndpoint`: what was dialled is the sidecar, so that requests get 503",
+        );
+    }
     if !listener.default_endpoint.is_empty() {
         report.result(&at.key("defaultEndpoint"), default_endpoint(&listener.default_endpoint));
     }
