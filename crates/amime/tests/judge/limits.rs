@@ -1,6 +1,7 @@
 //! What a proxy does by what happened before: outlier detection and circuit breakers. The same requests, one after the
 //! other, go through a real Envoy and through ours under one control plane; statuses, origins and flags have to be equal.
 
+use super::envoy::Who;
 use super::output::Logged;
 use super::plane::Plane;
 use super::ports::Port;
@@ -31,10 +32,36 @@ pub struct Ejecting {
     pub grpc: bool,
     /// So many answer: origins, and the proxy itself.
     pub answer: usize,
+    /// Where the origins are; the gateways are in r1/z1/s1. Empty: nobody is anywhere.
+    pub places: &'static [&'static str],
+    /// So many priorities these make; an ejection tells Envoy's workers of each.
+    pub priorities: u64,
+    /// Further fields of `loadBalancer`.
+    pub balance: &'static str,
+    pub retries: &'static str,
 }
 
 const fn case(name: &'static str, outlier: &'static str, statuses: &'static [&'static str], answer: usize) -> Ejecting {
-    Ejecting { name, outlier, refused: 0, statuses, grpc: false, answer }
+    let (places, balance, retries) = (&[], "", "attempts: 0");
+    Ejecting { name, outlier, refused: 0, statuses, grpc: false, answer, places, priorities: 1, balance, retries }
+}
+
+/// Three origins in places, the first of which to answer fails, then the next.
+const fn placed(name: &'static str, places: &'static [&'static str], balance: &'static str) -> Ejecting {
+    let statuses = &["200", "500", "200", "500", "200", "500", "200"];
+    let priorities = 3;
+    Ejecting {
+        places,
+        priorities,
+        balance,
+        ..case(name, "consecutive5xxErrors: 1, maxEjectionPercent: 100", statuses, 4)
+    }
+}
+
+/// What comes of a request that fails wherever it goes, tried so often.
+const fn retried(name: &'static str, retries: &'static str) -> Ejecting {
+    let places = &["r1/z1/s1", "r1/z2/s1", "r2/z1/s1"];
+    Ejecting { places, retries, ..case(name, "consecutive5xxErrors: 0", &["500", "500"], 1) }
 }
 
 /// Requests of one user go to one endpoint for as long as it is not ejected.
@@ -80,6 +107,41 @@ pub const EJECTING: &[Ejecting] = &[
         grpc: true,
         ..case("grpc-unavailable", "consecutive5xxErrors: 2, maxEjectionPercent: 100", &["14", "14", "14", "0"], 1)
     },
+    placed("nearest", &["r2/z1/s1", "r1/z1/s2", "r1/z1/s1"], ""),
+    placed("next-zone", &["r1/z2/s1", "r3/z1/s1", "r1/z1/s2"], ""),
+    placed(
+        "named-region",
+        &["r3/z1/s1", "r1/z3/s1", "r2/z1/s1"],
+        "localityLbSetting: {failover: [{from: r1, to: r2}]}",
+    ),
+    placed(
+        "by-labels",
+        &["r1/z2/s1", "r2/z1/s1", "r1/z1/s2"],
+        "localityLbSetting: {failoverPriority: [topology.kubernetes.io/zone, topology.kubernetes.io/region]}",
+    ),
+    placed(
+        "labels-and-regions",
+        &["r3/z1/s1", "r2/z1/s1", "r1/z2/s2"],
+        "localityLbSetting: {failoverPriority: [version=v1], failover: [{from: r1, to: r2}]}",
+    ),
+    placed(
+        "zones-of-regions",
+        &["r3/z1/s1", "r2/z1/s1", "r1/z2/s1"],
+        "zoneAwareLbSetting: {failover: [{from: r1, to: r2}]}",
+    ),
+    Ejecting {
+        answer: 2,
+        priorities: 1,
+        ..placed(
+            "all-to-one",
+            &["r1/z1/s1", "r2/z1/s1", "r2/z2/s1"],
+            "localityLbSetting: {distribute: [{from: r1/*, to: {r2/z2/*: 100}}]}",
+        )
+    },
+    retried("stays", "attempts: 4, retryOn: 5xx, backoff: 1ms"),
+    retried("leaves-once", "attempts: 2, retryOn: 5xx, backoff: 1ms, retryRemoteLocalities: true"),
+    retried("leaves-twice", "attempts: 4, retryOn: 5xx, backoff: 1ms, retryRemoteLocalities: true"),
+    retried("begins-anew", "attempts: 6, retryOn: 5xx, backoff: 1ms, retryRemoteLocalities: true"),
     Ejecting { refused: 2, ..case("refused", "consecutive5xxErrors: 2, maxEjectionPercent: 100", &["200"], 2) },
     Ejecting {
         refused: 3,
@@ -160,15 +222,27 @@ impl Limits {
             if case.refused > 0 {
                 endpoints = vec![endpoints[0], dead.address()];
             }
+            // Where a hash chooses, Envoy's retries do not look at priorities.
+            let hash = if case.retries == "attempts: 0" { "consistentHash: {httpHeaderName: x-user}, " } else { "" };
             let policy = format!(
-                "loadBalancer: {{consistentHash: {{httpHeaderName: x-user}}}}, \
-                 outlierDetection: {{baseEjectionTime: 3600s, {}}}",
-                case.outlier
+                "loadBalancer: {{{hash}{}}}, outlierDetection: {{baseEjectionTime: 3600s, {}}}",
+                case.balance, case.outlier
             );
-            service(&mut text, case.name, if case.grpc { "GRPC" } else { "HTTP" }, &endpoints, &policy);
+            let protocol = if case.grpc { "GRPC" } else { "HTTP" };
+            service(&mut text, (case.name, protocol, case.retries), &endpoints, case.places, &policy);
         }
         for (case, (origin, _)) in BREAKING.iter().zip(&gated) {
-            service(&mut text, case.name, "HTTP", &[origin.address], &format!("connectionPool: {{{}}}", case.pool));
+            let policy = format!("connectionPool: {{{}}}", case.pool);
+            service(&mut text, (case.name, "HTTP", "attempts: 0"), &[origin.address], &[], &policy);
+        }
+        for kind in KINDS {
+            let Who { pod, namespace, ip, .. } = Who::gateway(kind);
+            write!(
+                text,
+                "---\napiVersion: v1\nkind: Pod\nmetadata:\n  name: {pod}\n  namespace: {namespace}\n  labels: {{gateway: \
+                 {kind}, istio-locality: r1.z1.s1}}\nspec: {{containers: [{{name: proxy}}]}}\nstatus: {{podIP: {ip}}}\n"
+            )
+            .unwrap();
         }
         let plane = Plane::start(&[("limits.yaml", &text)], &[]);
         let mut gates = Vec::new();
@@ -269,7 +343,7 @@ impl Gate {
                 } else {
                     self.get(case.name, mark, &user.to_string(), status).await
                 });
-                self.ejected(case.name, before).await;
+                self.ejected(case, before).await;
             }
         }
         answers
@@ -290,10 +364,10 @@ impl Gate {
 
     /// Waits until what came of the requests so far is taken into account. Envoy tells its workers of a second change
     /// within a second only at its end. A request for no service then passes the worker in the same way.
-    async fn ejected(&self, service: &str, before: (u64, u64)) {
+    async fn ejected(&self, case: &Ejecting, before: (u64, u64)) {
         super::eventually("Envoy's workers know who is ejected", || async {
-            let now = self.updates(service).await;
-            (now.0 - before.0 == now.1 - before.1).then_some(())
+            let now = self.updates(case.name).await;
+            (now.0 - before.0 == (now.1 - before.1) * case.priorities).then_some(())
         })
         .await;
         for _ in 0..2 {
@@ -337,8 +411,14 @@ impl Gate {
     }
 }
 
-/// A service that `NAME.example.com` leads to; nothing is tried again.
-fn service(text: &mut String, name: &str, protocol: &str, endpoints: &[SocketAddr], policy: &str) {
+/// A service that `NAME.example.com` leads to, of this name, protocol and retries.
+fn service(
+    text: &mut String,
+    (name, protocol, retries): (&str, &str, &str),
+    endpoints: &[SocketAddr],
+    places: &[&str],
+    policy: &str,
+) {
     let host = format!("{name}.shop.internal");
     let gateways = KINDS.map(|kind| format!("istio-system/{kind}")).join(", ");
     write!(
@@ -348,15 +428,16 @@ fn service(text: &mut String, name: &str, protocol: &str, endpoints: &[SocketAdd
          {protocol}}}]\n  endpoints:\n"
     )
     .unwrap();
-    for address in endpoints {
-        writeln!(text, "  - {{address: {}, ports: {{port: {}}}}}", address.ip(), address.port()).unwrap();
+    for (number, address) in endpoints.iter().enumerate() {
+        let place = places.get(number).map_or(String::new(), |place| format!(", locality: {place}"));
+        writeln!(text, "  - {{address: {}, ports: {{port: {}}}{place}}}", address.ip(), address.port()).unwrap();
     }
     write!(
         text,
         "---\napiVersion: networking.istio.io/v1\nkind: DestinationRule\nmetadata: {{name: {name}, namespace: shop}}\nspec:\n  \
          host: {host}\n  trafficPolicy: {{{policy}}}\n\
          ---\napiVersion: networking.istio.io/v1\nkind: VirtualService\nmetadata: {{name: {name}, namespace: shop}}\nspec:\n  \
-         hosts: [{name}.example.com]\n  gateways: [{gateways}]\n  http:\n  - retries: {{attempts: 0}}\n    route: \
+         hosts: [{name}.example.com]\n  gateways: [{gateways}]\n  http:\n  - retries: {{{retries}}}\n    route: \
          [{{destination: {{host: {host}, port: {{number: 80}}}}}}]\n"
     )
     .unwrap();

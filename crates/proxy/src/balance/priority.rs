@@ -87,7 +87,7 @@ pub(super) fn loads_after(availability: &[u32], tried: &[Option<usize>], frequen
     let mut loads = None;
     for end in 1..=tried.len() {
         let since = &tried[first..end];
-        if since.len() % frequency != 0 {
+        if !since.len().is_multiple_of(frequency) {
             continue;
         }
         excluded.extend(since.iter().flatten());
