@@ -7,7 +7,7 @@ use amime_model::resource::{MeshConfig, Object, ResourceSet, load};
 use amime_model::snapshot::{Built, Held, Snapshot};
 use amime_model::translate::{
     Interception, Memo, Node, NodeKind, Outline, Routing, Scope, Translation, translate, translate_endpoints,
-    translate_local, translate_shared_with,
+    translate_local, translate_placed, translate_shared_with,
 };
 use proptest::prelude::*;
 use std::collections::BTreeMap;
@@ -187,8 +187,12 @@ struct Kept {
 
 impl Kept {
     fn whole(snapshot: &Snapshot, scope: &Scope, memo: &mut Memo) -> Self {
-        let (translation, routing) = translate_shared_with(snapshot, &scope.shared, memo);
-        Self { outline: Outline::of(&translation), translation, routing }
+        let (mut translation, routing) = translate_shared_with(snapshot, &scope.shared, memo);
+        let outline = Outline::of(&translation);
+        if let Some(place) = &scope.place {
+            translation.put(translate_placed(snapshot, &scope.shared, place, memo));
+        }
+        Self { outline, translation, routing }
     }
 
     /// False: it has to be made anew.
@@ -251,7 +255,7 @@ proptest! {
                 // The configuration from before with the endpoints of now.
                 prop_assert_eq!(&scope, &Scope::of(&last.snapshot, &node));
                 let mut config = translate(&last.snapshot, &scope).config;
-                for endpoints in translate_endpoints(&built.snapshot, &scope.shared, others, &mut memo) {
+                for endpoints in translate_endpoints(&built.snapshot, &scope.shared, scope.place.as_ref(), others, &mut memo) {
                     if let Some(old) = config.endpoints.get_mut(endpoints.cluster.as_str()) {
                         *old = endpoints;
                     }
@@ -304,4 +308,34 @@ fn a_rule_alone_is_seen_to_be_alone_and_changes_its_virtual_host_alone() {
     write(&mut files, &Edit::Routes { service: 1, form: 1 });
     let fourth = Snapshot::build_after(&all(&files), &mesh, &third.held, Some(&third));
     assert!(fourth.snapshot.rules_changed_since(&third.snapshot).is_none());
+}
+
+#[test]
+fn proxies_of_one_place_share_endpoints_and_those_that_no_place_concerns_are_shared_by_all() {
+    let mut files = Files::new();
+    for service in 0..2 {
+        write(&mut files, &Edit::Service { service, form: 4 });
+        write(&mut files, &Edit::Slice { service, part: 0, form: 4 });
+    }
+    write(&mut files, &Edit::Pod { form: 1 });
+    write(&mut files, &Edit::Rule { service: 0, form: 2 });
+    let built = Snapshot::build(&all(&files), &MeshConfig::default(), &Held::default());
+    let mut memo = Memo::default();
+    memo.begin(&built.snapshot);
+    let mut found = Vec::new();
+    for (name, region) in [("b", "r"), ("c", "r"), ("d", "q")] {
+        let node = nodes().into_iter().find(|node| node.name == "b").unwrap();
+        let locality = Locality { region: region.into(), ..node.locality.clone() };
+        // No rule looks at that label.
+        let labels = [("side".to_owned(), name.to_owned())].into();
+        let scope = Scope::of(&built.snapshot, &Node { name: name.into(), locality, labels, ..node });
+        found
+            .push((scope.shared.clone(), Kept::whole(&built.snapshot, &scope, &mut memo).translation.config.endpoints));
+    }
+    let endpoints =
+        |proxy: usize, service: &str| &found[proxy].1[&*format!("outbound|80||{service}.one.svc.cluster.local")];
+    assert!(found.iter().all(|(shared, _)| *shared == found[0].0));
+    assert!(Arc::ptr_eq(endpoints(0, "s0"), endpoints(1, "s0")));
+    assert_ne!(endpoints(0, "s0"), endpoints(2, "s0"));
+    assert!(Arc::ptr_eq(endpoints(0, "s1"), endpoints(1, "s1")) && Arc::ptr_eq(endpoints(0, "s1"), endpoints(2, "s1")));
 }

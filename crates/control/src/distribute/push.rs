@@ -4,8 +4,8 @@ use super::thread;
 use crate::engine::Generation;
 use amime_model::snapshot::{RulesChange, ServiceKey, Snapshot};
 use amime_model::translate::{
-    Interception, Memo, Node, NodeKind, Outline, Routing, Scope, SharedScope, translate_endpoints, translate_own,
-    translate_shared_with,
+    Interception, Memo, Node, NodeKind, Outline, Place, Placed, Routing, Scope, SharedScope, translate_endpoints,
+    translate_own, translate_placed, translate_shared_with,
 };
 use amime_xds::server::{Common, Encoder, Form, Resources};
 use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
@@ -88,15 +88,44 @@ struct Member {
 struct View {
     outline: Outline,
     routing: Routing,
+    /// As it is for clients anywhere.
+    general: Forms,
+    /// The same but for endpoints that depend on where clients are.
+    placed: HashMap<Place, Forms>,
+}
+
+/// In each of the forms that somebody wants.
+#[derive(Default)]
+struct Forms {
     whole: Option<Arc<Common>>,
     parts: Option<Arc<Common>>,
 }
 
-impl View {
-    fn common(&self, form: Form) -> Option<&Arc<Common>> {
+impl Forms {
+    fn of(&self, form: Form) -> Option<&Arc<Common>> {
         match form {
             Form::Whole => self.whole.as_ref(),
             Form::Parts => self.parts.as_ref(),
+        }
+    }
+
+    fn set(&mut self, form: Form, common: Arc<Common>) {
+        match form {
+            Form::Whole => self.whole = Some(common),
+            Form::Parts => self.parts = Some(common),
+        }
+    }
+
+    fn all(&mut self) -> impl Iterator<Item = &mut Arc<Common>> {
+        self.whole.iter_mut().chain(&mut self.parts)
+    }
+}
+
+impl View {
+    fn common(&self, place: Option<&Place>, form: Form) -> Option<&Arc<Common>> {
+        match place {
+            Some(place) => self.placed.get(place)?.of(form),
+            None => self.general.of(form),
         }
     }
 }
@@ -176,8 +205,13 @@ impl Pusher {
         if std::mem::take(&mut self.has_left) {
             let used: HashSet<_> = self.members.values().filter_map(|member| member.group.as_ref()).collect();
             self.groups.retain(|group, _| used.contains(group));
-            let used: HashSet<_> = self.groups.keys().map(|group| &group.0.shared).collect();
+            let scopes = self.groups.keys().map(|group| &group.0);
+            let places: HashSet<_> = scopes.clone().map(|scope| (&scope.shared, scope.place.as_ref())).collect();
+            let used: HashSet<_> = scopes.map(|scope| &scope.shared).collect();
             self.views.retain(|scope, _| used.contains(scope));
+            for (scope, view) in &mut self.views {
+                view.placed.retain(|place, _| places.contains(&(scope, Some(place))));
+            }
         }
     }
 
@@ -209,7 +243,7 @@ impl Pusher {
         }
         for (group, resources) in &mut self.groups {
             let view = self.views.get(&group.0.shared);
-            if let Some(common) = view.and_then(|view| view.common(group.1)) {
+            if let Some(common) = view.and_then(|view| view.common(group.0.place.as_ref(), group.1)) {
                 *resources = Arc::new(resources.after(common.clone()));
             }
         }
@@ -219,9 +253,13 @@ impl Pusher {
     /// Nothing else has changed: views have other endpoints, and what is a proxy's own stays.
     fn change_endpoints(&mut self, services: &[ServiceKey]) {
         for (scope, view) in &mut self.views {
-            let endpoints = translate_endpoints(&self.published.snapshot, scope, services, &mut self.memo);
-            for common in [&mut view.whole, &mut view.parts].into_iter().flatten() {
-                *common = Arc::new(self.encoder.with_endpoints(common, &endpoints));
+            let snapshot = &self.published.snapshot;
+            let placed = view.placed.iter_mut().map(|(place, forms)| (Some(place), forms));
+            for (place, forms) in placed.chain([(None, &mut view.general)]) {
+                let endpoints = translate_endpoints(snapshot, scope, place, services, &mut self.memo);
+                for common in forms.all() {
+                    *common = Arc::new(self.encoder.with_endpoints(common, &endpoints));
+                }
             }
         }
     }
@@ -236,7 +274,7 @@ impl Pusher {
             if hosts.is_empty() {
                 continue;
             }
-            for common in [&mut view.whole, &mut view.parts].into_iter().flatten() {
+            for common in view.placed.values_mut().chain([&mut view.general]).flat_map(Forms::all) {
                 *common = Arc::new(self.encoder.with_hosts(common, &hosts)?);
             }
         }
@@ -272,7 +310,7 @@ impl Pusher {
             return known.clone();
         }
         let (scope, form) = &**group;
-        let common = self.common(&scope.shared, *form);
+        let common = self.common(scope, *form);
         let snapshot: &Snapshot = &self.published.snapshot;
         // It was made just now, or earlier.
         let own = self.views.get(&scope.shared).map(|view| {
@@ -284,21 +322,35 @@ impl Pusher {
         resources
     }
 
-    fn common(&mut self, scope: &SharedScope, form: Form) -> Arc<Common> {
-        let known = self.views.get(scope).and_then(|view| view.common(form)).cloned();
+    fn common(&mut self, scope: &Scope, form: Form) -> Arc<Common> {
+        let general = self.general(&scope.shared, form);
+        let Some(place) = &scope.place else { return general };
+        let known = self.views.get(&scope.shared).and_then(|view| view.common(Some(place), form)).cloned();
+        known.unwrap_or_else(|| {
+            let placed = translate_placed(&self.published.snapshot, &scope.shared, place, &mut self.memo);
+            let common = match placed == Placed::default() {
+                true => general,
+                false => Arc::new(self.encoder.with_placed(&general, &placed.clusters, &placed.endpoints)),
+            };
+            if let Some(view) = self.views.get_mut(&scope.shared) {
+                view.placed.entry(place.clone()).or_default().set(form, common.clone());
+            }
+            common
+        })
+    }
+
+    fn general(&mut self, scope: &SharedScope, form: Form) -> Arc<Common> {
+        let known = self.views.get(scope).and_then(|view| view.general.of(form)).cloned();
         known.unwrap_or_else(|| {
             let (translation, routing) = translate_shared_with(&self.published.snapshot, scope, &mut self.memo);
             let common = Arc::new(self.encoder.common(&translation.config, form));
             let view = self.views.entry(scope.clone()).or_insert_with(|| View {
                 outline: Outline::of(&translation),
                 routing,
-                whole: None,
-                parts: None,
+                general: Forms::default(),
+                placed: HashMap::new(),
             });
-            match form {
-                Form::Whole => view.whole = Some(common.clone()),
-                Form::Parts => view.parts = Some(common.clone()),
-            }
+            view.general.set(form, common.clone());
             common
         })
     }

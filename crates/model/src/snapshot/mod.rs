@@ -84,8 +84,8 @@ pub struct Parts {
     pending: Vec<Pending>,
     /// The label keys that decide something for a sidecar (sourceLabels and workload selectors).
     label_keys: BTreeSet<String>,
-    /// Where clients are decides where some of their requests go.
-    balances_by_locality: bool,
+    /// The label keys of clients that decide which endpoints are near; None where no client's place decides anything.
+    place_keys: Option<BTreeSet<String>>,
     left: Vec<Left>,
 }
 
@@ -163,10 +163,8 @@ impl Parts {
             destination_rules.keep(&last.destination_rules);
         }
         let sidecars = sidecars(resources);
-        let mut label_keys = label_keys(&virtual_services, &destination_rules, &sidecars);
-        let sought = locality::sought(&destination_rules, &services, mesh);
-        let balances_by_locality = sought.is_some();
-        label_keys.extend(sought.unwrap_or_default());
+        let label_keys = label_keys(&virtual_services, &destination_rules, &sidecars);
+        let place_keys = locality::sought(&destination_rules, &services, mesh);
         let parts = Self {
             mesh: mesh.clone(),
             by_host: by_host(&services),
@@ -181,7 +179,7 @@ impl Parts {
             in_place: BTreeMap::new(),
             pending: Vec::new(),
             label_keys,
-            balances_by_locality,
+            place_keys,
             left,
         };
         (parts, endpoints, diagnostics)
@@ -272,9 +270,10 @@ impl Snapshot {
         &self.label_keys
     }
 
-    /// Whether a proxy's place may decide where requests go.
-    pub fn balances_by_locality(&self) -> bool {
-        self.balances_by_locality
+    /// The label keys that, with its locality, decide which endpoints are near to a proxy; None where its place decides
+    /// nothing.
+    pub fn place_keys(&self) -> Option<&BTreeSet<String>> {
+        self.place_keys.as_ref()
     }
 
     /// What delegation left out.

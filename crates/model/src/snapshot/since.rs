@@ -55,8 +55,8 @@ impl Snapshot {
             in_place: _, // what comes of it is looked at
             pending: _,  // as above
             label_keys,
-            balances_by_locality: _, // of the rules, services and mesh
-            left: _,                 // as above
+            place_keys: _, // of the rules, services and mesh
+            left: _,       // as above
         } = &*self.parts;
         let was = &earlier.parts;
         let same_services =

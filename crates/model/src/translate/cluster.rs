@@ -2,8 +2,8 @@
 //!
 //! `translate` calls it for every service that a view sees.
 
-use super::locality::{self, Balance, Place};
-use super::node::NodeKind;
+use super::locality::{self, Balance};
+use super::node::{NodeKind, Place};
 use super::view::View;
 use super::{client_tls, endpoints, names, policy};
 use crate::config::{Cluster, ClusterEndpoints, ClusterService, Discovery, DnsOptions, LbPolicy, UpstreamProtocol};

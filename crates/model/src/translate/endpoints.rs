@@ -3,7 +3,8 @@
 //! Called by `cluster`. The result depends on the service and the subset alone, so proxies share it; but for clusters
 //! that are balanced by locality, whose result proxies of one place share.
 
-use super::locality::{Balance, Place};
+use super::locality::Balance;
+use super::node::Place;
 use crate::config::{
     ClusterEndpoints, Endpoint, EndpointAddress, Health, Locality, LocalityEndpoints, WorkloadIdentity,
 };

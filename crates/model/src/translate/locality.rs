@@ -3,20 +3,13 @@
 //!
 //! `cluster` finds what holds for a cluster, `endpoints` asks for priorities and shares.
 
+use super::node::Place;
 use crate::config::{Locality, LocalityEndpoints};
 use crate::resource::MeshConfig;
 use crate::resource::destination_rule::{LocalityDistribute, LocalityFailover, LocalityLb, TrafficPolicy, ZoneAwareLb};
 use crate::snapshot::locality::{self, NETWORK};
-use crate::snapshot::{Labels, Service, ServiceEndpoint, TrafficDistribution};
+use crate::snapshot::{Service, ServiceEndpoint, TrafficDistribution};
 use std::collections::BTreeSet;
-
-/// Where a client is.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
-pub(super) struct Place {
-    pub locality: Locality,
-    /// Those of the client's labels that decide something.
-    pub labels: Labels,
-}
 
 /// What decides where the clients of a cluster go.
 #[derive(Debug, Clone, PartialEq)]

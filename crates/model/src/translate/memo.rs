@@ -4,8 +4,8 @@
 //! they have not changed. What comes out is equal to what is made without one.
 
 use super::cluster::{self, Built};
-use super::locality::{Balance, Place};
-use super::node::NodeKind;
+use super::locality::Balance;
+use super::node::{NodeKind, Place};
 use super::view::View;
 use crate::config::VirtualHost;
 use crate::resource::MeshConfig;
@@ -58,15 +58,15 @@ fn address<T>(part: Option<&Arc<T>>) -> usize {
 }
 
 impl Known {
-    fn of_view(&mut self, view: &View<'_>, service: &Service) -> Clusters {
+    fn of_place(&mut self, view: &View<'_>, service: &Service, place: &Place) -> Clusters {
         let balances = || self.clusters.iter().filter_map(|built| built.placing.as_ref()).map(|p| &p.balance);
         if balances().next().is_none() {
             return self.clusters.clone();
         }
+        // What others of its labels say makes no difference here.
         let keys = balances().flat_map(Balance::label_keys).collect::<BTreeSet<_>>();
-        let own = |key: &str| Some((key.to_string(), view.scope.labels.get(key)?.clone()));
-        let labels = keys.into_iter().filter_map(own).collect();
-        let place = Place { locality: view.scope.locality.clone(), labels };
+        let own = |key: &str| Some((key.to_string(), place.labels.get(key)?.clone()));
+        let place = Place { locality: place.locality.clone(), labels: keys.into_iter().filter_map(own).collect() };
         if let Some(known) = self.placed.get(&place) {
             return known.clone();
         }
@@ -88,7 +88,18 @@ impl Memo {
         }
     }
 
+    /// The clusters of a service, as they are for clients anywhere.
     pub(super) fn clusters(&mut self, view: &View<'_>, service: &Arc<Service>) -> Clusters {
+        self.known(view, service).map(|known| known.clusters.clone()).unwrap_or_default()
+    }
+
+    /// As they are for clients of a place.
+    pub(super) fn placed(&mut self, view: &View<'_>, service: &Arc<Service>, place: &Place) -> Clusters {
+        self.known(view, service).map(|known| known.of_place(view, service, place)).unwrap_or_default()
+    }
+
+    /// It is always there.
+    fn known(&mut self, view: &View<'_>, service: &Arc<Service>) -> Option<&mut Known> {
         let rule = view.rule(&service.host);
         let endpoints = view.snapshot.all_endpoints(service);
         let key = Key { kind: view.scope.kind, service: address(Some(service)), rule: address(rule) };
@@ -106,7 +117,7 @@ impl Memo {
             self.now.clusters.insert(key, found);
         }
         // It was put there just now, or earlier.
-        self.now.clusters.get_mut(&key).map(|known| known.of_view(view, service)).unwrap_or_default()
+        self.now.clusters.get_mut(&key)
     }
 
     /// A virtual host in the place of one that is no more.

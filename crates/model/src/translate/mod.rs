@@ -30,14 +30,14 @@ mod view;
 mod virtual_outbound;
 
 pub use memo::Memo;
-pub use node::{Interception, LocalPlace, LocalScope, Node, NodeError, NodeKind, Scope, SharedScope, Target};
+pub use node::{Interception, LocalPlace, LocalScope, Node, NodeError, NodeKind, Place, Scope, SharedScope, Target};
 pub use own::{Outline, Own, translate_own};
 pub use reroute::Routing;
 
-use crate::config::{Cluster, ClusterEndpoints, Listener, Locality, Origin, ProxyConfig, RouteConfig};
+use crate::config::{Cluster, ClusterEndpoints, Listener, Origin, ProxyConfig, RouteConfig};
 use crate::snapshot::{Labels, Pod, Service, ServiceKey, Snapshot};
 use egress::Egress;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::sync::Arc;
 use view::View;
@@ -86,7 +86,10 @@ impl fmt::Display for Reason {
 
 /// The whole configuration of a proxy.
 pub fn translate(snapshot: &Snapshot, scope: &Scope) -> Translation {
-    let shared = translate_shared(snapshot, &scope.shared);
+    let mut shared = translate_shared(snapshot, &scope.shared);
+    if let Some(place) = &scope.place {
+        shared.put(translate_placed(snapshot, &scope.shared, place, &mut Memo::default()));
+    }
     translate_local(snapshot, scope, &shared)
 }
 
@@ -134,19 +137,57 @@ pub fn translate_shared_with(snapshot: &Snapshot, scope: &SharedScope, memo: &mu
     (result, routing)
 }
 
-/// The endpoints of the clusters that these services have for a scope. For what
+/// What of a shared translation is not the same for clients of a place.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Placed {
+    /// Those whose endpoints come with them.
+    pub clusters: Vec<Arc<Cluster>>,
+    pub endpoints: Vec<Arc<ClusterEndpoints>>,
+}
+
+/// What clients of a place have in the place of what all clients of a scope have in common.
+pub fn translate_placed(snapshot: &Snapshot, scope: &SharedScope, place: &Place, memo: &mut Memo) -> Placed {
+    let view = View::of(snapshot, scope);
+    let mut result = Placed::default();
+    let mut names = BTreeSet::new();
+    for service in &view.services {
+        let general = memo.clusters(&view, service);
+        let placed = memo.placed(&view, service, place);
+        for (general, placed) in general.iter().zip(placed.iter()) {
+            // Of two clusters of one name the first counts.
+            if !names.insert(general.name.clone()) {
+                continue;
+            }
+            if !Arc::ptr_eq(&general.cluster, &placed.cluster) {
+                result.clusters.push(placed.cluster.clone());
+            }
+            match (&general.endpoints, &placed.endpoints) {
+                (Some(general), Some(placed)) if !Arc::ptr_eq(general, placed) => result.endpoints.push(placed.clone()),
+                _ => {}
+            }
+        }
+    }
+    result
+}
+
+/// The endpoints of the clusters that these services have for a scope, and for a place where one is asked for. For what
 /// [`Snapshot::endpoints_changed_since`] names: of an earlier translation that has clusters of these names, the rest
 /// still holds.
 pub fn translate_endpoints(
     snapshot: &Snapshot,
     scope: &SharedScope,
+    place: Option<&Place>,
     services: &[ServiceKey],
     memo: &mut Memo,
 ) -> Vec<Arc<ClusterEndpoints>> {
     let view = View::own(snapshot, scope, services);
     let mut found = Vec::new();
     for service in &view.services {
-        found.extend(memo.clusters(&view, service).iter().filter_map(|built| built.endpoints.clone()));
+        let clusters = match place {
+            Some(place) => memo.placed(&view, service, place),
+            None => memo.clusters(&view, service),
+        };
+        found.extend(clusters.iter().filter_map(|built| built.endpoints.clone()));
     }
     found
 }
@@ -158,13 +199,8 @@ pub(crate) fn listener_exclusions(
     dns_capture: bool,
     services: Vec<Arc<Service>>,
 ) -> Vec<Exclusion> {
-    let scope = SharedScope {
-        kind: NodeKind::Sidecar,
-        namespace: namespace.to_string(),
-        labels: Labels::new(),
-        dns_capture,
-        locality: Locality::default(),
-    };
+    let scope =
+        SharedScope { kind: NodeKind::Sidecar, namespace: namespace.to_string(), labels: Labels::new(), dns_capture };
     let mut view = View::among(snapshot, &scope, services.iter().cloned());
     view.egress.push(Egress::among(snapshot, &scope, services));
     let mut exclusions = Vec::new();
@@ -205,6 +241,16 @@ impl Translation {
             self.config.endpoints.insert(name.clone(), endpoints.clone());
         }
         self.config.clusters.insert(name.clone(), cluster.clone());
+    }
+
+    /// What is placed is put in the place of what is common.
+    pub fn put(&mut self, placed: Placed) {
+        for cluster in placed.clusters {
+            self.config.clusters.insert(cluster.name.as_str().into(), cluster);
+        }
+        for endpoints in placed.endpoints {
+            self.config.endpoints.insert(endpoints.cluster.as_str().into(), endpoints);
+        }
     }
 
     fn add_one_cluster(&mut self, cluster: Cluster) {

@@ -145,6 +145,8 @@ impl Node {
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Scope {
     pub shared: SharedScope,
+    /// None where no place decides anything.
+    pub place: Option<Place>,
     pub local: LocalScope,
 }
 
@@ -156,8 +158,15 @@ pub struct SharedScope {
     /// Only the labels that some selector looks at.
     pub labels: Labels,
     pub dns_capture: bool,
-    /// Empty where nothing is balanced by locality.
+}
+
+/// Where a client is: what decides which endpoints are near. A few of these come to each `SharedScope`, of which the
+/// endpoints of some clusters alone depend on them.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
+pub struct Place {
     pub locality: Locality,
+    /// Those of the client's labels that decide something.
+    pub labels: Labels,
 }
 
 /// The pod itself: where its proxy listens and what is behind it.
@@ -200,15 +209,17 @@ impl Scope {
         let labels = pod.map_or(&node.labels, |pod| &*pod.labels);
         let locality = pod.map(|pod| &pod.locality).filter(|l| **l != Locality::default()).unwrap_or(&node.locality);
         let host = pod.map(|pod| pod.pod_spec().node_name.as_str()).filter(|host| !host.is_empty());
-        let relevant = snapshot.label_keys().iter().filter_map(|key| {
+        let label = |key: &String| {
             let value = match key.as_str() {
                 locality::CLUSTER => Some(CLUSTER),
                 key => locality::label(locality, host.unwrap_or(&node.host), key),
             };
             Some((key.clone(), value.or_else(|| labels.get(key).map(String::as_str))?.to_string()))
-        });
-        let relevant = relevant.collect();
-        let balances = snapshot.balances_by_locality();
+        };
+        let relevant = snapshot.label_keys().iter().filter_map(label).collect();
+        let place = snapshot
+            .place_keys()
+            .map(|keys| Place { locality: locality.clone(), labels: keys.iter().filter_map(label).collect() });
         let gateways = match node.kind {
             NodeKind::Sidecar => Vec::new(),
             NodeKind::Gateway => (snapshot.gateways().iter().enumerate())
@@ -222,14 +233,14 @@ impl Scope {
                 namespace: node.namespace.clone(),
                 labels: relevant,
                 dns_capture: node.dns_capture,
-                locality: if balances { locality.clone() } else { Locality::default() },
             },
+            place,
             local: LocalScope {
                 interception: node.interception,
                 binds_upstream: node.binds_upstream,
                 addresses: pod.map_or(&node.addresses, |pod| &pod.addresses).clone(),
                 targets: pod.map(|pod| targets(snapshot, pod)).unwrap_or_default(),
-                place: pod.and_then(|pod| place(pod)),
+                place: pod.and_then(|pod| local_place(pod)),
                 gateways,
             },
         }
@@ -262,7 +273,7 @@ fn targets(snapshot: &Snapshot, pod: &Pod) -> Vec<Target> {
     targets
 }
 
-fn place(pod: &Pod) -> Option<LocalPlace> {
+fn local_place(pod: &Pod) -> Option<LocalPlace> {
     let placement = pod.placement()?;
     Some(LocalPlace {
         pod_ip: placement.pod_ip,

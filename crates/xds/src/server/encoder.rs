@@ -4,7 +4,7 @@ use super::encoded::{Encoded, Refs};
 use super::resources::{Common, Named, Own, Resources};
 use super::routes::{SeenHost, Whole, names_are_unique, without_hosts};
 use crate::{PerType, ResourceType, encode, refs};
-use amime_model::config::{ClusterEndpoints, ProxyConfig};
+use amime_model::config::{Cluster, ClusterEndpoints, ProxyConfig};
 use bytes::Bytes;
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Weak};
@@ -26,6 +26,15 @@ pub struct Encoder {
 
 /// Any `Arc`, for its address.
 type KeepAlive = Arc<dyn std::any::Any + Send + Sync>;
+
+fn encoded_cluster(cluster: &Cluster) -> (Bytes, Refs) {
+    let refs = Refs {
+        endpoints: refs::eds_name(cluster).map(Arc::from),
+        secrets: distinct(refs::cluster_secrets(cluster)),
+        ..Refs::default()
+    };
+    (encode::cluster(cluster), refs)
+}
 
 impl Encoder {
     /// A new snapshot: what nobody else keeps of the configurations before it is forgotten.
@@ -83,19 +92,25 @@ impl Encoder {
         common.with(kind, newer)
     }
 
+    /// What is common, with other clusters and endpoints, all of them there already.
+    pub fn with_placed(
+        &mut self,
+        common: &Common,
+        clusters: &[Arc<Cluster>],
+        endpoints: &[Arc<ClusterEndpoints>],
+    ) -> Common {
+        let common = self.with_endpoints(common, endpoints);
+        let named = clusters.iter().map(|cluster| (cluster.name.as_str().into(), cluster.clone()));
+        let newer = self.each(ResourceType::Cluster, &named.collect(), encoded_cluster);
+        common.with(ResourceType::Cluster, newer)
+    }
+
     /// All resources; with them what the route configurations that are whole are put together of.
     fn all(&mut self, config: &ProxyConfig, form: Form) -> (PerType<Named>, BTreeMap<Arc<str>, Arc<Whole>>) {
         use ResourceType as T;
         let mut all: PerType<Named> = PerType::default();
         all[T::Secret] = self.each(T::Secret, &config.secrets, |s| (encode::secret(s), Refs::default()));
-        all[T::Cluster] = self.each(T::Cluster, &config.clusters, |c| {
-            let refs = Refs {
-                endpoints: refs::eds_name(c).map(Arc::from),
-                secrets: distinct(refs::cluster_secrets(c)),
-                ..Refs::default()
-            };
-            (encode::cluster(c), refs)
-        });
+        all[T::Cluster] = self.each(T::Cluster, &config.clusters, encoded_cluster);
         all[T::Endpoints] = self.each(T::Endpoints, &config.endpoints, |e| (encode::endpoints(e), Refs::default()));
         all[T::Listener] = self.each(T::Listener, &config.listeners, |l| {
             let refs = Refs {
