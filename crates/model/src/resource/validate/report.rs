@@ -46,6 +46,12 @@ impl<'a> Report<'a> {
         self.push(at, Diagnostic::warning(codes::SCHEMA_WARNING, message));
     }
 
+    /// Set, and without effect here; what happens instead.
+    pub(super) fn no_effect(&mut self, at: &Path<'_>, what: &str, instead: &str) {
+        let message = format!("`{what}` has no effect {instead}");
+        self.push(at, Diagnostic::warning(codes::NO_EFFECT, message));
+    }
+
     pub(super) fn deprecated(&mut self, at: &Path<'_>, instead: &str) {
         let message = format!("deprecated; use {instead}");
         self.push(at, Diagnostic::warning(codes::DEPRECATED, message));

@@ -21,9 +21,7 @@ pub(super) fn check(report: &mut Report<'_>, at: &Path<'_>, service: &VirtualSer
     }
     gateway_names(report, at, &service.gateways);
     let only_gateways = is_only_gateways(service);
-    if !only_gateways {
-        no_claims(report, at, service);
-    }
+    claims(report, at, service, only_gateways);
     hosts(report, at, service, only_gateways);
     if service.http.is_empty() && service.tls.is_empty() && service.tcp.is_empty() {
         report.error(at, "a VirtualService needs `http`, `tls` or `tcp`");
@@ -49,7 +47,7 @@ pub(super) fn check(report: &mut Report<'_>, at: &Path<'_>, service: &VirtualSer
         let at = rules.index(index);
         let matches = at.key("match");
         for (index, matched) in rule.matches.iter().enumerate() {
-            l4_match(report, &matches.index(index), matched);
+            l4_match(report, &matches.index(index), matched, service);
         }
         destinations(report, &at, &rule.route);
     }
@@ -60,20 +58,43 @@ fn is_only_gateways(service: &VirtualService) -> bool {
     !service.gateways.is_empty() && !service.gateways.iter().any(|gateway| gateway == "mesh")
 }
 
-/// Claims of JWTs are known at gateways alone.
-fn no_claims(report: &mut Report<'_>, at: &Path<'_>, service: &VirtualService) {
+/// Claims of JWTs: known at gateways alone, and nobody validates tokens yet.
+fn claims(report: &mut Report<'_>, at: &Path<'_>, service: &VirtualService, only_gateways: bool) {
     let rules = at.key("http");
     for (index, rule) in service.http.iter().enumerate() {
         let rule_at = rules.index(index);
         let matches = rule_at.key("match");
         for (index, matched) in rule.matches.iter().enumerate() {
             let at = matches.index(index);
-            for (kind, map) in [("headers", &matched.headers), ("withoutHeaders", &matched.without_headers)] {
+            let never = "yet: no token is validated, so that no request has claims and the match never holds";
+            let always = "yet: no token is validated, so that no request has claims and all are without this one";
+            let maps = [("headers", &matched.headers, never), ("withoutHeaders", &matched.without_headers, always)];
+            for (kind, map, instead) in maps {
                 for name in map.keys().filter(|name| header::is_jwt_claim(name)) {
-                    report.key_error(&at.key(kind), name, "routing by a JWT's claims works at gateways alone");
+                    if only_gateways {
+                        report.no_effect(&at.key(kind).key(name), name, instead);
+                    } else {
+                        report.key_error(&at.key(kind), name, "routing by a JWT's claims works at gateways alone");
+                    }
                 }
             }
         }
+    }
+}
+
+/// What Istio does not look at where connections come to a gateway.
+fn at_gateways(
+    report: &mut Report<'_>,
+    at: &Path<'_>,
+    service: &VirtualService,
+    of: &[String],
+    set: [(&str, bool); 3],
+) {
+    let gateways = if of.is_empty() { &service.gateways } else { of };
+    let Some(gateway) = gateways.iter().find(|gateway| *gateway != "mesh") else { return };
+    for (field, _) in set.into_iter().filter(|(_, is_set)| *is_set) {
+        let instead = format!("at gateway {gateway}: as in Istio, `port` and `gateways` alone are looked at there");
+        report.no_effect(&at.key(field), field, &instead);
     }
 }
 
@@ -161,15 +182,27 @@ fn tls_match(report: &mut Report<'_>, at: &Path<'_>, matched: &TlsMatch, service
     }
     names::labels(report, &at.key("sourceLabels"), &matched.source_labels);
     gateway_names(report, at, &matched.gateways);
+    let set = [
+        ("destinationSubnets", !matched.destination_subnets.is_empty()),
+        ("sourceLabels", !matched.source_labels.is_empty()),
+        ("sourceNamespace", !matched.source_namespace.is_empty()),
+    ];
+    at_gateways(report, at, service, &matched.gateways, set);
 }
 
-fn l4_match(report: &mut Report<'_>, at: &Path<'_>, matched: &L4Match) {
+fn l4_match(report: &mut Report<'_>, at: &Path<'_>, matched: &L4Match, service: &VirtualService) {
     subnets(report, at, &matched.destination_subnets);
     if matched.port != 0 {
         report.result(&at.key("port"), names::port(matched.port));
     }
     names::labels(report, &at.key("sourceLabels"), &matched.source_labels);
     gateway_names(report, at, &matched.gateways);
+    let set = [
+        ("destinationSubnets", !matched.destination_subnets.is_empty()),
+        ("sourceLabels", !matched.source_labels.is_empty()),
+        ("sourceNamespace", !matched.source_namespace.is_empty()),
+    ];
+    at_gateways(report, at, service, &matched.gateways, set);
 }
 
 fn subnets(report: &mut Report<'_>, at: &Path<'_>, subnets: &[String]) {
@@ -227,3 +260,7 @@ pub(super) fn destination(report: &mut Report<'_>, at: &Path<'_>, destination: &
         report.result(&at.key("port").key("number"), names::port(port.number));
     }
 }
+
+#[cfg(test)]
+#[path = "virtual_service_tests.rs"]
+mod tests;
