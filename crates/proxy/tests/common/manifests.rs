@@ -94,6 +94,17 @@ pub fn gateway_and_notes(manifests: &str) -> (ProxyConfig, Vec<String>) {
 /// The same in a mesh of this MeshConfig. Where the gateway is, and with which labels, a Pod `edge` in `istio-system`
 /// may say.
 pub fn gateway_in(mesh: &MeshConfig, manifests: &str) -> (ProxyConfig, Vec<String>) {
+    let (mut config, said) = gateway_as_written(mesh, manifests);
+    for listener in config.listeners.values_mut() {
+        let listener = Arc::make_mut(listener);
+        listener.address = super::ANY.parse().unwrap();
+        listener.additional_addresses.clear();
+    }
+    (config, said)
+}
+
+/// The same, at the addresses and ports that the manifests say.
+pub fn gateway_as_written(mesh: &MeshConfig, manifests: &str) -> (ProxyConfig, Vec<String>) {
     let loaded = load("test.yaml", manifests);
     let (resources, duplicates) = ResourceSet::of_files([&loaded]);
     let built = Snapshot::build(&resources, mesh, &Held::default());
@@ -119,11 +130,6 @@ pub fn gateway_in(mesh: &MeshConfig, manifests: &str) -> (ProxyConfig, Vec<Strin
     }
     for endpoints in config.endpoints.values() {
         assert_eq!(decode::endpoints(&encode::endpoints(endpoints)).unwrap(), **endpoints);
-    }
-    for listener in config.listeners.values_mut() {
-        let listener = Arc::make_mut(listener);
-        listener.address = super::ANY.parse().unwrap();
-        listener.additional_addresses.clear();
     }
     (config, said)
 }
