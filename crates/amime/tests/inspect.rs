@@ -191,7 +191,7 @@ fn the_control_plane_is_asked_for_the_proxy_that_is_meant() {
 
 #[test]
 fn a_proxy_tells_the_health_of_its_endpoints() {
-    let host = |port: u16, health: Value| json!({ "address": { "socket_address": { "address": "10.0.0.1", "port_value": port } }, "health_status": health, "weight": 2, "locality": { "region": "r", "zone": "z" } });
+    let host = |port: u16, health: Value| json!({ "address": { "socket_address": { "address": "10.0.0.1", "port_value": port } }, "health_status": health, "weight": 2, "priority": 1, "locality": { "region": "r", "zone": "z" } });
     let hosts = [
         host(1, json!({ "eds_health_status": "HEALTHY" })),
         host(2, json!({ "failed_outlier_check": true })),
@@ -205,11 +205,11 @@ fn a_proxy_tells_the_health_of_its_endpoints() {
     assert_eq!(
         prints(&["config", "endpoints", "--proxy-admin", &admin, "-v"]),
         "\
-ENDPOINT    STATUS     OUTLIER CHECK  CLUSTER  WEIGHT  LOCALITY  WORKLOAD
-10.0.0.1:1  HEALTHY    OK             a        2       r/z
-10.0.0.1:2  HEALTHY    FAILED         a        2       r/z
-10.0.0.1:3  DRAINING   OK             a        2       r/z
-10.0.0.1:4  UNHEALTHY  OK             a        2       r/z
+ENDPOINT    STATUS     OUTLIER CHECK  CLUSTER  WEIGHT  LOCALITY  PRIORITY  WORKLOAD
+10.0.0.1:1  HEALTHY    OK             a        2       r/z       1
+10.0.0.1:2  HEALTHY    FAILED         a        2       r/z       1
+10.0.0.1:3  DRAINING   OK             a        2       r/z       1
+10.0.0.1:4  UNHEALTHY  OK             a        2       r/z       1
 "
     );
 }

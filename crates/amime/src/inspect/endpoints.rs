@@ -39,6 +39,8 @@ pub(crate) struct Row {
     ejected: Option<bool>,
     weight: u64,
     locality: String,
+    /// 0 is tried first.
+    priority: u64,
     workload: String,
 }
 
@@ -108,6 +110,7 @@ fn add(cluster: &str, endpoints: &ClusterEndpoints, rows: &mut Vec<Row>) {
                 ejected: None,
                 weight: endpoint.weight.into(),
                 locality: locality.clone(),
+                priority: place.priority.into(),
                 workload: match workload.workload.as_str() {
                     "" => String::new(),
                     name => format!("{name}.{}", workload.namespace),
@@ -156,6 +159,7 @@ pub(crate) fn of_admin(clusters: &Value) -> Vec<Row> {
                 ejected: Some(health["failed_outlier_check"] == true),
                 weight: host["weight"].as_u64().unwrap_or(1),
                 locality: parts.into_iter().filter(|p| !p.is_empty()).collect::<Vec<_>>().join("/"),
+                priority: host["priority"].as_u64().unwrap_or_default(),
                 workload: String::new(),
             });
         }
@@ -181,7 +185,7 @@ fn host_address(address: &Value) -> (String, Option<u16>) {
 }
 
 pub(crate) fn table(mut rows: Vec<Row>, verbose: bool) -> Table {
-    let more: &[&str] = if verbose { &["WEIGHT", "LOCALITY", "WORKLOAD"] } else { &[] };
+    let more: &[&str] = if verbose { &["WEIGHT", "LOCALITY", "PRIORITY", "WORKLOAD"] } else { &[] };
     let mut table =
         Table::new(["ENDPOINT", "STATUS", "OUTLIER CHECK", "CLUSTER"].into_iter().chain(more.iter().copied()));
     rows.sort();
@@ -193,7 +197,7 @@ pub(crate) fn table(mut rows: Vec<Row>, verbose: bool) -> Table {
         };
         let mut cells = vec![row.endpoint(), row.status.to_owned(), outlier.to_owned(), row.cluster];
         if verbose {
-            cells.extend([row.weight.to_string(), row.locality, row.workload]);
+            cells.extend([row.weight.to_string(), row.locality, row.priority.to_string(), row.workload]);
         }
         table.push(cells);
     }

@@ -142,7 +142,7 @@ fn proxies_of_a_view_differ_by_place_in_endpoints_alone() {
 
     // Other endpoints come to each place, as if all were made anew.
     let last = test.pusher.published.clone();
-    let mut parse = |manifests: &str| ResourceSet::of_files([&load("a.yaml", manifests)]).0;
+    let parse = |manifests: &str| ResourceSet::of_files([&load("a.yaml", manifests)]).0;
     let mesh = MeshConfig::default();
     let before = Snapshot::build(&parse(&placed(1)), &mesh, &Held::default());
     let mut resources = parse(&placed(1));
