@@ -1,87 +1,18 @@
 //! No field that the table calls done is a lie: each of them is set somewhere in the corpus, and what some proxy is
 //! told changes when it is taken out.
 //!
-//! The corpus: the examples, the inputs of the golden files, and `effect/`, for what those do not set.
+//! The corpus: `corpus/`.
+
+mod corpus;
 
 use amime_model::resource::support::{self, Field};
 use amime_model::resource::{Kind, MeshConfig, ResourceSet, load, load_mesh_config};
 use amime_model::snapshot::{Held, Snapshot};
 use amime_model::translate::{Interception, Node as ProxyNode, NodeKind, Scope, Translation, translate};
 use amime_model::workload::{AddressPlan, expand};
-use amime_model::yaml::{self, Node, View};
+use amime_model::yaml::{Node, View};
+use corpus::{Edit, KINDS, corpus, edited, kind_of};
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
-
-/// A mesh: its name, its objects' texts, one line each, and its MeshConfig's.
-struct Mesh {
-    name: String,
-    objects: Vec<Document>,
-    mesh_config: Option<Document>,
-}
-
-type Document = std::sync::Arc<yaml::Document>;
-
-fn documents(name: &str, text: &str) -> Vec<Document> {
-    yaml::parse(&name.into(), text).documents
-}
-
-/// The files of a folder and of those below it, in order.
-fn files(folder: &Path) -> Vec<PathBuf> {
-    let mut found = Vec::new();
-    for entry in std::fs::read_dir(folder).expect("a folder").map(|entry| entry.expect("an entry").path()) {
-        if entry.is_dir() { found.extend(files(&entry)) } else { found.push(entry) }
-    }
-    found.sort();
-    found
-}
-
-fn corpus() -> Vec<Mesh> {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let mut meshes: BTreeMap<String, Mesh> = BTreeMap::new();
-    for path in [root.join("tests/golden"), root.join("tests/effect"), root.join("../../examples")]
-        .iter()
-        .flat_map(|f| files(f))
-    {
-        let extension = path.extension().and_then(|e| e.to_str()).unwrap_or_default();
-        let text = std::fs::read_to_string(&path).expect("text");
-        let example = path.components().any(|part| part.as_os_str() == "examples");
-        let text = match extension {
-            "yaml" => &*text,
-            "txt" => text.split("\n=====\n").next().unwrap_or_default(),
-            _ => continue,
-        };
-        // The files of an example's folder are one mesh.
-        let name = if example { path.parent().unwrap_or(&path) } else { &path }.display().to_string();
-        let mesh = meshes.entry(name.clone()).or_insert_with(|| Mesh { name, objects: Vec::new(), mesh_config: None });
-        for document in documents("mesh.yaml", text) {
-            if document.root().get("kind").is_some() {
-                mesh.objects.push(document);
-            } else if !document.root().is_null() {
-                mesh.mesh_config = Some(document);
-            }
-        }
-        if let Some(line) = text.lines().find_map(|line| line.strip_prefix("# mesh: ")) {
-            mesh.mesh_config = documents("mesh-config.yaml", line).into_iter().next();
-        }
-    }
-    meshes.into_values().collect()
-}
-
-/// The node as YAML, without the one of that id.
-fn without(node: Node<'_>, id: u32) -> String {
-    match node.view() {
-        View::Scalar(_) => node.to_flow(),
-        View::Sequence(items) => {
-            let items: Vec<_> = items.map(|item| without(item, id)).collect();
-            format!("[{}]", items.join(", "))
-        }
-        View::Mapping(entries) => {
-            let kept = entries.filter(|(_, value)| value.id() != id);
-            let kept: Vec<_> = kept.map(|(key, value)| format!("{}: {}", key.to_flow(), without(value, id))).collect();
-            format!("{{{}}}", kept.join(", "))
-        }
-    }
-}
 
 /// What is told to all that may be a proxy of a mesh, and how many objects are broken.
 fn told(objects: &str, mesh_config: &str) -> (usize, Vec<Translation>) {
@@ -138,17 +69,6 @@ fn set(node: Node<'_>, fields: &'static [Field], found: &mut Vec<(Key, u32)>) {
     }
 }
 
-const KINDS: &[Kind] = &[
-    Kind::VirtualService,
-    Kind::DestinationRule,
-    Kind::Gateway,
-    Kind::ServiceEntry,
-    Kind::WorkloadEntry,
-    Kind::WorkloadGroup,
-    Kind::Sidecar,
-    Kind::ProxyConfig,
-];
-
 #[test]
 fn every_field_that_is_done_changes_what_a_proxy_is_told() {
     let mut left = BTreeMap::new();
@@ -174,15 +94,14 @@ fn every_field_that_is_done_changes_what_a_proxy_is_told() {
             }
         };
         for (at, document) in mesh.objects.iter().enumerate() {
-            let kind = document.root().get("kind").map_or("", Node::text);
-            let Some(kind) = KINDS.iter().find(|known| known.as_str() == kind) else { continue };
+            let Some(kind) = kind_of(document) else { continue };
             let mut found = Vec::new();
             if let Some(spec) = document.root().get("spec") {
-                set(spec, support::fields(*kind), &mut found);
+                set(spec, support::fields(kind), &mut found);
             }
             for (key, id) in found {
                 let mut texts = texts.clone();
-                texts[at] = without(document.root(), id);
+                texts[at] = edited(document.root(), id, Edit::Out);
                 compare(key, &texts, &config);
             }
         }
@@ -190,7 +109,7 @@ fn every_field_that_is_done_changes_what_a_proxy_is_told() {
             let mut found = Vec::new();
             set(document.root(), support::mesh_config(), &mut found);
             for (key, id) in found {
-                compare(key, &texts, &without(document.root(), id));
+                compare(key, &texts, &edited(document.root(), id, Edit::Out));
             }
         }
     }

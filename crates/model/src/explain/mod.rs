@@ -8,7 +8,7 @@ mod question;
 mod tcp;
 mod verdict;
 
-pub use question::{Question, QuestionError};
+pub use question::{OneOrMany, Question, QuestionError};
 pub use verdict::{Action, Destination, Edited, MirrorTo, ObjectName, Retries, Sent, State, Verdict};
 
 use crate::config::{FilterChain, Listener, ListenerFilter, NetworkFilter, ProxyConfig};

@@ -100,6 +100,12 @@ struct Metadata {
     owner_references: Vec<OwnerReference>,
 }
 
+/// May the rule be broken because one of the fields that it is about could not be read?
+fn lacks(rule: &Diagnostic, earlier: &Diagnostic) -> bool {
+    let below = earlier.field.strip_prefix(&rule.field).and_then(|rest| rest.strip_prefix('.'));
+    earlier.severity == Severity::Error && below.is_some_and(|name| !name.contains(['.', '[']))
+}
+
 /// How many `kind: List` may be in one another.
 const LIST_DEPTH: usize = 100;
 
@@ -245,7 +251,7 @@ impl Loader {
         let mut object = Object { id, meta, spec, source: Some(source), errors: Vec::new(), notes: Vec::new() };
         let mut broken_rules = super::validate::validate(&object);
         // What could not be read has its zero value, and was named already.
-        broken_rules.retain(|rule| !found.iter().any(|earlier| earlier.contains(&rule.field)));
+        broken_rules.retain(|rule| !found.iter().any(|earlier| earlier.contains(&rule.field) || lacks(rule, earlier)));
         found.extend(broken_rules);
         found.extend(super::support::without_effect(&object));
         for mut diagnostic in found {

@@ -56,11 +56,30 @@ impl<'a> Broken<'a> {
         self.fields.iter().any(|field| is_within(field, path) && !field[path.len()..].starts_with('['))
     }
 
-    /// Is something of the spec broken that is in none of these lists (`spec.http`), or the whole of one?
-    pub(super) fn outside(&self, lists: &[&str]) -> bool {
-        let in_element =
-            |field: &str| lists.iter().any(|list| field.strip_prefix(list).is_some_and(|rest| rest.starts_with('[')));
-        self.fields.iter().any(|field| is_within(field, "spec") && !in_element(field))
+    /// Why rules of the list at `path` may not be known: the list itself, or what a misspelt name meant by it, gives
+    /// its own path; an error elsewhere in the spec, in none of these lists, that of the spec.
+    pub(super) fn unread<'p>(&self, path: &'p str, lists: &[&str]) -> Option<&'p str> {
+        let meant = |field: &str| {
+            let names = self.misspelt.iter().filter(|(written, _)| *written == field).map(|(_, name)| *name);
+            let of_spec = child_of(field, "spec").is_some();
+            names.filter(|_| of_spec).find_map(|name| lists.iter().find(|l| child_of(l, "spec") == Some(name))).copied()
+        };
+        let outside = self.fields.iter().filter(|field| {
+            let in_element = |list: &&str| field.strip_prefix(*list).is_some_and(|rest| rest.starts_with('['));
+            is_within(field, "spec") && !lists.iter().any(|list| in_element(&list))
+        });
+        let lists_of =
+            outside.map(|field| lists.iter().find(|l| is_within(field, l)).copied().or_else(|| meant(field)));
+        let mut found = None;
+        for list in lists_of {
+            match list {
+                Some(list) if list == path => return Some(path),
+                // Another's rules are not known, no more.
+                Some("spec.http" | "spec.tls" | "spec.tcp") => {}
+                _ => found = Some("spec"),
+            }
+        }
+        found
     }
 
     /// Of the rule at `path`. A rule that is no mapping decodes to one that matches everything, so that it

@@ -190,6 +190,10 @@ impl<'a> Sources<'a> {
                 TargetPort::Name(_) => port.number,
             };
             let list = all.entry(port.number).or_default();
+            let written = entry.ports.iter().position(|p| p.number == port.number && p.name == port.name);
+            if written.is_some_and(|index| broken.at(&format!("spec.ports[{index}]"))) {
+                continue;
+            }
             if entry.endpoints.is_empty() && entry.workload_selector.is_none() {
                 if is_dns(service) {
                     list.extend(named_endpoint(service, target));

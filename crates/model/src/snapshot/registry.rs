@@ -159,9 +159,17 @@ fn from_service_entry(
         resource::service_entry::Resolution::DnsRoundRobin => Resolution::DnsRoundRobin,
         resource::service_entry::Resolution::DynamicDns => Resolution::DynamicDns,
     };
-    let sound = |index: &usize| !broken.at(&format!("spec.ports[{index}]"));
-    let ports = entry.ports.iter().enumerate().filter(|(index, _)| sound(index));
-    let ports: Vec<_> = ports.filter_map(|(_, port)| entry_port(port)).collect();
+    let mut ports: Vec<ServicePort> = Vec::new();
+    let (sound, bad): (Vec<_>, Vec<_>) =
+        entry.ports.iter().enumerate().partition(|(index, _)| !broken.at(&format!("spec.ports[{index}]")));
+    ports.extend(sound.into_iter().filter_map(|(_, port)| entry_port(port)));
+    // A broken one whose number is known is there, without endpoints: what is sent to it is refused, not let out.
+    for (index, port) in bad {
+        let known = !broken.at(&format!("spec.ports[{index}].number"));
+        if known && ports.iter().all(|p| p.number != port.number) {
+            ports.extend(entry_port(port));
+        }
+    }
     let mut services = Vec::new();
     for host in entry.hosts.iter().filter(|h| !h.is_empty()) {
         let addresses: Vec<ServiceAddress> = if entry.addresses.is_empty() {

@@ -25,7 +25,7 @@ pub(super) fn effective(object: &Object, spec: &Arc<Sidecar>) -> Option<Arc<Side
     let mut index = 0;
     spec.egress.retain(|_| {
         index += 1;
-        !broken.at(&format!("spec.egress[{}]", index - 1))
+        !broken.is("spec.egress") && !broken.at(&format!("spec.egress[{}]", index - 1))
     });
     if spec.egress.is_empty() && broken.at_or_misspelt("spec", "egress") {
         // None at all would mean every service.

@@ -88,7 +88,8 @@ pub(super) fn resolve(
     let broken = Broken::of(object);
     let export = if spec.export_to.is_empty() { default_export } else { &spec.export_to };
     let mut diagnostics = Vec::new();
-    let whole = broken.outside(&["spec.http", "spec.tls", "spec.tcp", "spec.hosts", "spec.gateways", "spec.exportTo"]);
+    let lists = ["spec.http", "spec.tls", "spec.tcp", "spec.hosts", "spec.gateways", "spec.exportTo"];
+    let unread = |path| broken.unread(path, &lists);
     let http: Vec<_> = (spec.http.iter().enumerate())
         .map(|(i, route)| {
             let mut rule = rule(id, &broken, "http", i, resolve_http(route, ns));
@@ -111,9 +112,15 @@ pub(super) fn resolve(
         } else {
             ExportTo::of(export, ns)
         },
-        http: if whole { unknown_rules(id) } else { http },
-        tls: if whole { unknown_rules(id) } else { rules(id, &broken, "tls", &spec.tls, |r| resolve_tls(r, ns)) },
-        tcp: if whole { unknown_rules(id) } else { rules(id, &broken, "tcp", &spec.tcp, |r| resolve_tcp(r, ns)) },
+        http: unread("spec.http").map_or(http, |path| unknown_rules(id, path)),
+        tls: match unread("spec.tls") {
+            Some(path) => unknown_rules(id, path),
+            None => rules(id, &broken, "tls", &spec.tls, |r| resolve_tls(r, ns)).into_iter().map(unmatched).collect(),
+        },
+        tcp: match unread("spec.tcp") {
+            Some(path) => unknown_rules(id, path),
+            None => rules(id, &broken, "tcp", &spec.tcp, |r| resolve_tcp(r, ns)),
+        },
     };
     (resolved, diagnostics)
 }
@@ -147,8 +154,14 @@ fn unsound(object: &Object, origin: &Origin, problem: &Problem) -> Diagnostic {
 
 /// With an error beside the rules (a misspelt `http`, a map where a list belongs) there may be rules that are not
 /// known, so that all that comes to the hosts is refused.
-fn unknown_rules<T: Default>(id: &ResourceId) -> Vec<Rule<T>> {
-    vec![Rule { route: Arc::new(T::default()), origin: origin_of(id, "spec"), health: Health::BrokenMatch }]
+fn unknown_rules<T: Default>(id: &ResourceId, path: &str) -> Vec<Rule<T>> {
+    vec![Rule { route: Arc::new(T::default()), origin: origin_of(id, path), health: Health::BrokenMatch }]
+}
+
+/// A `tls` rule without a match takes nothing; where something in it is broken, that may have been its match.
+fn unmatched(rule: Rule<TlsRoute>) -> Rule<TlsRoute> {
+    let unknown = rule.health != Health::Sound && rule.route.matches.is_empty();
+    Rule { health: if unknown { Health::BrokenMatch } else { rule.health }, ..rule }
 }
 
 fn rules<T>(

@@ -184,6 +184,7 @@ fn http_chain(
 
 /// TCP, and TLS that is ended: by the first `tcp` rule that fits.
 fn tcp_chain(view: &View<'_>, server: &MergedServer) -> Option<FilterChain> {
+    let mut unknown = None;
     for vs in view.snapshot.virtual_services_for(&view.scope.namespace, &server.gateway) {
         if !shares_host(server, vs) {
             continue;
@@ -194,11 +195,17 @@ fn tcp_chain(view: &View<'_>, server: &MergedServer) -> Option<FilterChain> {
                 rule.route.matches.is_empty() || rule.route.matches.iter().any(|m| fits(m.port, &m.gateways, server));
             if (fits && !rule.route.route.is_empty()) || broken {
                 let proxy = l4::to_destinations(view, &rule.route.route, server.number, &rule.origin, rule.health);
-                return Some(chain(Some(server), NetworkFilter::Tcp(proxy), Some(rule.origin.clone())));
+                let taken = chain(Some(server), NetworkFilter::Tcp(proxy), Some(rule.origin.clone()));
+                // One of which it is not known whether it has such rules takes no port from one that has.
+                if broken && rule.origin.path == "spec" {
+                    unknown.get_or_insert(taken);
+                    continue;
+                }
+                return Some(taken);
             }
         }
     }
-    None
+    unknown
 }
 
 /// SNI hosts of passthrough rules with the address they are bound to, and whose they are.
