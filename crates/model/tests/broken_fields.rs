@@ -59,7 +59,9 @@ fn fields(node: Node<'_>, path: &str, found: &mut Vec<Field>) {
 
 fn build(loaded: &[Loaded], mesh: &MeshConfig, held: &Held) -> Built {
     let (resources, _) = ResourceSet::of_files(loaded);
-    Snapshot::build(&with_pods(&resources), mesh, held)
+    // Pods are made up of what is in force, as the control plane does.
+    let (fit, _) = held.clone().replace_broken(&resources);
+    Snapshot::build(&with_pods(&fit), mesh, held)
 }
 
 /// A value that fits.

@@ -100,10 +100,10 @@ struct Metadata {
     owner_references: Vec<OwnerReference>,
 }
 
-/// May the rule be broken because one of the fields that it is about could not be read?
+/// Is the rule about what a spec lacks, while a part of it could not be read?
 fn lacks(rule: &Diagnostic, earlier: &Diagnostic) -> bool {
-    let below = earlier.field.strip_prefix(&rule.field).and_then(|rest| rest.strip_prefix('.'));
-    earlier.severity == Severity::Error && below.is_some_and(|name| !name.contains(['.', '[']))
+    let part = earlier.field.strip_prefix("spec.").is_some_and(|name| !name.contains(['.', '[']));
+    rule.field == "spec" && part && earlier.severity == Severity::Error
 }
 
 /// How many `kind: List` may be in one another.
