@@ -28,13 +28,15 @@ const INCLUDES: [&str; 7] = [
 const ALL: [&str; 4] = ["envoy/admin/v3", "envoy/config", "envoy/extensions", "envoy/type"];
 
 /// What `encode` writes. A proxy that shows its configuration reads these alone: all of them take 20 MB of memory.
-const USUAL: [&str; 22] = [
+const USUAL: [&str; 25] = [
     "envoy/config/cluster/v3",
     "envoy/config/endpoint/v3",
     "envoy/config/listener/v3",
     "envoy/config/route/v3",
     "envoy/extensions/access_loggers/file/v3",
+    "envoy/extensions/clusters/dynamic_forward_proxy/v3",
     "envoy/extensions/filters/http/cors/v3",
+    "envoy/extensions/filters/http/dynamic_forward_proxy/v3",
     "envoy/extensions/filters/http/fault/v3",
     "envoy/extensions/filters/http/router/v3",
     "envoy/extensions/filters/listener/http_inspector/v3",
@@ -43,6 +45,7 @@ const USUAL: [&str; 22] = [
     "envoy/extensions/filters/listener/tls_inspector/v3",
     "envoy/extensions/filters/network/http_connection_manager/v3",
     "envoy/extensions/filters/network/sni_cluster/v3",
+    "envoy/extensions/filters/network/sni_dynamic_forward_proxy/v3",
     "envoy/extensions/filters/network/tcp_proxy/v3",
     "envoy/extensions/formatter/req_without_query/v3",
     "envoy/extensions/load_balancing_policies",

@@ -134,7 +134,7 @@ impl ClusterLocal {
         if let Some(previous) = previous {
             if !Rc::ptr_eq(&previous.pools, &pools) {
                 previous.pools.retire();
-            } else if !matches!(config.discovery, Discovery::OriginalDst { .. }) {
+            } else if !matches!(config.discovery, Discovery::OriginalDst { .. } | Discovery::DynamicDns(_)) {
                 let hosts = balancer.hosts();
                 pools.retain(|address| hosts.iter().any(|host| host.address == address));
             }
@@ -160,9 +160,14 @@ impl ClusterLocal {
         self.pools.retire();
     }
 
-    /// A host for a request. `original` is the address that the client dialled.
+    /// A host for a request. `original` is the address that the client dialled, or that its name was found to have.
     pub(crate) fn pick(&self, context: &PickContext<'_>, original: Option<SocketAddr>, rng: &Rng) -> Option<Rc<Host>> {
-        if let Discovery::OriginalDst { port, .. } = self.config.discovery {
+        let other_port = match self.config.discovery {
+            Discovery::OriginalDst { port, .. } => Some(port),
+            Discovery::DynamicDns(_) => Some(None),
+            _ => None,
+        };
+        if let Some(port) = other_port {
             let mut address = original?;
             address.set_port(port.unwrap_or(address.port()));
             if self.pools.settings.connect.outside.own.has(address) {

@@ -41,6 +41,7 @@ flags! {
     19 UMSDR UpstreamMaxStreamDurationReached "The upstream stream took longer than its whole time.",
     20 NFCF NoFilterConfigFound "A filter's configuration is not there.",
     21 OM OverloadManagerTerminated "The proxy is overloaded.",
+    22 DF DnsResolutionFailed "The name of the request does not resolve.",
 }
 
 impl Flags {

@@ -12,6 +12,7 @@ pub use status::{ClusterStatus, EndpointStatus, UsageStatus};
 
 use crate::capture_ports::{CapturePorts, Moved};
 use crate::connect::dial::Outside;
+use crate::connect::dynamic::DynamicNames;
 use crate::connect::names::Names;
 use crate::listen::socket;
 use crate::proxy_worker::{Draining, ProxyShared, ProxyWorker, Settings};
@@ -109,11 +110,12 @@ impl Proxy {
             Placement::One => vec![workers.next()],
             Placement::All => (0..workers.count()).collect(),
         };
+        let dynamic = DynamicNames::new(options.names.clone(), options.background.clone());
         Self(Arc::new(Inner {
             id: NEXT.fetch_add(1, Ordering::Relaxed),
             workers: workers.clone(),
             on,
-            shared: ProxyShared::new(Arc::new(options.identity), settings, options.records),
+            shared: ProxyShared::new(Arc::new(options.identity), settings, options.records, dynamic),
             names: options.names,
             background: options.background,
             capture_ports: options.capture_ports,

@@ -300,6 +300,6 @@ pub(crate) fn endpoints(config: &RuntimeConfig, name: &Arc<str>, shared: &Cluste
         }
         Discovery::Static(endpoints) => Arc::new(endpoints.clone()),
         Discovery::StrictDns(_) | Discovery::LogicalDns(_) => shared.resolved().unwrap_or_default(),
-        Discovery::OriginalDst { .. } | Discovery::Opaque(_) => Arc::default(),
+        Discovery::OriginalDst { .. } | Discovery::DynamicDns(_) | Discovery::Opaque(_) => Arc::default(),
     }
 }

@@ -4,10 +4,11 @@
 mod common;
 
 use amime_model::config::{Cluster, Discovery, DnsFamily, Endpoint, EndpointAddress};
-use amime_proxy::Names;
-use amime_testkit::client::get;
+use amime_proxy::{Flags, Names};
+use amime_testkit::client::{Raw, get};
 use amime_testkit::dns::{NameServer, Says};
-use amime_testkit::origin::{Origin, write};
+use amime_testkit::origin::{Origin, full, write};
+use amime_testkit::tls::{Authority, Client, origin, server_config};
 use common::*;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
@@ -62,6 +63,101 @@ async fn until_answered(running: &Running, old: &str, new: &str) {
             answer => assert_eq!(answer, old),
         }
     }
+}
+
+/// The sidecar of a client, open at one listener; `{PORT}` is that of the service.
+async fn sidecar(server: &NameServer, manifests: &str, port: u16, listener: &str) -> Running {
+    let text = manifests.replace("{PORT}", &port.to_string());
+    let names = Names::of_files(server.path("resolv.conf"), server.path("hosts"), server.address.port());
+    let config = manifests::sidecar(&text, listener);
+    Running::start_with(config, |options| options.names = names).await
+}
+
+const WILD: &str = "
+apiVersion: networking.istio.io/v1
+kind: ServiceEntry
+metadata: {name: wild, namespace: shop}
+spec:
+  hosts: ['*.wild.example']
+  location: MESH_EXTERNAL
+  resolution: DYNAMIC_DNS
+  ports: [{number: {PORT}, name: web, protocol: HTTP}]
+";
+
+#[tokio::test]
+async fn requests_go_to_what_their_host_stands_for() {
+    let server = NameServer::start().await;
+    let (port, _origins) = origins().await;
+    server.say_addresses("a.wild.example", &["127.0.0.2"], 1);
+    server.say_addresses("b.wild.example", &["127.0.0.3", "::1"], 3600);
+    let mut running = sidecar(&server, WILD, port, &format!("0.0.0.0_{port}")).await;
+    let ask = async |host: &str| {
+        let answer = get(running.address, &format!("{host}:{port}"), "/").await;
+        format!("{} {}", answer.status, answer.body)
+    };
+    assert_eq!(ask("a.wild.example").await, "200 127.0.0.2");
+    assert_eq!(ask("B.wild.example").await, "200 127.0.0.3", "IPv4 where there are both");
+    assert_eq!(ask("b.wild.example").await, "200 127.0.0.3");
+    assert_eq!(server.asked("b.wild.example"), 1, "names are kept");
+    // They are asked for again, and failures change nothing.
+    server.say("a.wild.example", Says::Failure);
+    let asked = server.asked("a.wild.example");
+    server.until_asked("a.wild.example", asked + 2).await;
+    assert_eq!(ask("a.wild.example").await, "200 127.0.0.2");
+    server.say_addresses("a.wild.example", &["127.0.0.3"], 1);
+    loop {
+        match &*ask("a.wild.example").await {
+            "200 127.0.0.3" => break,
+            old => assert_eq!(old, "200 127.0.0.2"),
+        }
+    }
+    assert_eq!(ask("none.wild.example").await, "503 DNS resolution failure");
+    let mut record = running.record().await;
+    while record.status == 200 {
+        record = running.record().await;
+    }
+    assert_eq!((record.flags, record.details), (Flags::DF, "dns_resolution_failure"));
+}
+
+#[tokio::test]
+async fn names_in_use_are_bounded() {
+    let server = NameServer::start().await;
+    let (port, _origins) = origins().await;
+    let text = WILD.replace("{PORT}", &port.to_string());
+    let mut config = manifests::sidecar(&text, &format!("0.0.0.0_{port}"));
+    for cluster in config.clusters.values_mut() {
+        if let Discovery::DynamicDns(cache) = &mut std::sync::Arc::make_mut(cluster).discovery {
+            cache.max_hosts = Some(2);
+        }
+    }
+    let names = Names::of_files(server.path("resolv.conf"), server.path("hosts"), server.address.port());
+    let running = Running::start_with(config, |options| options.names = names).await;
+    for (host, status) in [("a", 200), ("b", 200), ("c", 503), ("a", 200), ("d", 503)] {
+        server.say_addresses(&format!("{host}.wild.example"), &["127.0.0.2"], 60);
+        let answer = get(running.address, &format!("{host}.wild.example:{port}"), "/").await;
+        assert_eq!(answer.status, status, "{host}");
+    }
+    assert_eq!(server.asked("c.wild.example"), 0);
+}
+
+#[tokio::test]
+async fn connections_go_to_what_their_server_name_stands_for() {
+    let server = NameServer::start().await;
+    let authority = Authority::new("ca");
+    let pair = authority.issue(&["a.wild.example", "other.example"]);
+    let origin = origin(server_config(&pair, None, &[]), |_, _| http::Response::new(full("hello"))).await;
+    let port = origin.address.port();
+    server.say_addresses("a.wild.example", &["127.0.0.1"], 60);
+    // Its own address, for the mesh gives one to it; and by the server name all the same.
+    let tls = WILD.replace("HTTP}", "TLS}");
+    let running = sidecar(&server, &tls, port, "240.240.").await;
+    let client = Client::trusting(&authority);
+    let mut stream = client.connect(running.address, "a.wild.example").await.unwrap();
+    let answer = Raw::over(&mut stream).get("a.wild.example", "/", "").await;
+    assert_eq!((answer.status, answer.body.as_str()), (200, "hello"));
+    assert!(client.connect(running.address, "none.wild.example").await.is_err());
+    assert_eq!(server.asked("none.wild.example"), 1);
+    assert!(client.connect(running.address, "other.example").await.is_err(), "not of the service, and nobody's");
 }
 
 const HOUR: Duration = Duration::from_secs(3600);

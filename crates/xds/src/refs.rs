@@ -73,7 +73,7 @@ pub fn listener_clusters(listener: &Listener) -> Vec<&str> {
                     names.extend(routes.clusters());
                 }
             }
-            NetworkFilter::SniCluster | NetworkFilter::Opaque(_) => {}
+            NetworkFilter::SniCluster | NetworkFilter::SniDynamicForwardProxy { .. } | NetworkFilter::Opaque(_) => {}
         }
     }
     names

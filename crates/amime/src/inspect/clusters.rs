@@ -98,6 +98,7 @@ fn type_of(cluster: &Cluster) -> String {
         Discovery::StrictDns(_) => "STRICT_DNS".to_owned(),
         Discovery::LogicalDns(_) => "LOGICAL_DNS".to_owned(),
         Discovery::OriginalDst { .. } => "ORIGINAL_DST".to_owned(),
+        Discovery::DynamicDns(_) => "DYNAMIC_DNS".to_owned(),
         Discovery::Opaque(name) => name.clone(),
     }
 }

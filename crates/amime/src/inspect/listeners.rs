@@ -167,7 +167,7 @@ fn destination(chain: &FilterChain) -> String {
                 };
             }
             NetworkFilter::Tcp(tcp) => return clusters(tcp),
-            NetworkFilter::SniCluster | NetworkFilter::Opaque(_) => {}
+            NetworkFilter::SniCluster | NetworkFilter::SniDynamicForwardProxy { .. } | NetworkFilter::Opaque(_) => {}
         }
     }
     "Non-HTTP/Non-TCP".to_owned()

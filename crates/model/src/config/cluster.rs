@@ -101,7 +101,20 @@ pub enum Discovery {
         /// Dial this port instead of the one that was dialled.
         port: Option<u16>,
     },
+    /// Whatever name the request or connection is for, looked up when it comes.
+    DynamicDns(DnsCache),
     Opaque(String),
+}
+
+/// Where looked-up names are kept: clusters and filters of one name share one.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Default)]
+pub struct DnsCache {
+    pub name: String,
+    pub family: DnsFamily,
+    /// Names at once; None is Envoy's default of 1024.
+    pub max_hosts: Option<u32>,
+    /// None is Envoy's default of 60 s.
+    pub refresh: Option<Duration>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -120,7 +133,7 @@ pub enum LbPolicy {
     Maglev {
         table_size: Option<u64>,
     },
-    /// For OriginalDst.
+    /// For OriginalDst and DynamicDns.
     ClusterProvided,
 }
 

@@ -1,6 +1,6 @@
 //! The HTTP connection manager and its filters.
 
-use super::{Opaque, RouteConfig};
+use super::{DnsCache, Opaque, RouteConfig};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -119,6 +119,8 @@ pub enum HttpFilter {
     Fault,
     /// Acts where a route has a CORS policy.
     Cors,
+    /// Looks up the hosts of requests to `Discovery::DynamicDns` clusters.
+    DynamicForwardProxy(DnsCache),
     Router,
     /// `disabled`: off unless a route turns it on.
     Opaque {

@@ -1,6 +1,6 @@
 //! Listeners and their filter chains.
 
-use super::{AccessLog, HttpConnectionManager, Opaque, Origin};
+use super::{AccessLog, DnsCache, HttpConnectionManager, Opaque, Origin};
 use ipnet::IpNet;
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -152,6 +152,11 @@ pub enum NetworkFilter {
     Tcp(TcpProxy),
     /// Takes the cluster's endpoint name from the SNI (AUTO_PASSTHROUGH).
     SniCluster,
+    /// Looks up the SNI for the `Discovery::DynamicDns` cluster of the TCP proxy after it, and dials this port.
+    SniDynamicForwardProxy {
+        cache: DnsCache,
+        port: u16,
+    },
     Opaque(Opaque),
 }
 

@@ -81,9 +81,10 @@ impl<'s> Explainer<'s> {
             Some(NetworkFilter::Http(_)) if opaque => Verdict::refused("the listener expects HTTP"),
             Some(NetworkFilter::Http(manager)) => http::verdict(config, manager, question, &target),
             Some(NetworkFilter::Tcp(proxy)) => tcp::verdict(config, proxy),
-            Some(NetworkFilter::SniCluster | NetworkFilter::Opaque(_)) | None => {
-                Verdict::refused("the filter chain is not understood")
-            }
+            Some(
+                NetworkFilter::SniCluster | NetworkFilter::SniDynamicForwardProxy { .. } | NetworkFilter::Opaque(_),
+            )
+            | None => Verdict::refused("the filter chain is not understood"),
         })
     }
 

@@ -168,7 +168,10 @@ impl State {
             }
             Discovery::Static(endpoints) => has_any(endpoints),
             // What DNS and the dialled address give is not known here.
-            Discovery::StrictDns(_) | Discovery::LogicalDns(_) | Discovery::OriginalDst { .. } => true,
+            Discovery::StrictDns(_)
+            | Discovery::LogicalDns(_)
+            | Discovery::DynamicDns(_)
+            | Discovery::OriginalDst { .. } => true,
             Discovery::Opaque(_) => false,
         };
         if ready { Self::Ready } else { Self::NoEndpoints }

@@ -180,7 +180,9 @@ fn from_service_entry(
             written.filter_map(|(_, address)| parse_address(address)).collect()
         };
         for address in addresses {
-            let made_up = entry.addresses.is_empty() && resolution != Resolution::Passthrough && !host.starts_with('*');
+            // A name with a wildcard stands for one address where nobody needs to tell its names apart by it.
+            let one = !host.starts_with('*') || resolution == Resolution::DynamicDns;
+            let made_up = entry.addresses.is_empty() && resolution != Resolution::Passthrough && one;
             services.push(Service {
                 id: object.id.clone(),
                 host: host.clone(),

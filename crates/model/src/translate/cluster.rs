@@ -6,7 +6,10 @@ use super::locality::{self, Balance};
 use super::node::{NodeKind, Place};
 use super::view::View;
 use super::{client_tls, endpoints, names, policy};
-use crate::config::{Cluster, ClusterEndpoints, ClusterService, Discovery, DnsOptions, LbPolicy, UpstreamProtocol};
+use crate::config::{
+    Cluster, ClusterEndpoints, ClusterService, Discovery, DnsCache, DnsFamily, DnsOptions, LbPolicy, UpstreamProtocol,
+};
+use crate::host::is_wildcard;
 use crate::protocol::Protocol;
 use crate::resource::destination_rule::{Subset, TrafficPolicy};
 use crate::snapshot::{
@@ -101,6 +104,8 @@ fn one(
     let found = endpoints::of(&name, among, None);
     let sidecar = view.scope.kind == NodeKind::Sidecar;
     let discovery = match service.resolution {
+        Resolution::DynamicDns if subset.is_some() || !is_dynamic(service, port) => return None,
+        Resolution::DynamicDns => Discovery::DynamicDns(dns_cache()),
         Resolution::Dns if found.localities.is_empty() => return None,
         Resolution::DnsRoundRobin if found.localities.is_empty() => return None,
         Resolution::Dns => Discovery::StrictDns(found.clone()),
@@ -146,6 +151,19 @@ fn one(
     let placing = balance.map(|balance| Arc::new(Placing { balance, port: port.number, subset }));
     let endpoints = matches!(cluster.discovery, Discovery::Eds(_)).then(|| Arc::new(found));
     Some(Built { name: cluster.name.as_str().into(), cluster: Arc::new(cluster), endpoints, placing })
+}
+
+/// Whether the names of a port's requests are looked up when they come: those of hosts with a wildcard, where HTTP or
+/// TLS tells the name.
+pub(super) fn is_dynamic(service: &Service, port: &ServicePort) -> bool {
+    service.resolution == Resolution::DynamicDns
+        && is_wildcard(&service.host)
+        && matches!(port.protocol, Protocol::Http | Protocol::Http2 | Protocol::Grpc | Protocol::Tls)
+}
+
+/// One for all, so that one filter looks up for all clusters. IPv4 where a name has both: few pods reach IPv6.
+pub(super) fn dns_cache() -> DnsCache {
+    DnsCache { name: names::DNS_CACHE.to_string(), family: DnsFamily::V4Preferred, ..DnsCache::default() }
 }
 
 /// The port to dial where it is not the one that was dialled: a ServiceEntry's target port, or the port that

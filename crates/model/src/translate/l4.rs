@@ -2,6 +2,7 @@
 //!
 //! Called by the outbound listeners of sidecars and by gateways.
 
+use super::cluster::is_dynamic;
 use super::egress::Egress;
 use super::log;
 use super::names;
@@ -22,6 +23,14 @@ pub(super) struct L4Chain {
     /// Addresses and CIDR blocks; none: any.
     pub cidrs: Vec<String>,
     pub proxy: TcpProxy,
+    /// The port at which the SNI's own addresses are dialled, where the cluster is one of dynamic DNS.
+    pub by_sni: Option<u16>,
+}
+
+impl L4Chain {
+    fn new(sni: Vec<String>, cidrs: Vec<String>, proxy: TcpProxy) -> Self {
+        Self { sni, cidrs, proxy, by_sni: None }
+    }
 }
 
 /// A TCP proxy to one cluster.
@@ -130,7 +139,7 @@ pub(super) fn tls_chains(view: &View<'_>, egress: &Egress, at: &L4Listener<'_>) 
     for vs in egress.for_hosts([at.service.host.as_str()]) {
         for rule in vs.tls.iter().filter(|r| !r.route.route.is_empty() || r.health != Health::Sound) {
             if rule.health == Health::BrokenMatch {
-                chains.push(L4Chain { sni: Vec::new(), cidrs: cidrs.clone(), proxy: refuse(view, &rule.origin) });
+                chains.push(L4Chain::new(Vec::new(), cidrs.clone(), refuse(view, &rule.origin)));
                 return chains;
             }
             for m in rule.route.matches.iter().filter(|m| tls_applies(m, view, at.port)) {
@@ -139,15 +148,18 @@ pub(super) fn tls_chains(view: &View<'_>, egress: &Egress, at: &L4Listener<'_>) 
                 }
                 if seen.insert((m.sni_hosts.clone(), m.destination_subnets.clone())) {
                     let proxy = to_destinations(view, &rule.route.route, at.port, &rule.origin, rule.health);
-                    chains.push(L4Chain { sni: m.sni_hosts.clone(), cidrs: cidrs.clone(), proxy });
+                    chains.push(L4Chain::new(m.sni_hosts.clone(), cidrs.clone(), proxy));
                 }
             }
         }
     }
     if chains.is_empty() {
         // On the wildcard address, or in a range, only the SNI tells which service is meant.
-        let sni = if !cidrs.is_empty() || !at.own_address { server_names(at.service) } else { Vec::new() };
-        chains.push(L4Chain { sni, cidrs, proxy: to_service(view, at) });
+        let by_sni = at.service.ports.iter().find(|p| p.number == at.port && is_dynamic(at.service, p));
+        let told = !cidrs.is_empty() || !at.own_address || by_sni.is_some();
+        let sni = if told { server_names(at.service) } else { Vec::new() };
+        let by_sni = by_sni.and_then(|port| u16::try_from(port.number).ok());
+        chains.push(L4Chain { by_sni, ..L4Chain::new(sni, cidrs, to_service(view, at)) });
     }
     chains
 }
@@ -164,10 +176,10 @@ pub(super) fn tcp_chains(view: &View<'_>, egress: &Egress, at: &L4Listener<'_>) 
         for rule in vs.tcp.iter().filter(|r| !r.route.route.is_empty() || r.health != Health::Sound) {
             let chain = |cidrs: Vec<String>| {
                 let proxy = to_destinations(view, &rule.route.route, at.port, &rule.origin, rule.health);
-                L4Chain { sni: Vec::new(), cidrs, proxy }
+                L4Chain::new(Vec::new(), cidrs, proxy)
             };
             if rule.health == Health::BrokenMatch {
-                chains.push(L4Chain { sni: Vec::new(), cidrs: at.cidrs.clone(), proxy: refuse(view, &rule.origin) });
+                chains.push(L4Chain::new(Vec::new(), at.cidrs.clone(), refuse(view, &rule.origin)));
                 return chains;
             }
             if rule.route.matches.is_empty() {
@@ -191,7 +203,7 @@ pub(super) fn tcp_chains(view: &View<'_>, egress: &Egress, at: &L4Listener<'_>) 
         }
     }
     if !same_as_service {
-        chains.push(L4Chain { sni: Vec::new(), cidrs: at.cidrs.clone(), proxy: to_service(view, at) });
+        chains.push(L4Chain::new(Vec::new(), at.cidrs.clone(), to_service(view, at)));
     }
     chains
 }

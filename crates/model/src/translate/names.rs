@@ -4,6 +4,8 @@ use std::fmt::Display;
 
 pub const PASSTHROUGH_CLUSTER: &str = "PassthroughCluster";
 pub const BLACK_HOLE_CLUSTER: &str = "BlackHoleCluster";
+/// Where the names of DYNAMIC_DNS services are kept: all clusters and filters share one.
+pub const DNS_CACHE: &str = "mesh_dfp_dns_cache";
 pub const INBOUND_PASSTHROUGH_CLUSTER: &str = "InboundPassthroughCluster";
 /// The cluster of rules that cannot be carried out. There is none of that name, so requests get 503 (NC).
 pub const UNKNOWN_CLUSTER: &str = "UnknownService";

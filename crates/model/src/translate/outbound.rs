@@ -4,6 +4,7 @@
 //! `translate` calls it. None of these binds a socket (but for Sidecar listeners that say so): connections are
 //! handed over by original destination.
 
+use super::cluster::{dns_cache, is_dynamic};
 use super::egress::{Egress, EgressPort};
 use super::hcm::{Side, connection_manager};
 use super::l4::{self, L4Chain, L4Listener};
@@ -11,7 +12,8 @@ use super::names;
 use super::view::{OutboundPolicy, View};
 use super::{Exclusion, Reason};
 use crate::config::{
-    Direction, FilterChain, FilterChainMatch, Listener, ListenerFilter, NetworkFilter, RouteSource, TcpProxy,
+    Direction, FilterChain, FilterChainMatch, HttpFilter, Listener, ListenerFilter, NetworkFilter, RouteSource,
+    TcpProxy,
 };
 use crate::protocol::{ListenerProtocol, Protocol};
 use crate::snapshot::{
@@ -51,7 +53,8 @@ struct Chain {
 enum Content {
     /// The name of the routes.
     Http(String),
-    Tcp(TcpProxy),
+    /// With the port at which the SNI is dialled, for dynamic DNS.
+    Tcp(TcpProxy, Option<u16>),
 }
 
 /// Where a service's listener goes, and for which port.
@@ -78,7 +81,8 @@ pub(super) fn build(view: &View<'_>, exclusions: &mut Vec<Exclusion>) -> Outboun
     }
     let entries = std::mem::take(&mut builder.entries);
     let routes = std::mem::take(&mut builder.routes);
-    let listeners = entries.into_iter().map(|((bind, _), entry)| finish(view, bind, entry)).collect();
+    let dynamic = dynamic_ports(view);
+    let listeners = entries.into_iter().map(|((bind, _), entry)| finish(view, bind, entry, &dynamic)).collect();
     Outbound { listeners, routes }
 }
 
@@ -342,7 +346,7 @@ impl From<L4Chain> for Chain {
             cidrs: chain.cidrs,
             application_protocols: Vec::new(),
             transport: "",
-            content: Content::Tcp(chain.proxy),
+            content: Content::Tcp(chain.proxy, chain.by_sni),
         }
     }
 }
@@ -395,7 +399,14 @@ fn network(text: &str) -> Option<IpNet> {
     (!net.addr().is_unspecified()).then_some(net)
 }
 
-fn finish(view: &View<'_>, bind: IpAddr, entry: Entry) -> Listener {
+/// The ports whose requests may go to names that are looked up when they come.
+fn dynamic_ports(view: &View<'_>) -> BTreeSet<u32> {
+    let services = view.egress.iter().flat_map(|egress| &egress.services);
+    let ports = services.flat_map(|service| service.ports.iter().filter(|port| is_dynamic(service, port)));
+    ports.filter(|port| port.protocol.is_http()).map(|port| port.number).collect()
+}
+
+fn finish(view: &View<'_>, bind: IpAddr, entry: Entry, dynamic: &BTreeSet<u32>) -> Listener {
     let name = names::listener(bind, entry.port.number);
     let mesh = &view.snapshot.mesh;
     let needs_names = entry.chains.iter().any(|c| !c.sni.is_empty());
@@ -410,23 +421,33 @@ fn finish(view: &View<'_>, bind: IpAddr, entry: Entry) -> Listener {
     let mut filter_chains = Vec::new();
     let mut default_filter_chain = None;
     for chain in &entry.chains {
-        let filter = match &chain.content {
+        let filters = match &chain.content {
             Content::Http(routes) => {
-                let manager = connection_manager(
+                let mut manager = connection_manager(
                     Side::Outbound,
                     format!("outbound_{name};"),
                     RouteSource::Rds(routes.clone()),
                     mesh,
                 );
-                NetworkFilter::Http(Box::new(manager))
+                let of_all_ports = entry.protocol == Protocol::HttpProxy && !dynamic.is_empty();
+                if of_all_ports || dynamic.contains(&entry.port.number) {
+                    // The router comes last.
+                    let at = manager.http_filters.len().saturating_sub(1);
+                    manager.http_filters.insert(at, HttpFilter::DynamicForwardProxy(dns_cache()));
+                }
+                vec![NetworkFilter::Http(Box::new(manager))]
             }
-            Content::Tcp(proxy) => NetworkFilter::Tcp(proxy.clone()),
+            Content::Tcp(proxy, None) => vec![NetworkFilter::Tcp(proxy.clone())],
+            Content::Tcp(proxy, Some(port)) => vec![
+                NetworkFilter::SniDynamicForwardProxy { cache: dns_cache(), port: *port },
+                NetworkFilter::Tcp(proxy.clone()),
+            ],
         };
         let origin = match &chain.content {
-            Content::Tcp(proxy) => proxy.origin.clone(),
+            Content::Tcp(proxy, _) => proxy.origin.clone(),
             Content::Http(_) => None,
         };
-        let built = FilterChain { matches: chain.to_match(), origin, ..FilterChain::new(vec![filter]) };
+        let built = FilterChain { matches: chain.to_match(), origin, ..FilterChain::new(filters) };
         if chain.matches_all() {
             default_filter_chain = Some(Box::new(built));
         } else {

@@ -145,7 +145,7 @@ fn is_on_this_machine(cluster: &Cluster, endpoints: Option<&ClusterEndpoints>) -
         Discovery::OriginalDst { .. } => {
             return cluster.origins.iter().any(|origin| origin.kind == "Service");
         }
-        Discovery::StrictDns(_) | Discovery::LogicalDns(_) | Discovery::Opaque(_) => None,
+        Discovery::StrictDns(_) | Discovery::LogicalDns(_) | Discovery::DynamicDns(_) | Discovery::Opaque(_) => None,
     };
     let mut all = endpoints.into_iter().flat_map(|e| &e.localities).flat_map(|l| &l.endpoints);
     all.all(|e| matches!(&e.address, EndpointAddress::Socket(address) if address.ip().is_loopback()))

@@ -213,7 +213,7 @@ fn outlier_detection(cluster: &mut Cluster, written: Option<&spec::OutlierDetect
 }
 
 fn load_balancer(cluster: &mut Cluster, written: Option<&LoadBalancer>) {
-    if matches!(cluster.discovery, Discovery::OriginalDst { .. }) {
+    if matches!(cluster.discovery, Discovery::OriginalDst { .. } | Discovery::DynamicDns(_)) {
         cluster.lb = LbPolicy::ClusterProvided;
         return;
     }

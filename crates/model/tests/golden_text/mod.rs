@@ -64,7 +64,9 @@ fn chain(out: &mut String, word: &str, c: &FilterChain) {
                     }
                     return;
                 };
-                write!(text, ": http routes {name}").expect("text");
+                let dynamic = manager.http_filters.iter().any(|f| matches!(f, HttpFilter::DynamicForwardProxy(_)));
+                let names = if dynamic { " with names looked up" } else { "" };
+                write!(text, ": http routes {name}{names}").expect("text");
             }
             NetworkFilter::Tcp(proxy) => {
                 let clusters: Vec<_> = proxy.clusters.iter().map(|c| format!("{}={}", c.name, c.weight)).collect();
@@ -173,6 +175,7 @@ fn cluster(out: &mut String, c: &Cluster) {
         Discovery::StrictDns(e) => format!("dns {}", addresses(e)),
         Discovery::LogicalDns(e) => format!("first of dns {}", addresses(e)),
         Discovery::OriginalDst { .. } => "as dialled".to_string(),
+        Discovery::DynamicDns(cache) => format!("as named ({})", cache.name),
         Discovery::Opaque(what) => what.clone(),
     };
     let mut text = format!("cluster {} {discovery} {:?} {:?}", c.name, c.lb, c.protocol);

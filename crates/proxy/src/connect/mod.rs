@@ -4,6 +4,7 @@
 
 pub(crate) mod dial;
 pub(crate) mod dns;
+pub(crate) mod dynamic;
 pub(crate) mod http1;
 pub(crate) mod http2;
 pub(crate) mod names;

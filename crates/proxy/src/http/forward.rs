@@ -2,6 +2,7 @@
 
 mod answer;
 mod begin;
+mod look_up;
 
 pub(super) use begin::begin;
 
@@ -21,7 +22,7 @@ use crate::flags::Flags;
 use crate::rng::Rng;
 use crate::telemetry::peer::OwnHeaders;
 use crate::telemetry::totals::one_more;
-use amime_model::config::{Direction, OutlierDetection, RetryPolicy};
+use amime_model::config::{Direction, Discovery, OutlierDetection, RetryPolicy};
 use amime_model::route::{Forwarding, Selection};
 use http::header::{HeaderName, HeaderValue};
 use http::{HeaderMap, Method, Response, StatusCode};
@@ -57,6 +58,8 @@ pub(super) struct Job<'a> {
     /// The request's place among those of the cluster; goes with the answer.
     unit: Option<Unit<RequestAt>>,
     tried: Vec<SocketAddr>,
+    /// Of a dynamic cluster: what the request's name stands for.
+    looked_up: Vec<SocketAddr>,
     retries: u32,
     /// The place among the cluster's retries, from the first retry on.
     retrying: Option<Unit<Retries>>,
@@ -84,6 +87,11 @@ impl<'a> Job<'a> {
 
     /// Tries until there is an answer or nothing more may be tried.
     pub(super) async fn run(&mut self) -> Response<ResponseBody> {
+        if matches!(self.cluster.config.discovery, Discovery::DynamicDns(_))
+            && let Err(own) = Box::pin(self.look_up()).await
+        {
+            return own;
+        }
         loop {
             let (attempt, request) = match self.attempt() {
                 Ok(ready) => ready,
@@ -234,7 +242,8 @@ impl<'a> Job<'a> {
             leave_priorities: policy.and_then(|policy| policy.previous_priorities),
             now: self.exchange.started,
         };
-        self.cluster.pick(&context, conn.original, &conn.proxy.rng)
+        let fresh = self.looked_up.iter().find(|address| !self.tried.contains(address)).or(self.looked_up.first());
+        self.cluster.pick(&context, fresh.copied().or(conn.original), &conn.proxy.rng)
     }
 
     fn tell_upstream(&self, host: &Rc<Host>) {

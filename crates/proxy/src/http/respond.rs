@@ -41,6 +41,16 @@ impl Own {
         Self::new(status, Flags::NC, "cluster_not_found", "")
     }
 
+    /// The name of a request to a dynamic cluster stands for no address.
+    pub(crate) fn no_name() -> Self {
+        Self::new(503, Flags::DF, "dns_resolution_failure", "DNS resolution failure")
+    }
+
+    /// So many names are looked up already that this one is not.
+    pub(crate) fn too_many_names() -> Self {
+        Self::new(503, Flags::UO, "dns_cache_overflow", "DNS cache overflow")
+    }
+
     pub(crate) fn no_host() -> Self {
         Self::new(503, Flags::UH, "no_healthy_upstream", "no healthy upstream")
     }

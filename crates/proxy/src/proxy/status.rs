@@ -70,7 +70,7 @@ impl Proxy {
                 }
             };
             let all = match (&cluster.discovery, &shared) {
-                (Discovery::OriginalDst { .. }, Some(shared)) => {
+                (Discovery::OriginalDst { .. } | Discovery::DynamicDns(_), Some(shared)) => {
                     shared.known_addresses().into_iter().map(of_address).collect()
                 }
                 _ => {

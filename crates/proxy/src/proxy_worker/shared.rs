@@ -2,6 +2,7 @@
 
 use crate::cluster::ClusterShared;
 use crate::connect::dial::Outside;
+use crate::connect::dynamic::DynamicNames;
 use crate::runtime::RuntimeConfig;
 use crate::telemetry::labels::Workload;
 use crate::telemetry::totals::Vitals;
@@ -24,6 +25,8 @@ pub(crate) struct ProxyShared {
     pub(crate) vitals: Vitals,
     pub(crate) settings: Settings,
     pub(crate) records: Option<RecordSender>,
+    /// The names that requests are for, where they decide the address.
+    pub(crate) dynamic: Arc<DynamicNames>,
     pub(crate) records_dropped: Arc<AtomicU64>,
     /// A `Draining`: whose connections are told to end.
     draining: AtomicU8,
@@ -82,7 +85,12 @@ pub(crate) struct Settings {
 }
 
 impl ProxyShared {
-    pub(crate) fn new(identity: Arc<ProxyIdentity>, settings: Settings, records: Option<RecordSender>) -> Arc<Self> {
+    pub(crate) fn new(
+        identity: Arc<ProxyIdentity>,
+        settings: Settings,
+        records: Option<RecordSender>,
+        dynamic: Arc<DynamicNames>,
+    ) -> Arc<Self> {
         let ip = identity.node_id.split('~').nth(1).filter(|ip| ip.parse::<IpAddr>().is_ok());
         Arc::new(Self {
             address: ip.and_then(|ip| HeaderValue::from_str(ip).ok()),
@@ -91,6 +99,7 @@ impl ProxyShared {
             identity,
             settings,
             records,
+            dynamic,
             records_dropped: Arc::default(),
             draining: AtomicU8::new(Draining::No as u8),
             stopped: AtomicU8::new(Draining::No as u8),

@@ -62,6 +62,8 @@ pub(crate) struct TcpRuntime {
     pub(crate) config: TcpProxy,
     pub(crate) origin: Option<Arc<amime_model::config::Origin>>,
     pub(crate) total_weight: u32,
+    /// The port at which the addresses of the SNI are dialled, where the cluster is one of dynamic DNS.
+    pub(crate) sni_port: Option<u16>,
     /// The filter chain's name.
     pub(crate) chain: String,
     pub(crate) logs: Option<Logs>,
@@ -163,19 +165,27 @@ impl ChainRuntime {
         let action = if let Some(opaque) = &chain.opaque_transport {
             refuse(format!("transport socket {} is not understood", opaque.name))
         } else {
-            match chain.filters.first() {
+            let (first, sni_port) = match chain.filters.as_slice() {
+                [NetworkFilter::SniDynamicForwardProxy { port, .. }, tcp @ NetworkFilter::Tcp(_)] => {
+                    (Some(tcp), Some(*port))
+                }
+                filters => (filters.first(), None),
+            };
+            match first {
                 Some(NetworkFilter::Http(hcm)) => ChainAction::Http(Arc::new(Hcm::build(listener, hcm)?)),
                 Some(NetworkFilter::Tcp(tcp)) => {
                     let sum: u64 = tcp.clusters.iter().map(|c| u64::from(c.weight)).sum();
                     ChainAction::Tcp(Arc::new(TcpRuntime {
                         origin: tcp.origin.clone().or_else(|| chain.origin.clone()).map(Arc::new),
                         total_weight: u32::try_from(sum).unwrap_or(u32::MAX).max(1),
+                        sni_port,
                         chain: chain.name.clone(),
                         logs: logs(listener, &tcp.access_log)?,
                         config: tcp.clone(),
                     }))
                 }
                 Some(NetworkFilter::SniCluster) => refuse("clusters by SNI are not supported yet".into()),
+                Some(NetworkFilter::SniDynamicForwardProxy { .. }) => refuse("lookups by SNI are for TCP alone".into()),
                 // It could be security: nothing behind it is reached.
                 Some(NetworkFilter::Opaque(opaque)) => {
                     refuse(format!("network filter {} is not understood", opaque.name))

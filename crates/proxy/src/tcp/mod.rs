@@ -8,6 +8,7 @@ use crate::balance::outlier::Outcome;
 use crate::balance::{Host, PickContext};
 use crate::cluster::{ActiveHost, ClusterLocal};
 use crate::connect::dial::{DialError, dial};
+use crate::connect::dynamic::Unresolved;
 use crate::connect::pool::Reset;
 use crate::flags::Flags;
 use crate::http::connection::Accepted;
@@ -17,8 +18,9 @@ use crate::telemetry::tcp::{Counted, entry};
 use crate::telemetry::totals::one_more;
 use crate::telemetry::{RequestRecord, Upstream};
 use crate::tls::stream::UpstreamStream;
-use amime_model::config::Tunnel;
+use amime_model::config::{Discovery, Tunnel};
 use copy::copy_both;
+use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -42,7 +44,7 @@ pub(crate) async fn serve(
     record.tcp_origin = tcp.origin.clone();
     let mut counted = Counted::new(&proxy, &listener);
     let ended = proxy.ended(&listener, &chain);
-    let running = run(&proxy, &tcp, accepted, ended, &mut record, &mut counted);
+    let running = run(&proxy, &tcp, accepted, server_name.as_deref(), ended, &mut record, &mut counted);
     record.flags = match tcp.config.max_duration {
         Some(most) => tokio::time::timeout(most, Box::pin(running)).await.unwrap_or(Flags::DT),
         None => running.await,
@@ -61,7 +63,8 @@ pub(crate) async fn serve(
 async fn run(
     proxy: &Rc<ProxyWorker>,
     tcp: &TcpRuntime,
-    accepted: Accepted,
+    mut accepted: Accepted,
+    server_name: Option<&str>,
     ended: impl Future<Output = ()>,
     record: &mut RequestRecord,
     counted: &mut Counted,
@@ -72,6 +75,16 @@ async fn run(
     };
     record.cluster = Some(cluster.shared.name.clone());
     counted.chosen(&cluster);
+    if let Discovery::DynamicDns(cache) = &cluster.config.discovery {
+        accepted.original = match (server_name, tcp.sni_port) {
+            (Some(name), Some(port)) => match proxy.shared.dynamic.addresses(cache, name).await {
+                Ok(addresses) => addresses.first().map(|ip| SocketAddr::new(*ip, port)),
+                Err(Unresolved::NoAddress) => return Flags::DF,
+                Err(Unresolved::TooMany) => return Flags::UO,
+            },
+            _ => None,
+        };
+    }
     let connection = match connect(proxy, tcp, &cluster, &accepted, record).await {
         Ok(connection) => connection,
         Err(flags) => {

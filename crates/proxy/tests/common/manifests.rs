@@ -105,11 +105,6 @@ pub fn gateway_in(mesh: &MeshConfig, manifests: &str) -> (ProxyConfig, Vec<Strin
 
 /// The same, at the addresses and ports that the manifests say.
 pub fn gateway_as_written(mesh: &MeshConfig, manifests: &str) -> (ProxyConfig, Vec<String>) {
-    let loaded = load("test.yaml", manifests);
-    let (resources, duplicates) = ResourceSet::of_files([&loaded]);
-    let built = Snapshot::build(&resources, mesh, &Held::default());
-    let said = loaded.all_diagnostics().into_iter().chain(duplicates).chain(built.diagnostics.iter().cloned());
-    let said = said.map(|diagnostic| diagnostic.message).collect();
     let node = Node {
         kind: NodeKind::Gateway,
         namespace: "istio-system".into(),
@@ -122,7 +117,49 @@ pub fn gateway_as_written(mesh: &MeshConfig, manifests: &str) -> (ProxyConfig, V
         host: String::new(),
         binds_upstream: false,
     };
-    let mut config = translate(&built.snapshot, &Scope::of(&built.snapshot, &node)).config;
+    of_node(mesh, manifests, &node)
+}
+
+/// What the sidecar of a pod `client` in the namespace `shop` runs on: of its listeners the first alone whose name
+/// begins so, open at any port. The application asks the mesh for names.
+///
+/// Panics as `gateway` does.
+pub fn sidecar(manifests: &str, listener: &str) -> ProxyConfig {
+    sidecar_in(&MeshConfig::default(), manifests, listener)
+}
+
+/// The same in a mesh of this MeshConfig.
+pub fn sidecar_in(mesh: &MeshConfig, manifests: &str, listener: &str) -> ProxyConfig {
+    let node = Node {
+        kind: NodeKind::Sidecar,
+        namespace: "shop".into(),
+        name: "client".into(),
+        labels: [("app".to_owned(), "client".to_owned())].into(),
+        addresses: vec!["10.0.0.9".parse().unwrap()],
+        interception: Interception::Redirect,
+        dns_capture: true,
+        locality: Default::default(),
+        host: String::new(),
+        binds_upstream: false,
+    };
+    let (mut config, said) = of_node(mesh, manifests, &node);
+    assert!(said.is_empty(), "{said:#?}\n{manifests}");
+    let all: Vec<String> = config.listeners.keys().map(ToString::to_string).collect();
+    let first = all.iter().find(|name| name.starts_with(listener)).cloned().unwrap_or_default();
+    config.listeners.retain(|name, _| **name == *first);
+    let only = config.listeners.values_mut().next().unwrap_or_else(|| panic!("no {listener} among {all:?}"));
+    let only = Arc::make_mut(only);
+    (only.address, only.bind_to_port) = (super::ANY.parse().unwrap(), true);
+    config
+}
+
+fn of_node(mesh: &MeshConfig, manifests: &str, node: &Node) -> (ProxyConfig, Vec<String>) {
+    let loaded = load("test.yaml", manifests);
+    let (resources, duplicates) = ResourceSet::of_files([&loaded]);
+    let built = Snapshot::build(&resources, mesh, &Held::default());
+    let said = loaded.all_diagnostics().into_iter().chain(duplicates).chain(built.diagnostics.iter().cloned());
+    let said = said.map(|diagnostic| diagnostic.message).collect();
+    let mut config = translate(&built.snapshot, &Scope::of(&built.snapshot, node)).config;
     for cluster in config.clusters.values_mut() {
         let sent = decode::cluster(&encode::cluster(cluster)).unwrap();
         assert_eq!(sent, **cluster);

@@ -94,7 +94,7 @@ pub(crate) fn from_pb(pb: &mut pb::Cluster, discovery: &Discovery) -> (LbPolicy,
     if let Some(policy) = pb.load_balancing_policy.as_ref().and_then(typed_lb) {
         return (policy, None);
     }
-    if matches!(discovery, Discovery::OriginalDst { .. }) {
+    if matches!(discovery, Discovery::OriginalDst { .. } | Discovery::DynamicDns(_)) {
         return (LbPolicy::ClusterProvided, None);
     }
     let config = pb.lb_config.take();

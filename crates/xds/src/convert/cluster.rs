@@ -2,9 +2,9 @@
 
 use super::common::{ads, any, duration, field, from_duration};
 use super::origin::{from_origins, from_service, of_origins, text_struct};
-use super::{balance, endpoint, outlier, tls, upstream_http};
+use super::{balance, dynamic, endpoint, outlier, tls, upstream_http};
 use crate::decode::DecodeError;
-use amime_model::config::{Cluster, Discovery, DnsFamily, DnsOptions, TransportSocketMatch};
+use amime_model::config::{Cluster, Discovery, DnsFamily, DnsOptions, TransportSocketMatch, UpstreamTls};
 use envoy_types::pb::envoy::config::cluster::v3 as pb;
 use envoy_types::pb::envoy::config::core::v3 as core;
 use pb::cluster::{ClusterDiscoveryType, DiscoveryType, LbConfig};
@@ -12,7 +12,7 @@ use std::net::IpAddr;
 
 #[allow(deprecated, reason = "Envoy's newer place for DNS options is an extension; Istio writes these")]
 pub(crate) fn to_pb(cluster: &Cluster) -> pb::Cluster {
-    let discovery = discovery_to_pb(&cluster.discovery);
+    let discovery = discovery_to_pb(&cluster.discovery, cluster.tls.as_ref());
     let (lb_policy, lb_config) = balance::to_pb(cluster);
     let http = upstream_http::to_pb(cluster);
     let proxy = cluster.proxy_protocol;
@@ -65,7 +65,7 @@ struct PbDiscovery {
     assignment: Option<envoy_types::pb::envoy::config::endpoint::v3::ClusterLoadAssignment>,
 }
 
-fn discovery_to_pb(discovery: &Discovery) -> PbDiscovery {
+fn discovery_to_pb(discovery: &Discovery, tls: Option<&UpstreamTls>) -> PbDiscovery {
     let of = |kind: DiscoveryType, assignment| PbDiscovery {
         kind: ClusterDiscoveryType::Type(kind as i32),
         eds: None,
@@ -80,6 +80,11 @@ fn discovery_to_pb(discovery: &Discovery) -> PbDiscovery {
         Discovery::StrictDns(endpoints) => of(DiscoveryType::StrictDns, Some(endpoint::to_pb(endpoints))),
         Discovery::LogicalDns(endpoints) => of(DiscoveryType::LogicalDns, Some(endpoint::to_pb(endpoints))),
         Discovery::OriginalDst { .. } => of(DiscoveryType::OriginalDst, None),
+        Discovery::DynamicDns(cache) => PbDiscovery {
+            kind: ClusterDiscoveryType::ClusterType(dynamic::cluster_to_pb(cache, tls)),
+            eds: None,
+            assignment: None,
+        },
         Discovery::Opaque(name) => PbDiscovery {
             kind: ClusterDiscoveryType::ClusterType(pb::cluster::CustomClusterType {
                 name: name.clone(),
@@ -100,7 +105,7 @@ fn socket_match_to_pb(socket: &TransportSocketMatch, proxy_protocol: Option<u8>)
     }
 }
 
-fn dns_family_to_pb(family: DnsFamily) -> pb::cluster::DnsLookupFamily {
+pub(super) fn dns_family_to_pb(family: DnsFamily) -> pb::cluster::DnsLookupFamily {
     use pb::cluster::DnsLookupFamily as Pb;
     match family {
         DnsFamily::Auto => Pb::Auto,
@@ -111,7 +116,7 @@ fn dns_family_to_pb(family: DnsFamily) -> pb::cluster::DnsLookupFamily {
     }
 }
 
-fn dns_family(family: pb::cluster::DnsLookupFamily) -> DnsFamily {
+pub(super) fn dns_family(family: pb::cluster::DnsLookupFamily) -> DnsFamily {
     use pb::cluster::DnsLookupFamily as Pb;
     match family {
         Pb::Auto => DnsFamily::Auto,
@@ -173,7 +178,10 @@ pub(crate) fn from_pb(mut pb: pb::Cluster) -> Result<Cluster, DecodeError> {
 
 fn discovery(pb: &mut pb::Cluster) -> Result<Discovery, DecodeError> {
     let kind = match pb.cluster_discovery_type.take() {
-        Some(ClusterDiscoveryType::ClusterType(custom)) => return Ok(Discovery::Opaque(custom.name)),
+        Some(ClusterDiscoveryType::ClusterType(custom)) => {
+            let dynamic = dynamic::cluster_from_pb(&custom);
+            return Ok(dynamic.map_or_else(|| Discovery::Opaque(custom.name), Discovery::DynamicDns));
+        }
         Some(ClusterDiscoveryType::Type(kind)) => kind,
         None => DiscoveryType::Static as i32,
     };

@@ -2,7 +2,7 @@
 
 use super::common::{any, duration, field, from_duration, opaque, opaque_any, opaque_message, u32_value, unpack};
 use super::origin::{from_origin, of_origin};
-use super::{access_log, hcm};
+use super::{access_log, dynamic, hcm};
 use crate::decode::DecodeError;
 use amime_model::config::{ListenerFilter, NetworkFilter, Opaque, TcpCluster, TcpProxy, Tunnel};
 use envoy_types::pb::envoy::config::core::v3 as core;
@@ -109,6 +109,7 @@ pub(crate) fn network_filter_to_pb(filter: &NetworkFilter) -> pb::Filter {
         NetworkFilter::Http(manager) => (HCM, any(&hcm::to_pb(manager))),
         NetworkFilter::Tcp(proxy) => (TCP_PROXY, any(&tcp_to_pb(proxy))),
         NetworkFilter::SniCluster => (SNI_CLUSTER, any(&network::sni_cluster::v3::SniCluster {})),
+        NetworkFilter::SniDynamicForwardProxy { cache, port } => (dynamic::SNI, dynamic::sni_to_pb(cache, *port)),
         NetworkFilter::Opaque(opaque) => {
             if let Some(discovery) = discovery_of(opaque) {
                 return pb::Filter {
@@ -142,6 +143,8 @@ pub(crate) fn network_filter_from_pb(filter: pb::Filter) -> Result<NetworkFilter
         tcp_from_pb(proxy?)?.map(NetworkFilter::Tcp)
     } else if config.type_url == network::sni_cluster::v3::SniCluster::type_url() {
         Some(NetworkFilter::SniCluster)
+    } else if let Some((cache, port)) = dynamic::sni_from_pb(&config) {
+        Some(NetworkFilter::SniDynamicForwardProxy { cache, port })
     } else {
         None
     };

@@ -5,7 +5,7 @@ use super::common::{
     unpack,
 };
 use super::filters::discovery_of;
-use super::{access_log, route};
+use super::{access_log, dynamic, route};
 use crate::decode::DecodeError;
 use amime_model::config::{CodecType, EscapedSlashes, HttpConnectionManager, HttpFilter, RouteSource, ServerHeader};
 use envoy_types::pb::envoy::config::core::v3 as core;
@@ -97,6 +97,7 @@ fn filter_to_pb(filter: &HttpFilter) -> pb::HttpFilter {
     let (name, config, disabled) = match filter {
         HttpFilter::Fault => (FAULT, any(&filters::fault::v3::HttpFault::default()), false),
         HttpFilter::Cors => (CORS, any(&filters::cors::v3::Cors {}), false),
+        HttpFilter::DynamicForwardProxy(cache) => (dynamic::HTTP, dynamic::http_to_pb(cache), false),
         HttpFilter::Router => (ROUTER, any(&filters::router::v3::Router::default()), false),
         HttpFilter::Opaque { filter, disabled } => {
             if let Some(discovery) = discovery_of(filter) {
@@ -135,6 +136,8 @@ fn filter_from_pb(filter: pb::HttpFilter) -> HttpFilter {
         HttpFilter::Fault
     } else if !disabled && unpack::<filters::cors::v3::Cors>(&config).is_some() {
         HttpFilter::Cors
+    } else if !disabled && let Some(cache) = dynamic::http_from_pb(&config) {
+        HttpFilter::DynamicForwardProxy(cache)
     } else if unpack::<filters::router::v3::Router>(&config).is_some() {
         HttpFilter::Router
     } else {

@@ -7,6 +7,7 @@ pub(crate) mod access_log;
 pub(crate) mod balance;
 pub(crate) mod cluster;
 pub(crate) mod common;
+pub(crate) mod dynamic;
 pub(crate) mod endpoint;
 pub(crate) mod filters;
 pub(crate) mod hcm;

@@ -247,7 +247,7 @@ fn parts_of_others(config: &ProxyConfig) -> (HashSet<String>, HashSet<String>) {
             Discovery::Static(own) | Discovery::StrictDns(own) | Discovery::LogicalDns(own) => {
                 endpoints.extend([cluster.name.clone(), own.cluster.clone()]);
             }
-            Discovery::OriginalDst { .. } | Discovery::Opaque(_) => {
+            Discovery::OriginalDst { .. } | Discovery::DynamicDns(_) | Discovery::Opaque(_) => {
                 endpoints.insert(cluster.name.clone());
             }
         }

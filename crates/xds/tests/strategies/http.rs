@@ -9,6 +9,7 @@ fn http_filter() -> impl Strategy<Value = HttpFilter> {
         Just(HttpFilter::Fault),
         Just(HttpFilter::Cors),
         Just(HttpFilter::Router),
+        dns_cache().prop_map(HttpFilter::DynamicForwardProxy),
         (opaque(), any::<bool>()).prop_map(|(filter, disabled)| HttpFilter::Opaque { filter, disabled }),
     ]
 }

@@ -276,6 +276,16 @@ fn balance() -> impl Strategy<Value = (LbPolicy, Option<SlowStart>)> {
     ]
 }
 
+pub(crate) fn dns_cache() -> impl Strategy<Value = DnsCache> {
+    let family = prop_oneof![Just(DnsFamily::Auto), Just(DnsFamily::V4Preferred), Just(DnsFamily::All)];
+    (word(), family, any::<Option<u32>>(), of(duration())).prop_map(|(name, family, max_hosts, refresh)| DnsCache {
+        name,
+        family,
+        max_hosts,
+        refresh,
+    })
+}
+
 pub(crate) fn cluster() -> BoxedStrategy<Cluster> {
     let discovery = prop_oneof![
         word().prop_map(Discovery::Eds),
@@ -284,6 +294,7 @@ pub(crate) fn cluster() -> BoxedStrategy<Cluster> {
         endpoints().prop_map(Discovery::StrictDns),
         endpoints().prop_map(Discovery::LogicalDns),
         (any::<bool>(), any::<Option<u16>>()).prop_map(|(header, port)| Discovery::OriginalDst { header, port }),
+        dns_cache().prop_map(Discovery::DynamicDns),
         word().prop_map(Discovery::Opaque),
     ];
     let http2 = || {
@@ -330,7 +341,7 @@ pub(crate) fn cluster() -> BoxedStrategy<Cluster> {
                 ((tls, opaque), matches, proxy_protocol, bind_source, auto_sni, auto_san),
                 (dns, drain, origins, service),
             )| {
-                let original = matches!(discovery, Discovery::OriginalDst { .. });
+                let original = matches!(discovery, Discovery::OriginalDst { .. } | Discovery::DynamicDns(_));
                 let mut cluster = Cluster {
                     // The client's address decides there.
                     lb: if original { LbPolicy::ClusterProvided } else { lb },

@@ -93,6 +93,7 @@ fn network_filter() -> impl Strategy<Value = NetworkFilter> {
         manager().prop_map(|m| NetworkFilter::Http(Box::new(m))),
         tcp().prop_map(NetworkFilter::Tcp),
         Just(NetworkFilter::SniCluster),
+        (dns_cache(), any::<u16>()).prop_map(|(cache, port)| NetworkFilter::SniDynamicForwardProxy { cache, port }),
         opaque().prop_map(NetworkFilter::Opaque),
     ]
 }

@@ -9,7 +9,7 @@ pub(super) const SERVICE_ENTRY: &[Field] = &[
     Done("hosts"),
     Done("location"),
     Message("ports[]", &[Done("name"), Done("number"), Done("protocol"), Done("targetPort")]),
-    Values("resolution", &[("DYNAMIC_DNS", "requests are answered 503 (UH): name the hosts, or use NONE")]),
+    Done("resolution"),
     Done("subjectAltNames"),
     Message("workloadSelector", &[Done("labels")]),
 ];

@@ -92,6 +92,7 @@ pub(in crate::http) fn begin<'a>(
         deadline,
         unit: Some(unit),
         tried: Vec::new(),
+        looked_up: Vec::new(),
         retries: 0,
         retrying: None,
     }))
