@@ -236,7 +236,7 @@ fn check(mesh: &Mesh, seed: u64, wrong: &mut Vec<String>) -> (usize, usize) {
         let without = answers(&build(&without, &config, &Held::default()), &questions);
         for field in found {
             // Half of them at a time: other seeds break the others.
-            let (skip, way) = (next(&mut state) % 2 == 0, WAYS[next(&mut state) % WAYS.len()]);
+            let (skip, way) = (next(&mut state).is_multiple_of(2), WAYS[next(&mut state) % WAYS.len()]);
             if skip {
                 continue;
             }
@@ -257,12 +257,12 @@ fn check(mesh: &Mesh, seed: u64, wrong: &mut Vec<String>) -> (usize, usize) {
                 continue;
             };
             if object.errors.is_empty() {
-                let must = match (way, field.scalar) {
-                    (Break::Mapping | Break::List, Some(_)) => true,
-                    (Break::Word | Break::Regex, Some(Resolved::Int(_) | Resolved::Float(_) | Resolved::Bool(_))) => {
-                        true
-                    }
-                    _ => false,
+                let scalar = field.scalar.is_some();
+                let typed = matches!(field.scalar, Some(Resolved::Int(_) | Resolved::Float(_) | Resolved::Bool(_)));
+                let must = match way {
+                    Break::Mapping | Break::List => scalar,
+                    Break::Word | Break::Regex => typed,
+                    Break::Name => false,
                 };
                 if must {
                     wrong.push(format!("{label}: no error"));

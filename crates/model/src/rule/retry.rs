@@ -39,9 +39,18 @@ pub(crate) fn policy(written: Option<&HttpRetry>, hashed: bool) -> Option<RetryP
     Some(policy)
 }
 
-/// Of inbound routes: only what never reached the application is tried again.
-pub(crate) fn inbound_policy() -> RetryPolicy {
-    RetryPolicy { on: vec!["reset-before-request".to_string()], attempts: 2, ..RetryPolicy::default() }
+/// Of inbound routes, by the mesh's policy (`defaultInboundHttpRetryPolicy`; without one only what never reached the
+/// application is tried again). Where to try again is no question there. None: no retries.
+pub(crate) fn inbound_policy(written: Option<&HttpRetry>) -> Option<RetryPolicy> {
+    let mut policy =
+        RetryPolicy { on: vec!["reset-before-request".to_string()], attempts: 2, ..RetryPolicy::default() };
+    let Some(written) = written else { return Some(policy) };
+    policy.attempts = u32::try_from(written.attempts).ok().filter(|n| *n > 0)?;
+    if !written.retry_on.is_empty() {
+        (policy.on, policy.retriable_status_codes) = parse_on(&written.retry_on);
+    }
+    policy.backoff_base = written.backoff.map(Into::into);
+    Some(policy)
 }
 
 /// Words and status codes, apart.
@@ -63,4 +72,19 @@ fn parse_on(text: &str) -> (Vec<String>, Vec<u16>) {
 /// The status codes that are registered (RFC 9110 and the registry): others are words to Istio.
 fn is_status(code: u16) -> bool {
     http::StatusCode::from_u16(code).is_ok_and(|status| status.canonical_reason().is_some())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn inbound_retries_are_as_the_mesh_says() {
+        let written = |attempts| HttpRetry { attempts, retry_on: "reset,503".to_owned(), ..HttpRetry::default() };
+        let policy = inbound_policy(Some(&written(3))).expect("retries");
+        assert_eq!((policy.attempts, &*policy.retriable_status_codes), (3, &[503][..]));
+        assert_eq!(policy.on, ["reset", "retriable-status-codes"]);
+        assert_eq!((policy.previous_hosts, inbound_policy(Some(&written(0)))), (false, None));
+        assert_eq!(inbound_policy(None).expect("retries").on, ["reset-before-request"]);
+    }
 }

@@ -66,7 +66,7 @@ impl<'a> Broken<'a> {
         };
         let outside = self.fields.iter().filter(|field| {
             let in_element = |list: &&str| field.strip_prefix(*list).is_some_and(|rest| rest.starts_with('['));
-            is_within(field, "spec") && !lists.iter().any(|list| in_element(&list))
+            is_within(field, "spec") && !lists.iter().any(in_element)
         });
         let lists_of =
             outside.map(|field| lists.iter().find(|l| is_within(field, l)).copied().or_else(|| meant(field)));

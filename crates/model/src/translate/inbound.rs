@@ -307,7 +307,7 @@ fn http_chain(view: &View<'_>, port: &Port, name: &str, opened: Option<u16>, det
         forward.max_grpc_timeout = None;
         forward.grpc_timeout_max = Some(Duration::ZERO);
         if !port.protocol.is_grpc() {
-            forward.retry = Some(retry::inbound_policy());
+            forward.retry = retry::inbound_policy(view.snapshot.mesh.default_inbound_http_retry_policy.as_ref());
         }
     }
     let routes = RouteConfig {

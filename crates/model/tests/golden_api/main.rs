@@ -7,10 +7,11 @@
 mod document;
 mod shape;
 
+use amime_model::diagnostic::{Diagnostic, Severity, codes};
 use amime_model::resource::support::{self, Field};
 use amime_model::resource::{
     DestinationRule, Gateway, Kind, MeshConfig, ProxyConfigResource, ServiceEntry, Sidecar, VirtualService,
-    WorkloadEntry, WorkloadGroup,
+    WorkloadEntry, WorkloadGroup, load_mesh_config,
 };
 use shape::Leaf;
 use std::path::{Path, PathBuf};
@@ -100,6 +101,50 @@ fn every_field_of_mesh_config_in_the_table_is_read() {
         });
         assert!(read, "nothing reads {path}");
     }
+}
+
+/// A MeshConfig that sets one field; some value fits.
+fn set_alone(path: &str) -> Vec<Diagnostic> {
+    let mut found = Vec::new();
+    for value in ["x", "1", "true", "[]", "{}", "1s", "[x]"] {
+        let mut text = value.to_owned();
+        for name in path.split('.').rev() {
+            let field = name.trim_end_matches(['[', ']', '{', '}']);
+            let within = match name.len() - field.len() {
+                0 => text,
+                // Of an item of a list, or of a map, that is a message.
+                _ if name.ends_with("[]") => format!("[{text}]"),
+                _ => format!("{{key: {text}}}"),
+            };
+            text = format!("{{{field}: {within}}}");
+        }
+        found = load_mesh_config("mesh-config.yaml", &text).diagnostics;
+        if found.iter().all(|diagnostic| diagnostic.severity != Severity::Error) {
+            break;
+        }
+    }
+    found
+}
+
+#[test]
+fn every_other_field_of_mesh_config_is_named_when_it_is_set() {
+    let mut silent = Vec::new();
+    let leaves = shape::leaves::<MeshConfig>();
+    for leaf in leaves.iter().filter(|leaf| look_up(support::mesh_config(), &leaf.path).is_none()) {
+        let found = set_alone(&leaf.path);
+        let plain = leaf.path.replace("[]", "").replace("{}", "");
+        let named = |d: &Diagnostic| {
+            let field = d.field.replace("[0]", "").replace(".key", "");
+            d.code == codes::NO_EFFECT && (plain == field || plain.starts_with(&format!("{field}.")))
+        };
+        // A part of a message that has effects is a message itself.
+        let above = paths(support::mesh_config(), "").iter().any(|(path, _)| path.starts_with(&format!("{plain}.")));
+        if !above && !found.iter().any(named) {
+            let said: Vec<_> = found.iter().map(|d| format!("{}: {}", d.field, d.message)).collect();
+            silent.push(format!("{}: {said:?}", leaf.path));
+        }
+    }
+    assert!(silent.is_empty(), "{}", silent.join("\n"));
 }
 
 /// Istio's own list: `- name: type {A|B}` by indent, under a heading a kind.

@@ -11,6 +11,17 @@ pub(super) const MESH_CONFIG: &[Field] = &[
     Message("defaultConfig", &[Message("gatewayTopology", &[Done("numTrustedProxies")])]),
     Done("defaultDestinationRuleExportTo"),
     Done("defaultHttpRetryPolicy"),
+    Message(
+        "defaultInboundHttpRetryPolicy",
+        &[
+            Done("attempts"),
+            Done("backoff"),
+            Instead("perTryTimeout", "a try takes as long as the request may, as in Istio"),
+            Instead("retryIgnorePreviousHosts", "an inbound route has one destination, the application"),
+            Done("retryOn"),
+            Instead("retryRemoteLocalities", "an inbound route has one destination, the application"),
+        ],
+    ),
     Done("defaultServiceExportTo"),
     Done("defaultTrafficPolicy"),
     Done("defaultVirtualServiceExportTo"),
