@@ -18,7 +18,7 @@ pub(super) const WORKLOAD_ENTRY: &[Field] = &[
     Done("address"),
     Done("labels"),
     Done("locality"),
-    Instead("network", "the endpoint is taken for one of the proxy's own network"),
+    Instead("network", "the endpoint is dialled at its own address: gateways of networks are not looked up"),
     Done("ports"),
     Instead("serviceAccount", "identities are not checked yet"),
     Done("weight"),

@@ -174,7 +174,9 @@ pub(super) fn workload(report: &mut Report<'_>, at: &Path<'_>, entry: &WorkloadE
         None if entry.address.is_empty() && entry.network.is_empty() => {
             report.error(&address, "an `address` is needed (or a `network`, whose gateway then takes the traffic)");
         }
-        None if entry.address.is_empty() => report.warning(&address, "no address: the network's gateway is used"),
+        None if entry.address.is_empty() => {
+            report.warning(&address, "no address: nothing is sent here, for gateways of networks are not looked up");
+        }
         None if names::is_ip(&entry.address) => {}
         None if ports.is_some() => report.result(&address, names::ip(&entry.address)),
         None => report.result(&address, names::fqdn(&entry.address)),
