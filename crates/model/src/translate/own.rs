@@ -18,6 +18,7 @@ use std::sync::Arc;
 pub struct Outline {
     /// Whose connections each listener takes; None: it has a socket of its own.
     listeners: BTreeMap<Arc<str>, Option<IpAddr>>,
+    with_sockets: Vec<Arc<Listener>>,
     routes: BTreeSet<Arc<str>>,
     clusters: BTreeSet<Arc<str>>,
     /// Clusters all of whose endpoints are loopback addresses.
@@ -47,6 +48,7 @@ impl Outline {
                 .iter()
                 .map(|(name, l)| (name.clone(), (!l.bind_to_port).then(|| l.address.ip())))
                 .collect(),
+            with_sockets: config.listeners.values().filter(|l| l.bind_to_port).cloned().collect(),
             routes: config.routes.keys().cloned().collect(),
             clusters: config.clusters.keys().cloned().collect(),
             on_this_machine: of_machine.map(|(_, cluster)| cluster.clone()).collect(),
@@ -79,6 +81,13 @@ pub fn translate_own(snapshot: &Snapshot, scope: &Scope, shared: &Outline) -> Ow
             let addresses = &scope.local.addresses;
             let to_itself = shared.listeners.iter().filter(|(_, ip)| ip.is_some_and(|ip| addresses.contains(&ip)));
             own.without.extend(to_itself.map(|(name, _)| name.clone()));
+            if scope.local.place.is_some() {
+                // One machine has all pods of `up`, and their applications dial by way of the capture.
+                for listener in &shared.with_sockets {
+                    let captured = Listener { bind_to_port: false, ..(**listener).clone() };
+                    own.config.listeners.insert(listener.name.as_str().into(), Arc::new(captured));
+                }
+            }
             let inbound = inbound::build(&view, &scope.local);
             inbound.listeners.into_iter().for_each(|l| own.add_listener(l, shared));
             inbound.clusters.into_iter().for_each(|c| own.add_cluster(c, shared));
