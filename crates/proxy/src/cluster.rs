@@ -212,9 +212,9 @@ impl ClusterLocal {
             None => None,
         };
         Ok(match (private, tls) {
-            (Some(private), tls) => self.pools.private(host.address, tls, private),
-            (None, Some(tls)) => self.pools.host_by_tls(host.address, tls),
-            (None, None) => self.pools.host(host.address),
+            (Some(private), tls) => self.pools.private(host, tls, private),
+            (None, Some(tls)) => self.pools.host_by_tls(host, tls),
+            (None, None) => self.pools.host(host),
         })
     }
 

@@ -5,7 +5,7 @@ mod common;
 
 use amime_model::config::NetworkFilter;
 use amime_proxy::Flags;
-use amime_testkit::client::{Raw, get};
+use amime_testkit::client::{Http2, Raw, get};
 use amime_testkit::origin::{Origin as Server, Version, echo, full};
 use common::line::Line;
 use common::manifests::{PLACES, gateway, manifests, tcp_manifests};
@@ -139,5 +139,80 @@ async fn tcp_connections_are_closed_at_their_age() {
         assert!(
             matches!(&listener.filter_chains[0].filters[..], [NetworkFilter::Tcp(tcp)] if tcp.max_duration.is_none())
         );
+    }
+}
+
+#[tokio::test]
+async fn connections_serve_so_many_requests() {
+    for (version, upgrade) in [(Version::Http1, "DO_NOT_UPGRADE"), (Version::Http2, "UPGRADE")] {
+        let server = hello(version).await;
+        for place in PLACES {
+            let before = server.connections();
+            let pool = format!("connectionPool: {{http: {{maxRequestsPerConnection: 2, h2UpgradePolicy: {upgrade}}}}}");
+            let running = running(place, &pool, server.address).await;
+            for _ in 0..6 {
+                assert_eq!(get(running.address, HOST, "/").await.body, "hello");
+            }
+            assert_eq!(server.connections() - before, 3, "{pool} at {place}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn idle_http1_connections_are_closed() {
+    let server = hello(Version::Http1).await;
+    // As in Istio, TCP's time is HTTP's too where that has none.
+    for pool in ["{http: {idleTimeout: 200ms}}", "{tcp: {idleTimeout: 200ms}}"] {
+        for place in PLACES {
+            let line = Line::to(server.address).await;
+            let running = running(place, &format!("connectionPool: {pool}"), line.address()).await;
+            assert_eq!(get(running.address, HOST, "/").await.body, "hello");
+            assert_eq!(get(running.address, HOST, "/").await.body, "hello");
+            assert_eq!(line.connections().0, 1, "{pool} at {place}");
+            until(|| line.connections() == (1, 1)).await;
+        }
+    }
+}
+
+#[tokio::test]
+async fn the_version_is_the_policys_or_the_clients() {
+    let (one, two) = (hello(Version::Http1).await, hello(Version::Http2).await);
+    for place in PLACES {
+        let with = |http: &str| format!("connectionPool: {{http: {{{http}}}}}");
+        for policy in ["DEFAULT", "DO_NOT_UPGRADE"] {
+            let plain = running(place, &with(&format!("h2UpgradePolicy: {policy}")), one.address).await;
+            assert_eq!(get(plain.address, HOST, "/").await.body, "hello", "{policy} at {place}");
+            assert_eq!(Http2::connect(plain.address).await.get(HOST, "/").await.2, "hello");
+        }
+        let upgraded = running(place, &with("h2UpgradePolicy: UPGRADE"), two.address).await;
+        assert_eq!(get(upgraded.address, HOST, "/").await.body, "hello", "{place}");
+        let client = running(place, &with("useClientProtocol: true"), one.address).await;
+        assert_eq!(get(client.address, HOST, "/").await.body, "hello", "{place}");
+        assert_ne!(Http2::connect(client.address).await.get(HOST, "/").await.2, "hello", "{place}");
+        let client = running(place, &with("useClientProtocol: true"), two.address).await;
+        assert_eq!(Http2::connect(client.address).await.get(HOST, "/").await.2, "hello", "{place}");
+    }
+}
+
+#[tokio::test]
+async fn a_connection_has_so_many_streams() {
+    for (most, connections) in [("", 1), (", maxConcurrentStreams: 2", 2), (", maxConcurrentStreams: 1", 4)] {
+        for place in PLACES {
+            let (server, gate) = Server::gated(Version::Http2).await;
+            let pool = format!("connectionPool: {{http: {{h2UpgradePolicy: UPGRADE{most}}}}}");
+            let running = running(place, &pool, server.address).await;
+            let mut clients = Vec::new();
+            for number in 1..5 {
+                let mut client = Raw::connect(running.address).await;
+                client.send(format!("GET / HTTP/1.1\r\nHost: {HOST}\r\n\r\n")).await;
+                until(|| server.requests() == number).await;
+                clients.push(client);
+            }
+            assert_eq!(server.connections(), connections, "{pool} at {place}");
+            gate.add_permits(4);
+            for client in &mut clients {
+                assert_eq!(client.answer(false).await.unwrap().body, "hello");
+            }
+        }
     }
 }

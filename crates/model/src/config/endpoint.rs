@@ -42,8 +42,12 @@ pub struct Endpoint {
 
 impl Endpoint {
     pub fn at(address: SocketAddr) -> Self {
+        Self::new(EndpointAddress::Socket(address))
+    }
+
+    pub fn new(address: EndpointAddress) -> Self {
         Self {
-            address: EndpointAddress::Socket(address),
+            address,
             weight: 1,
             health: Health::Unknown,
             hostname: String::new(),
@@ -61,6 +65,7 @@ pub enum EndpointAddress {
         host: String,
         port: u16,
     },
+    /// The path of a Unix socket; of an abstract one its name after `@`.
     Pipe(String),
     /// An internal listener, and the real destination behind it (tunnels).
     Internal {

@@ -13,8 +13,9 @@ use super::route::{plain_route, to_cluster};
 use super::view::View;
 use super::{names, policy};
 use crate::config::{
-    Cluster, ClusterEndpoints, ClusterService, Direction, Discovery, Endpoint, FilterChain, FilterChainMatch, LbPolicy,
-    Listener, ListenerFilter, LocalityEndpoints, NetworkFilter, RouteAction, RouteConfig, RouteSource, VirtualHost,
+    Cluster, ClusterEndpoints, ClusterService, Direction, Discovery, Endpoint, EndpointAddress, FilterChain,
+    FilterChainMatch, LbPolicy, Listener, ListenerFilter, LocalityEndpoints, NetworkFilter, RouteAction, RouteConfig,
+    RouteSource, VirtualHost,
 };
 use crate::protocol::{ListenerProtocol, Protocol};
 use crate::resource::sidecar::CaptureMode;
@@ -39,7 +40,7 @@ struct Port {
     /// What metrics call it; None where no service is told.
     told: Option<ClusterService>,
     /// Where the application answers; None: at the address that was dialled.
-    application: Option<SocketAddr>,
+    application: Option<EndpointAddress>,
     /// A socket of its own is opened there (a Sidecar's captureMode NONE), for nobody redirects to it.
     opened: Option<IpAddr>,
     origin: Option<crate::config::Origin>,
@@ -68,7 +69,10 @@ pub(super) fn build(view: &View<'_>, local: &LocalScope) -> Inbound {
 /// By the number that clients dial. Of services that share a port the oldest decides its protocol.
 fn ports(view: &View<'_>, local: &LocalScope) -> BTreeMap<u16, Port> {
     let mut ports: BTreeMap<u16, Port> = BTreeMap::new();
-    let application = |port: u16| local.place.as_ref().and_then(|place| place.applications.get(&port).copied());
+    let application = |port: u16| {
+        let place = local.place.as_ref()?;
+        place.applications.get(&port).copied().map(EndpointAddress::Socket)
+    };
     let ingress = view.sidecar.map(|s| s.spec.ingress.as_slice()).unwrap_or_default();
     if ingress.is_empty() {
         for target in &local.targets {
@@ -134,8 +138,15 @@ fn wildcard(local: &LocalScope) -> IpAddr {
     if only_v6 { IpAddr::V6(Ipv6Addr::UNSPECIFIED) } else { IpAddr::V4(Ipv4Addr::UNSPECIFIED) }
 }
 
-/// A Sidecar's `defaultEndpoint`: `127.0.0.1:PORT` and `0.0.0.0:PORT` (the pod's own address).
-fn endpoint(text: &str, local: &LocalScope, application: &dyn Fn(u16) -> Option<SocketAddr>) -> Option<SocketAddr> {
+/// A Sidecar's `defaultEndpoint`: `127.0.0.1:PORT`, `0.0.0.0:PORT` (the pod's own address), `unix:///PATH`.
+fn endpoint(
+    text: &str,
+    local: &LocalScope,
+    application: &dyn Fn(u16) -> Option<EndpointAddress>,
+) -> Option<EndpointAddress> {
+    if let Some(path) = text.strip_prefix("unix://") {
+        return Some(EndpointAddress::Pipe(path.to_owned()));
+    }
     let address: SocketAddr = text.parse().ok()?;
     // Where the application has an address of its own, that is meant.
     if let Some(place) = application(address.port()) {
@@ -144,20 +155,20 @@ fn endpoint(text: &str, local: &LocalScope, application: &dyn Fn(u16) -> Option<
     match address.ip() {
         ip if ip.is_unspecified() => {
             let own = local.addresses.iter().find(|a| a.is_ipv4() == ip.is_ipv4())?;
-            Some(SocketAddr::new(*own, address.port()))
+            Some(EndpointAddress::Socket(SocketAddr::new(*own, address.port())))
         }
-        _ => Some(address),
+        _ => Some(EndpointAddress::Socket(address)),
     }
 }
 
 fn cluster_of(view: &View<'_>, port: &Port) -> Cluster {
     let mesh = &view.snapshot.mesh;
     let name = names::inbound_cluster(port.number);
-    let discovery = match port.application {
+    let discovery = match &port.application {
         Some(address) => Discovery::Static(ClusterEndpoints {
             cluster: name.clone(),
             localities: vec![LocalityEndpoints {
-                endpoints: vec![Endpoint::at(address)],
+                endpoints: vec![Endpoint::new(address.clone())],
                 ..LocalityEndpoints::default()
             }],
             overprovisioning_factor: None,

@@ -1,13 +1,13 @@
 //! Choosing a host: priority, then locality, then the policy among its healthy hosts.
 
-use super::host::{Host, HostShared};
+use super::host::{Host, HostShared, known_by};
 use super::outlier::{ClusterHealth, millis};
 use super::priority::{self, Count, Load};
 use super::ring::Consistent;
 use super::schedule::RoundRobin;
 use super::warm_up::WarmUp;
 use crate::rng::Rng;
-use amime_model::config::{Cluster, ClusterEndpoints, EndpointAddress, Health, LbPolicy};
+use amime_model::config::{Cluster, ClusterEndpoints, Health, LbPolicy};
 use std::cell::RefCell;
 use std::net::SocketAddr;
 use std::rc::Rc;
@@ -100,7 +100,7 @@ impl Balancer {
         for locality in &endpoints.localities {
             let mut members = Vec::with_capacity(locality.endpoints.len());
             for endpoint in &locality.endpoints {
-                let EndpointAddress::Socket(address) = endpoint.address else { continue };
+                let Some(address) = known_by(&endpoint.address) else { continue };
                 if endpoint.health == Health::Draining {
                     continue;
                 }

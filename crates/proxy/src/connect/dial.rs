@@ -6,12 +6,13 @@ use crate::tls::stream::UpstreamStream;
 use amime_model::config::{Cluster, TcpKeepalive};
 use rustls::pki_types::ServerName;
 use std::io;
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::os::fd::OwnedFd;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::io::AsyncWriteExt;
-use tokio::net::{TcpSocket, TcpStream};
+use tokio::net::{TcpSocket, TcpStream, UnixStream};
 
 /// Where an address is really reached: for a machine without the virtual addresses of a cluster (`amime up`), which
 /// no kernel redirects. None: nobody is there, and nothing leaves the machine.
@@ -131,25 +132,35 @@ impl DialError {
     }
 }
 
-/// Connects within the timeout, which a handshake is part of. A PROXY header tells of a connection with these ends.
+/// Connects within the timeout, which a handshake is part of; to a Unix socket, where the address stands for one. A PROXY
+/// header tells of a connection with these ends.
 pub(crate) async fn dial(
     address: SocketAddr,
+    pipe: Option<&str>,
     settings: &ConnectSettings,
     tls: Option<&Handshake>,
     client: Option<Ends>,
 ) -> Result<UpstreamStream, DialError> {
     let address = match &settings.outside.reach {
-        Some(reach) => (reach.0)(address).ok_or_else(|| DialError::Failed(io::ErrorKind::HostUnreachable.into()))?,
-        None => address,
+        Some(reach) if pipe.is_none() => {
+            (reach.0)(address).ok_or_else(|| DialError::Failed(io::ErrorKind::HostUnreachable.into()))?
+        }
+        _ => address,
     };
     // Whatever cluster leads there: else who may send to the proxy could ask it for its own pages as this machine.
     if settings.outside.own.has(address) {
         let error = io::Error::new(io::ErrorKind::PermissionDenied, "a port of the proxy itself");
         return Err(DialError::Failed(error));
     }
-    let socket = prepare(address, settings).map_err(DialError::Failed)?;
     let connect = async {
-        let mut stream = socket.connect(address).await.map_err(DialError::Failed)?;
+        let mut stream = match pipe {
+            None => {
+                let socket = prepare(address, settings).map_err(DialError::Failed)?;
+                socket.connect(address).await.map_err(DialError::Failed)?
+            }
+            // Boxed, for it is rare: every future that connects would have to hold it.
+            Some(path) => Box::pin(connect_pipe(path)).await.map_err(DialError::Failed)?,
+        };
         if let Some(version) = settings.proxy_protocol {
             Box::pin(introduce(&mut stream, version, client)).await.map_err(DialError::Failed)?;
         }
@@ -163,8 +174,20 @@ pub(crate) async fn dial(
     tokio::time::timeout(settings.timeout, connect).await.unwrap_or(Err(DialError::TimedOut))
 }
 
+/// A stream socket serves reads and writes alike, of whatever family it is; what is asked of TCP alone fails.
+async fn connect_pipe(path: &str) -> io::Result<TcpStream> {
+    // Envoy's way to write an abstract name.
+    let stream = match path.strip_prefix('@') {
+        Some(name) => UnixStream::connect(format!("\0{name}")).await?,
+        None => UnixStream::connect(path).await?,
+    };
+    TcpStream::from_std(std::net::TcpStream::from(OwnedFd::from(stream.into_std()?)))
+}
+
 async fn introduce(stream: &mut TcpStream, version: u8, client: Option<Ends>) -> io::Result<()> {
-    let own = (stream.local_addr()?, stream.peer_addr()?);
+    // A Unix socket has none.
+    let none = SocketAddr::new(Ipv4Addr::UNSPECIFIED.into(), 0);
+    let own = (stream.local_addr().unwrap_or(none), stream.peer_addr().unwrap_or(none));
     stream.write_all(&proxy_header::header(version, client, own)?).await
 }
 
@@ -201,6 +224,31 @@ mod tests {
     use amime_model::config::Discovery;
 
     #[tokio::test]
+    async fn keepalive_is_on_the_socket() {
+        let server = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = server.local_addr().unwrap();
+        let open = async |keepalive: Option<TcpKeepalive>| {
+            let mut cluster = Cluster::new("a", Discovery::Static(Default::default()));
+            cluster.tcp_keepalive = keepalive;
+            let settings = ConnectSettings::of(&cluster, Outside::default());
+            match dial(address, None, &settings, None, None).await.unwrap() {
+                UpstreamStream::Plain(stream) => stream,
+                UpstreamStream::Tls(_) => unreachable!("no TLS was asked for"),
+            }
+        };
+        let stream = open(Some(TcpKeepalive { probes: Some(3), time: Some(70), interval: Some(11) })).await;
+        let socket = socket2::SockRef::from(&stream);
+        assert!(socket.keepalive().unwrap());
+        assert_eq!(socket.tcp_keepalive_time().unwrap(), Duration::from_secs(70));
+        assert_eq!(socket.tcp_keepalive_interval().unwrap(), Duration::from_secs(11));
+        assert_eq!(socket.tcp_keepalive_retries().unwrap(), 3);
+        let stream = open(Some(TcpKeepalive::default())).await;
+        assert!(socket2::SockRef::from(&stream).keepalive().unwrap());
+        let stream = open(None).await;
+        assert!(!socket2::SockRef::from(&stream).keepalive().unwrap());
+    }
+
+    #[tokio::test]
     async fn no_cluster_leads_to_the_proxy_s_own_pages() {
         let page = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let port = page.local_addr().unwrap().port();
@@ -209,7 +257,7 @@ mod tests {
             let outside = Outside { own: Arc::new(own), ..Outside::default() };
             let settings = ConnectSettings::of(&Cluster::new("entry", Discovery::Static(Default::default())), outside);
             let address = SocketAddr::new(ip.parse().unwrap(), port);
-            async move { dial(address, &settings, None, None).await }
+            async move { dial(address, None, &settings, None, None).await }
         };
         let own = OwnPorts { ports: vec![port], addresses: vec![pod], loopback: true };
         for ip in ["127.0.0.1", "127.0.0.9", "::1", "::ffff:127.0.0.1", "0.0.0.0", "10.1.1.1"] {

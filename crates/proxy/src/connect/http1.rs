@@ -184,12 +184,14 @@ async fn connect(pools: &Rc<Pools>, pool: &Rc<HostPool>) -> Result<Conn, Reset> 
             }
         };
         let place = Rc::new(Place { _opening: Opening::new(pools, pool), _slot: slot });
-        let stream = dial(pool.address, &settings.connect, pool.tls.as_ref(), pool.client).await.map_err(|error| {
-            tracing::debug!(address = %pool.address, %error, "cannot connect");
-            one_more(&pools.counts.connect_failures);
-            pool.failure.set(error.transport_failure());
-            Reset::from(&error)
-        })?;
+        let stream = dial(pool.address, pool.pipe.as_deref(), &settings.connect, pool.tls.as_ref(), pool.client)
+            .await
+            .map_err(|error| {
+                tracing::debug!(address = %pool.address, %error, "cannot connect");
+                one_more(&pools.counts.connect_failures);
+                pool.failure.set(error.transport_failure());
+                Reset::from(&error)
+            })?;
         one_more(&pools.counts.connections);
         if settings.by_alpn && stream.agreed_http2() {
             // The endpoint has changed its mind since.

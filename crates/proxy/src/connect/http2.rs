@@ -176,8 +176,9 @@ async fn open(
     pool: &Rc<HostPool>,
     slot: crate::balance::limits::Unit<Connections>,
 ) -> Result<(), Reset> {
-    let stream =
-        dial(pool.address, &pools.settings.connect, pool.tls.as_ref(), pool.client).await.map_err(|error| {
+    let stream = dial(pool.address, pool.pipe.as_deref(), &pools.settings.connect, pool.tls.as_ref(), pool.client)
+        .await
+        .map_err(|error| {
             tracing::debug!(address = %pool.address, %error, "cannot connect");
             one_more(&pools.counts.connect_failures);
             pool.failure.set(error.transport_failure());

@@ -6,6 +6,7 @@
 use super::dial::{ConnectSettings, DialError, Handshake};
 use super::proxy_header::Ends;
 use super::{http1, http2};
+use crate::balance::Host;
 use crate::balance::limits::Usage;
 use crate::http::body::RequestBody;
 use crate::http::outgoing::as_http1;
@@ -103,6 +104,8 @@ pub(crate) struct Pools {
 
 pub(crate) struct HostPool {
     pub(crate) address: SocketAddr,
+    /// The Unix socket that the address stands for.
+    pub(crate) pipe: Option<Box<str>>,
     /// None: plaintext.
     pub(crate) tls: Option<Handshake>,
     /// Whose they are, where they tell that.
@@ -136,15 +139,15 @@ impl Pools {
     }
 
     /// Of connections in plaintext.
-    pub(crate) fn host(&self, address: SocketAddr) -> Rc<HostPool> {
+    pub(crate) fn host(&self, host: &Host) -> Rc<HostPool> {
         let mut pools = self.by_address.borrow_mut();
-        Rc::clone(pools.entry(address).or_insert_with(|| self.pool(address, None)))
+        Rc::clone(pools.entry(host.address).or_insert_with(|| self.pool(host, None)))
     }
 
     /// Of TLS: what was opened for another server name is not used.
-    pub(crate) fn host_by_tls(&self, address: SocketAddr, tls: Handshake) -> Rc<HostPool> {
+    pub(crate) fn host_by_tls(&self, host: &Host, tls: Handshake) -> Rc<HostPool> {
         let mut pools = self.by_name.borrow_mut();
-        let of_host = pools.entry(address).or_default();
+        let of_host = pools.entry(host.address).or_default();
         let known = of_host.iter().find(|pool| pool.tls.as_ref().is_some_and(|known| known.fits(&tls)));
         if let Some(known) = known {
             return Rc::clone(known);
@@ -153,13 +156,13 @@ impl Pools {
         if of_host.len() >= 64 && of_host.len().is_power_of_two() {
             of_host.retain(|pool| Rc::strong_count(pool) > 1 || !pool.is_unused());
         }
-        let pool = self.pool(address, Some(tls));
+        let pool = self.pool(host, Some(tls));
         of_host.push(Rc::clone(&pool));
         pool
     }
 
     /// Of one client alone.
-    pub(crate) fn private(self: &Rc<Self>, address: SocketAddr, tls: Option<Handshake>, of: &Private) -> Rc<HostPool> {
+    pub(crate) fn private(self: &Rc<Self>, host: &Host, tls: Option<Handshake>, of: &Private) -> Rc<HostPool> {
         let mut pools = of.pools.borrow_mut();
         // The cluster may have other settings since.
         pools.retain(|(pools, pool)| {
@@ -172,22 +175,23 @@ impl Pools {
             (Some(known), Some(tls)) => known.fits(tls),
             (known, tls) => known.is_none() && tls.is_none(),
         };
-        let mut known = pools.iter().filter(|(pools, pool)| Rc::ptr_eq(pools, self) && pool.address == address);
+        let mut known = pools.iter().filter(|(pools, pool)| Rc::ptr_eq(pools, self) && pool.address == host.address);
         if let Some((_, pool)) = known.find(|(_, pool)| fits(pool)) {
             return Rc::clone(pool);
         }
-        let pool = Rc::new(HostPool { client: Some(of.ends), ..self.empty(address, tls) });
+        let pool = Rc::new(HostPool { client: Some(of.ends), ..self.empty(host, tls) });
         pools.push((Rc::clone(self), Rc::clone(&pool)));
         pool
     }
 
-    fn pool(&self, address: SocketAddr, tls: Option<Handshake>) -> Rc<HostPool> {
-        Rc::new(self.empty(address, tls))
+    fn pool(&self, host: &Host, tls: Option<Handshake>) -> Rc<HostPool> {
+        Rc::new(self.empty(host, tls))
     }
 
-    fn empty(&self, address: SocketAddr, tls: Option<Handshake>) -> HostPool {
+    fn empty(&self, host: &Host, tls: Option<Handshake>) -> HostPool {
         HostPool {
-            address,
+            address: host.address,
+            pipe: host.pipe().map(Into::into),
             tls,
             client: None,
             http1: http1::Pool::default(),

@@ -2,10 +2,11 @@
 //! use of each limit.
 
 use super::Proxy;
+use crate::balance::host::known_by;
 use crate::balance::outlier::millis;
 use crate::cluster::ClusterShared;
 use crate::proxy_worker::endpoints;
-use amime_model::config::{Cluster, Discovery, Endpoint, EndpointAddress, Locality};
+use amime_model::config::{Cluster, Discovery, Endpoint, Locality};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Instant;
@@ -79,7 +80,7 @@ impl Proxy {
                     let mut all = Vec::new();
                     for locality in &of.localities {
                         for endpoint in &locality.endpoints {
-                            let EndpointAddress::Socket(address) = endpoint.address else { continue };
+                            let Some(address) = known_by(&endpoint.address) else { continue };
                             all.push(EndpointStatus {
                                 locality: locality.locality.clone(),
                                 priority: locality.priority,

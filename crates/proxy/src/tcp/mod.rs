@@ -203,7 +203,7 @@ async fn to_endpoint(
         Flags::UF
     })?;
     let client = (accepted.ends.remote, accepted.ends.local);
-    Ok(match dial(host.address, &cluster.pools.settings.connect, handshake.as_ref(), Some(client)).await {
+    Ok(match dial(host.address, host.pipe(), &cluster.pools.settings.connect, handshake.as_ref(), Some(client)).await {
         Ok(stream) => {
             one_more(&cluster.pools.counts.connections);
             record.upstream_local = stream.local_addr().ok();

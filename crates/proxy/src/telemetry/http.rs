@@ -4,6 +4,7 @@ use super::Ends;
 use super::access_log::Entry;
 use super::counters::{Key, Kind, NO_STATUS, Request};
 use super::labels::{Number, Service, Workload};
+use crate::balance::host::pipe;
 use crate::http::exchange::Exchange;
 use amime_model::config::Direction;
 use std::borrow::Cow;
@@ -130,6 +131,7 @@ pub(crate) fn log(exchange: &Exchange) {
         attempts: exchange.attempts.get(),
         upstream: host.as_ref().map(|host| host.address),
         upstream_local: exchange.upstream_local.get(),
+        upstream_pipe: endpoint.and_then(|endpoint| pipe(endpoint)).unwrap_or(""),
         upstream_name: endpoint.map_or("", |endpoint| &endpoint.hostname),
         cluster: cluster.as_ref().map_or("", |cluster| &cluster.shared.name),
         downstream: Ends { remote: exchange.remote.get(), ..conn.ends },

@@ -7,6 +7,7 @@ use super::counters::{Flow, Key, Kind, NO_STATUS};
 use super::http::nobodys;
 use super::labels::{Service, Workload};
 use crate::balance::Host;
+use crate::balance::host::pipe;
 use crate::cluster::ClusterLocal;
 use crate::flags::Flags;
 use crate::proxy_worker::ProxyWorker;
@@ -88,6 +89,7 @@ pub(crate) fn entry<'a>(record: &'a RequestRecord, server_name: Option<&'a str>,
         attempts: record.attempts,
         upstream: record.upstream.as_ref().map(|upstream| upstream.address),
         upstream_local: record.upstream_local,
+        upstream_pipe: endpoint.and_then(|endpoint| pipe(endpoint)).unwrap_or(""),
         upstream_name: endpoint.map_or("", |endpoint| &endpoint.hostname),
         cluster: record.cluster.as_deref().unwrap_or(""),
         downstream: record.downstream,

@@ -1,6 +1,6 @@
 //! From manifests to what a gateway's proxy runs on, by way of the wire: for tests that show what a field does.
 
-use amime_model::config::ProxyConfig;
+use amime_model::config::{ListenerFilter, ProxyConfig};
 use amime_model::resource::{MeshConfig, ResourceSet, load};
 use amime_model::snapshot::{Held, Snapshot};
 use amime_model::translate::{Interception, Node, NodeKind, Scope, translate};
@@ -150,6 +150,35 @@ pub fn sidecar_in(mesh: &MeshConfig, manifests: &str, listener: &str) -> ProxyCo
     let only = config.listeners.values_mut().next().unwrap_or_else(|| panic!("no {listener} among {all:?}"));
     let only = Arc::make_mut(only);
     (only.address, only.bind_to_port) = (super::ANY.parse().unwrap(), true);
+    config
+}
+
+/// The inbound side of the sidecar of pod `app` in `shop`, at 127.0.0.1, on any port. In the place of the kernel, clients
+/// say by a PROXY header whom they dialled.
+pub fn inbound(manifests: &str) -> ProxyConfig {
+    let node = Node {
+        kind: NodeKind::Sidecar,
+        namespace: "shop".into(),
+        name: "app".into(),
+        labels: [("app".to_owned(), "app".to_owned())].into(),
+        addresses: vec!["127.0.0.1".parse().unwrap()],
+        interception: Interception::Redirect,
+        dns_capture: false,
+        locality: Default::default(),
+        host: String::new(),
+        binds_upstream: false,
+    };
+    let (mut config, said) = of_node(&MeshConfig::default(), manifests, &node);
+    // Nothing shows a port's name, and the one field is of clients.
+    let expected = |said: &String| said.starts_with("`name`") || said.starts_with("`h2UpgradePolicy`");
+    assert!(said.iter().all(expected), "{said:#?}");
+    config.listeners.retain(|name, _| &**name == "virtualInbound");
+    for listener in config.listeners.values_mut() {
+        let listener = Arc::make_mut(listener);
+        listener.address = super::ANY.parse().unwrap();
+        listener.listener_filters.retain(|filter| *filter != ListenerFilter::OriginalDst);
+        listener.listener_filters.insert(0, ListenerFilter::ProxyProtocol);
+    }
     config
 }
 

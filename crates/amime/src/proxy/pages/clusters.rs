@@ -3,7 +3,7 @@
 use super::Shared;
 use super::listeners::socket_address;
 use crate::serve::{Answer, json, query, text};
-use amime_model::config::{Cluster, Discovery, Health};
+use amime_model::config::{Cluster, Discovery, EndpointAddress, Health};
 use amime_proxy::{ClusterStatus, EndpointStatus};
 use http::{Request, StatusCode};
 use serde_json::{Value, json as value};
@@ -39,7 +39,10 @@ fn as_text(status: &ClusterStatus, out: &mut String) -> std::fmt::Result {
         writeln!(out, "{name}::eds_service_name::{eds}")?;
     }
     for endpoint in &status.endpoints {
-        let at = format!("{name}::{}", endpoint.address);
+        let at = match pipe(endpoint) {
+            Some(path) => format!("{name}::{path}"),
+            None => format!("{name}::{}", endpoint.address),
+        };
         let hostname = endpoint.endpoint.as_ref().map_or("", |known| known.hostname.as_str());
         writeln!(out, "{at}::rq_active::{}", endpoint.active)?;
         writeln!(out, "{at}::hostname::{hostname}")?;
@@ -71,6 +74,13 @@ fn as_json(status: &ClusterStatus) -> Value {
     json
 }
 
+fn pipe(endpoint: &EndpointStatus) -> Option<&str> {
+    match &endpoint.endpoint.as_ref()?.address {
+        EndpointAddress::Pipe(path) => Some(path),
+        _ => None,
+    }
+}
+
 fn host_json(endpoint: &EndpointStatus) -> Value {
     let health = match endpoint.endpoint.as_ref().map(|known| known.health) {
         Some(Health::Unhealthy | Health::Timeout) => "UNHEALTHY",
@@ -82,7 +92,10 @@ fn host_json(endpoint: &EndpointStatus) -> Value {
         status["failed_outlier_check"] = true.into();
     }
     let mut json = value!({
-        "address": socket_address(endpoint.address),
+        "address": match pipe(endpoint) {
+            Some(path) => value!({"pipe": {"path": path}}),
+            None => socket_address(endpoint.address),
+        },
         "stats": [{"name": "rq_active", "type": "GAUGE", "value": endpoint.active.to_string()}],
         "health_status": status,
         "weight": endpoint.weight,

@@ -32,8 +32,23 @@ const TRAFFIC_POLICY: &[Field] = &[
 
 pub(super) const CONNECTION_POOL: &[Field] = &[Message("http", HTTP), Message("tcp", TCP)];
 
+/// Of connections to applications.
+pub(super) const INBOUND_POOL: &[Field] = &[Message("http", INBOUND_HTTP), Message("tcp", TCP)];
+
 const HTTP: &[Field] = &[
     Done("h2UpgradePolicy"),
+    Done("http1MaxPendingRequests"),
+    Message("http2KeepAlive", &[Done("interval"), Done("timeout")]),
+    Done("http2MaxRequests"),
+    Done("idleTimeout"),
+    Done("maxConcurrentStreams"),
+    Done("maxRequestsPerConnection"),
+    Done("maxRetries"),
+    Done("useClientProtocol"),
+];
+
+const INBOUND_HTTP: &[Field] = &[
+    Instead("h2UpgradePolicy", "it is of clients, in Istio too: the application is spoken to as the port says"),
     Done("http1MaxPendingRequests"),
     Message("http2KeepAlive", &[Done("interval"), Done("timeout")]),
     Done("http2MaxRequests"),

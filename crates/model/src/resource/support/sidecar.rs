@@ -1,6 +1,6 @@
 //! Fields of Sidecar.
 
-use super::destination_rule::CONNECTION_POOL;
+use super::destination_rule::INBOUND_POOL;
 use super::virtual_service::DESTINATION;
 use super::{Field, Field::*};
 
@@ -14,13 +14,13 @@ pub(super) const SIDECAR: &[Field] = &[
             Message("port", PORT),
         ],
     ),
-    Message("inboundConnectionPool", CONNECTION_POOL),
+    Message("inboundConnectionPool", INBOUND_POOL),
     Message(
         "ingress[]",
         &[
             Done("bind"),
             Done("captureMode"),
-            Message("connectionPool", CONNECTION_POOL),
+            Message("connectionPool", INBOUND_POOL),
             Done("defaultEndpoint"),
             Message("port", PORT),
             Instead("tls", "the port is served in the clear"),

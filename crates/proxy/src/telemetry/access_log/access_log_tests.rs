@@ -49,6 +49,7 @@ fn entry() -> Entry<'static> {
         attempts: 1,
         upstream: Some("10.1.0.4:9080".parse().unwrap()),
         upstream_local: Some("10.1.0.9:40002".parse().unwrap()),
+        upstream_pipe: "",
         upstream_name: "",
         cluster: "outbound|9080|v1|reviews.default.svc.cluster.local",
         downstream: Ends {

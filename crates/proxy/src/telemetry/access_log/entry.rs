@@ -27,6 +27,8 @@ pub(crate) struct Entry<'a> {
     pub(crate) attempts: u32,
     pub(crate) upstream: Option<SocketAddr>,
     pub(crate) upstream_local: Option<SocketAddr>,
+    /// The Unix socket that `upstream` stands for, if it does.
+    pub(crate) upstream_pipe: &'a str,
     /// The endpoint's name, where it has one.
     pub(crate) upstream_name: &'a str,
     pub(crate) cluster: &'a str,

@@ -172,9 +172,13 @@ impl Operator {
                 write(out, between(entry.response_duration, Some(entry.duration))?.as_millis());
             }
             Self::Attempts => write(out, entry.attempts),
+            Self::Address(End::UpstreamHost | End::UpstreamRemote, _) if !entry.upstream_pipe.is_empty() => {
+                out.push_str(entry.upstream_pipe);
+            }
             Self::Address(end, part) => return address(out, end.of(entry)?, *part),
             Self::UpstreamName => match text(out, entry.upstream_name) {
                 Some(()) => {}
+                None if !entry.upstream_pipe.is_empty() => out.push_str(entry.upstream_pipe),
                 None => return address(out, entry.upstream?, Part::Whole),
             },
             Self::Cluster => return text(out, entry.cluster),
