@@ -317,6 +317,12 @@ pub(super) fn retries(report: &mut Report<'_>, at: &Path<'_>, policy: &HttpRetry
         if !is_status && !RETRY_ON.contains(&condition) {
             report.error(&at.key("retryOn"), format!("\"{condition}\" is no condition to retry on, nor a status code"));
         }
+        let instead = match condition {
+            "retriable-headers" => "here: Istio's API has no list of headers to retry by, so that none fits",
+            "http3-post-connect-failure" => "here: no proxy speaks HTTP/3 to endpoints",
+            _ => continue,
+        };
+        report.no_effect(&at.key("retryOn"), condition, instead);
     }
 }
 
