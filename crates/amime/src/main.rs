@@ -3,6 +3,7 @@
 
 mod cmd;
 mod control;
+mod explain;
 mod inspect;
 mod logging;
 mod proxy;
@@ -27,6 +28,7 @@ Examples:
   amime control --config k8s/       serve the configuration to proxies, over xDS
   amime status                      which proxies have what they were sent
   amime config routes reviews-v1    what a proxy was told
+  amime explain -f k8s/ http://shop.example.com/cart    the way of a request, and who decides each hop
   amime completions bash > ~/.local/share/bash-completion/completions/amime
 
 Exit codes: 0 all is well, 1 findings or a failure, 2 the command line is wrong.

@@ -114,7 +114,7 @@ pub(super) fn path_of(matches: &RouteMatch) -> String {
 }
 
 /// All that a request has to be.
-fn describe_match(matches: &RouteMatch) -> String {
+pub(crate) fn describe_match(matches: &RouteMatch) -> String {
     let mut parts = vec![path_of(matches)];
     if matches.ignore_case {
         parts.push("(any case)".to_owned());
@@ -154,7 +154,7 @@ fn describe_value(value: &ValueMatch, invert: bool) -> String {
     }
 }
 
-fn describe_action(action: &RouteAction) -> String {
+pub(crate) fn describe_action(action: &RouteAction) -> String {
     match action {
         RouteAction::Forward(forward) => describe_forward(forward),
         RouteAction::Redirect(redirect) => describe_redirect(redirect),

@@ -67,7 +67,7 @@ fn line<'a>(cells: impl Iterator<Item = &'a str>, widths: &[usize], style: impl 
 }
 
 /// Names come from elsewhere: what would move a terminal's cursor is shown by its escape.
-pub(super) fn printable(cell: String) -> String {
+pub(crate) fn printable(cell: String) -> String {
     if cell.chars().any(char::is_control) { cell.chars().flat_map(escape).collect() } else { cell }
 }
 

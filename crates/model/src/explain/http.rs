@@ -2,6 +2,7 @@
 
 use super::question::{Question, Scheme, Target};
 use super::verdict::{Action, Destination, Edited, MirrorTo, ObjectName, Retries, Sent, State, Verdict};
+use super::walk::{Step, Told};
 use crate::config::{Forward, HttpConnectionManager, Origin, ProxyConfig, RouteSource};
 use crate::route::decide::{RouteFilters, decide};
 use crate::route::edits::Edits;
@@ -22,6 +23,7 @@ pub(super) fn verdict(
     manager: &HttpConnectionManager,
     question: &Question,
     target: &Target,
+    told: &mut Told<'_>,
 ) -> Verdict {
     let routes = match &manager.routes {
         RouteSource::Inline(routes) => Some(routes.clone()),
@@ -48,6 +50,7 @@ pub(super) fn verdict(
     let whole = WHOLE_SHARES_ONLY;
     let draws = Draws { fraction: whole, weight: 0, delay: whole, abort: whole, mirror: whole };
     let decision = decide(&table, &view, RouteFilters::of(&manager.http_filters), &draws);
+    told(Step::Routes { table: &table, request: &view, selection: decision.selection.as_ref() });
     let object = decision.selection.as_ref().and_then(|s| rule(s.route.origin.as_ref()));
     match (decision.outcome, decision.selection) {
         (Outcome::Respond(respond), _) => Verdict {

@@ -3,34 +3,63 @@
 //! `amime explain` calls it. The request goes through the configuration that the proxy in question would run on, by
 //! the same matcher; nothing is matched here.
 
+mod dump;
+mod entry;
 mod http;
 mod question;
 mod tcp;
+mod trace;
 mod verdict;
+mod walk;
 
+pub use dump::DumpExplainer;
 pub use question::{OneOrMany, Question, QuestionError};
+pub use trace::{Branch, By, Hop, Lost, Shape, Stage, Trace};
 pub use verdict::{Action, Destination, Edited, MirrorTo, ObjectName, Retries, Sent, State, Verdict};
 
-use crate::config::{FilterChain, Listener, ListenerFilter, NetworkFilter, ProxyConfig};
-use crate::resource::{Kind, ResourceSet};
-use crate::route::listener::{ConnectionView, by_original_destination, filter_chain};
+use crate::config::VirtualHost;
+use crate::resource::{Kind, Object, ResourceSet};
 use crate::snapshot::{Pod, Snapshot};
-use crate::translate::{Interception, Node, NodeKind, Scope, SharedScope, Translation, names};
+use crate::translate::{Interception, Node, NodeKind, Scope, SharedScope, Translation};
 use crate::workload::{AddressPlan, expand};
-use question::{Scheme, Target};
+use entry::Arrival;
+use question::{Sender, Target};
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
+use walk::{Connection, Step, walk};
 
 /// Answers questions about one snapshot. Translations are made once for all proxies of equal scope.
 pub struct Explainer<'s> {
     snapshot: &'s Snapshot,
+    /// Ingresses, which the mesh leaves alone; they tell what is in front of a gateway.
+    ingresses: &'s [Arc<Object>],
     shared: HashMap<SharedScope, Arc<Translation>>,
     whole: HashMap<Scope, Arc<Translation>>,
 }
 
-/// The port that inspection finds in plaintext HTTP/1.1.
-const HTTP_1: [&str; 1] = ["http/1.1"];
+/// Where a request begins, as far as it is known before its proxy is asked.
+enum Asked<'s> {
+    Proxy(Box<AskedProxy<'s>>),
+    /// It comes to no proxy at all.
+    Nowhere {
+        hops: Vec<Hop>,
+        why: String,
+        remedy: String,
+        shape: Option<Shape>,
+    },
+}
+
+struct AskedProxy<'s> {
+    pod: &'s Arc<Pod>,
+    scope: Scope,
+    translation: Arc<Translation>,
+    connection: Connection,
+    target: Target,
+    /// How it came to a gateway.
+    hops: Vec<Hop>,
+    shape: Option<Shape>,
+}
 
 /// Objects as a cluster would have them: with the pods of their workloads. Where pods are written, with addresses,
 /// they stay as they are.
@@ -43,57 +72,106 @@ pub fn with_pods(resources: &ResourceSet) -> ResourceSet {
 
 impl<'s> Explainer<'s> {
     pub fn new(snapshot: &'s Snapshot) -> Self {
-        Self { snapshot, shared: HashMap::new(), whole: HashMap::new() }
+        Self { snapshot, ingresses: &[], shared: HashMap::new(), whole: HashMap::new() }
+    }
+
+    /// With objects of kind Ingress among these, which tell of load balancers.
+    pub fn with_ingresses(self, ingresses: &'s [Arc<Object>]) -> Self {
+        Self { ingresses, ..self }
     }
 
     /// What happens to the request.
     pub fn explain(&mut self, question: &Question) -> Result<Verdict, QuestionError> {
-        let target = question.target()?;
-        let (kind, asked) = question.proxy()?;
-        let pod = self.pod(kind, asked)?;
-        let placed = pod.placement().is_some();
-        let node = Node::of_pod(&pod, kind, Interception::Redirect, placed);
-        let translation = self.translation(&Scope::of(self.snapshot, &node));
-        let config = &translation.config;
-        let own = pod.addresses.first().copied().unwrap_or(IpAddr::V4(Ipv4Addr::LOCALHOST));
-        let destination = match (kind, question.address()?) {
-            (_, Some(address)) => SocketAddr::new(address, target.port),
-            (NodeKind::Gateway, None) => SocketAddr::new(own, target.port),
-            (NodeKind::Sidecar, None) => match self.snapshot.resolve(&target.host, &pod.namespace).first() {
-                Some(address) => SocketAddr::new(*address, target.port),
-                None => return Err(QuestionError::Unresolved(target.host)),
-            },
-        };
-        let Some(listener) = listener_for(config, kind, destination) else {
-            return Ok(Verdict::refused("no listener has that address and port"));
-        };
-        let source = SocketAddr::new(own, 0);
-        let Some(chain) = chain_for(listener, &target, destination, source) else {
-            return Ok(Verdict::refused("no filter chain of the listener takes the connection"));
-        };
-        // Who ends TLS must be spoken TLS to, and the other way round for HTTP.
-        let ended = chain.tls.is_some();
-        if ended != (target.scheme == Scheme::Https) && ended {
-            return Ok(Verdict::refused("the listener expects TLS"));
-        }
-        let opaque = target.scheme == Scheme::Tcp || (target.scheme == Scheme::Https && !ended);
-        Ok(match chain.filters.last() {
-            Some(NetworkFilter::Http(_)) if opaque => Verdict::refused("the listener expects HTTP"),
-            Some(NetworkFilter::Http(manager)) => http::verdict(config, manager, question, &target),
-            Some(NetworkFilter::Tcp(proxy)) => tcp::verdict(config, proxy),
-            Some(
-                NetworkFilter::SniCluster | NetworkFilter::SniDynamicForwardProxy { .. } | NetworkFilter::Opaque(_),
-            )
-            | None => Verdict::refused("the filter chain is not understood"),
+        Ok(match self.asked(question)? {
+            Asked::Nowhere { why, .. } => Verdict::refused(&why),
+            Asked::Proxy(asked) => {
+                walk(&asked.translation.config, &asked.connection, question, &asked.target, &mut |_| {})
+            }
         })
     }
 
-    /// By name, else by the workload's name.
-    fn pod(&self, kind: NodeKind, (namespace, name): (&str, &str)) -> Result<Arc<Pod>, QuestionError> {
-        let by_workload = || self.snapshot.pods().find(|p| p.namespace == namespace && p.workload.workload == name);
-        let found = self.snapshot.pod(namespace, name).or_else(by_workload);
-        let error = || QuestionError::NoSuchPod { kind, pod: format!("{namespace}/{name}") };
-        found.cloned().ok_or_else(error)
+    /// The same, with each hop, who decided it, and why the others lost.
+    pub fn trace(&mut self, question: &Question) -> Result<Trace, QuestionError> {
+        match self.asked(question)? {
+            Asked::Nowhere { hops, why, remedy, shape } => {
+                let trace = Trace { shape, hops, remedy: Some(remedy), ..Trace::of(question, Verdict::refused(&why)) };
+                Ok(trace)
+            }
+            Asked::Proxy(asked) => Ok(trace::of_snapshot(self.snapshot, *asked, question)),
+        }
+    }
+
+    /// The virtual host that the request comes to, with all of its routes; None where it comes to none.
+    pub fn routes(&mut self, question: &Question) -> Result<Option<VirtualHost>, QuestionError> {
+        let Asked::Proxy(asked) = self.asked(question)? else { return Ok(None) };
+        Ok(routes_of(&asked.translation.config, &asked.connection, question, &asked.target))
+    }
+
+    fn asked(&mut self, question: &Question) -> Result<Asked<'s>, QuestionError> {
+        let target = question.target()?;
+        let (kind, pod, port, hops, shape) = match question.sender()? {
+            Sender::Pod(kind, namespace, name) => {
+                (kind, self.pod(kind, namespace, name)?, target.port, Vec::new(), None)
+            }
+            Sender::Gateway => {
+                let pod = entry::gateway(self.snapshot, &target).ok_or(QuestionError::NoGateway)?;
+                (NodeKind::Gateway, pod, target.port, Vec::new(), None)
+            }
+            Sender::Internet => match entry::arrival(self.snapshot, self.ingresses, &target)? {
+                Arrival::Gateway { pod, port, hops, shape } => (NodeKind::Gateway, pod, port, hops, shape),
+                Arrival::Nowhere { hops, why, remedy, shape } => {
+                    return Ok(Asked::Nowhere { hops, why, remedy, shape });
+                }
+            },
+        };
+        let placed = pod.placement().is_some();
+        let node = Node::of_pod(pod, kind, Interception::Redirect, placed);
+        let scope = Scope::of(self.snapshot, &node);
+        let translation = self.translation(&scope);
+        let own = pod.addresses.first().copied().unwrap_or(IpAddr::V4(Ipv4Addr::LOCALHOST));
+        let destination = match (kind, question.address()?) {
+            (_, Some(address)) => SocketAddr::new(address, port),
+            (NodeKind::Gateway, None) => SocketAddr::new(own, port),
+            (NodeKind::Sidecar, None) => match self.snapshot.resolve(&target.host, &pod.namespace).first() {
+                Some(address) => SocketAddr::new(*address, port),
+                None => return Err(QuestionError::Unresolved(target.host)),
+            },
+        };
+        let connection = Connection { kind, destination, source: SocketAddr::new(own, 0) };
+        Ok(Asked::Proxy(Box::new(AskedProxy { pod, scope, translation, connection, target, hops, shape })))
+    }
+
+    /// By name, else by the workload's name; without a namespace in the only one that has it.
+    fn pod(&self, kind: NodeKind, namespace: Option<&str>, name: &str) -> Result<&'s Arc<Pod>, QuestionError> {
+        let in_namespace = |p: &&Arc<Pod>| namespace.is_none_or(|namespace| p.namespace == namespace);
+        let by = |named: fn(&Pod) -> &str| {
+            let mut found: Vec<_> = self.snapshot.pods().filter(in_namespace).filter(|p| named(p) == name).collect();
+            found.dedup_by(|one, other| one.namespace == other.namespace);
+            found
+        };
+        let by_name = by(|p| &p.name);
+        let found = if by_name.is_empty() { by(|p| &p.workload.workload) } else { by_name };
+        let asked = namespace.map_or_else(|| name.to_string(), |namespace| format!("{namespace}/{name}"));
+        match found.as_slice() {
+            [one] => Ok(one),
+            [] => Err(QuestionError::NoSuchPod { kind, pod: asked, known: self.known() }),
+            many => Err(QuestionError::SeveralPods {
+                pod: asked,
+                namespaces: many.iter().map(|p| p.namespace.as_str()).collect::<Vec<_>>().join(", "),
+            }),
+        }
+    }
+
+    /// The workloads that could have been meant.
+    fn known(&self) -> String {
+        const MOST: usize = 8;
+        let mut all: Vec<_> =
+            self.snapshot.pods().map(|p| format!("{}/{}", p.namespace, p.workload.workload)).collect();
+        all.sort();
+        all.dedup();
+        let more = all.len().saturating_sub(MOST);
+        let shown = all[..all.len() - more].join(", ");
+        if more == 0 { shown } else { format!("{shown} and {more} more") }
     }
 
     fn translation(&mut self, scope: &Scope) -> Arc<Translation> {
@@ -112,43 +190,17 @@ impl<'s> Explainer<'s> {
     }
 }
 
-/// The listener that a connection comes to: at a gateway the one that has the port, in a pod the one that it is
-/// handed on to.
-fn listener_for(config: &ProxyConfig, kind: NodeKind, destination: SocketAddr) -> Option<&Listener> {
-    let all = || config.listeners.values().map(|l| &**l);
-    match kind {
-        // Named after the port as it is written, wherever it is opened.
-        NodeKind::Gateway => {
-            let name = names::listener("0.0.0.0", destination.port());
-            by_original_destination(all(), destination).or_else(|| all().find(|l| l.name == name))
-        }
-        NodeKind::Sidecar => {
-            let outbound = all().filter(|l| l.name != names::VIRTUAL_INBOUND && l.name != names::VIRTUAL_OUTBOUND);
-            by_original_destination(outbound, destination)
-                .or_else(|| config.listeners.get(names::VIRTUAL_OUTBOUND).map(|l| &**l))
-        }
-    }
-}
-
-/// What the listener's filters find out decides its chain.
-fn chain_for<'c>(
-    listener: &'c Listener,
+fn routes_of(
+    config: &crate::config::ProxyConfig,
+    connection: &Connection,
+    question: &Question,
     target: &Target,
-    destination: SocketAddr,
-    source: SocketAddr,
-) -> Option<&'c FilterChain> {
-    let inspects_tls = listener.listener_filters.iter().any(|f| matches!(f, ListenerFilter::TlsInspector));
-    let inspects_http = listener.listener_filters.iter().any(|f| match f {
-        ListenerFilter::HttpInspector { disabled_ports } => !disabled_ports.contains(&destination.port()),
-        _ => false,
+) -> Option<VirtualHost> {
+    let mut found = None;
+    walk(config, connection, question, target, &mut |step| {
+        if let Step::Routes { table, request, .. } = step {
+            found = table.virtual_host(request.authority).cloned();
+        }
     });
-    let tls = target.scheme == Scheme::Https;
-    let view = ConnectionView {
-        destination,
-        source,
-        server_name: (tls && inspects_tls).then_some(target.host.as_str()),
-        tls: tls && inspects_tls,
-        application_protocols: if target.scheme == Scheme::Http && inspects_http { &HTTP_1 } else { &[] },
-    };
-    filter_chain(listener, &view)
+    found
 }

@@ -11,7 +11,8 @@ use std::net::IpAddr;
 pub struct Question {
     /// Repeated in the answer.
     pub id: String,
-    /// `namespace/pod`: the application in that pod sends it. A workload's name will do.
+    /// `namespace/pod`: the application in that pod sends it. A workload's name will do, and the name alone where no
+    /// other namespace has it. `internet` and `gateway` are none of these: it comes to the mesh by a gateway.
     pub from: Option<String>,
     /// `namespace/pod`: it arrives at that gateway.
     pub at: Option<String>,
@@ -50,10 +51,12 @@ pub enum QuestionError {
     Address(String),
     #[error("the request says neither from which pod it comes (from) nor at which gateway it arrives (at)")]
     NoProxy,
-    #[error("{0} is not of the form namespace/pod")]
-    PodName(String),
-    #[error("there is no pod {pod}")]
-    NoSuchPod { kind: NodeKind, pod: String },
+    #[error("there is no pod or workload {pod}; there are: {known}")]
+    NoSuchPod { kind: NodeKind, pod: String, known: String },
+    #[error("{pod} is in several namespaces ({namespaces}); write namespace/{pod}")]
+    SeveralPods { pod: String, namespaces: String },
+    #[error("there is no Gateway, so nothing comes in from outside; name the workload that sends the request (--from)")]
+    NoGateway,
     #[error("the mesh does not know an address of {0}; give one (address)")]
     Unresolved(String),
 }
@@ -110,14 +113,26 @@ impl Question {
         self.address.as_ref().map(parse).transpose()
     }
 
-    /// Which kind of proxy decides, and its pod.
-    pub(super) fn proxy(&self) -> Result<(NodeKind, (&str, &str)), QuestionError> {
-        let (kind, text) = match (&self.from, &self.at) {
+    pub(super) fn sender(&self) -> Result<Sender<'_>, QuestionError> {
+        let (kind, text) = match (self.from.as_deref(), self.at.as_deref()) {
+            (Some("internet"), _) => return Ok(Sender::Internet),
+            (Some("gateway"), _) => return Ok(Sender::Gateway),
             (Some(from), _) => (NodeKind::Sidecar, from),
             (None, Some(at)) => (NodeKind::Gateway, at),
             (None, None) => return Err(QuestionError::NoProxy),
         };
-        let pod = text.split_once('/').ok_or_else(|| QuestionError::PodName(text.clone()))?;
-        Ok((kind, pod))
+        Ok(match text.split_once('/') {
+            Some((namespace, name)) => Sender::Pod(kind, Some(namespace), name),
+            None => Sender::Pod(kind, None, text),
+        })
     }
+}
+
+/// Who sends the request: which kind of proxy decides, and its pod.
+pub(super) enum Sender<'q> {
+    Pod(NodeKind, Option<&'q str>, &'q str),
+    /// It is at the gateway that has the host.
+    Gateway,
+    /// It comes from outside, to a load balancer or node.
+    Internet,
 }

@@ -123,6 +123,36 @@ pub struct MirrorTo {
 }
 
 impl Verdict {
+    /// What the client gets, in a line.
+    pub fn summary(&self) -> String {
+        let verdict = self;
+        let flag = verdict.flag.as_ref().map(|flag| format!(" ({flag})")).unwrap_or_default();
+        match (verdict.action, verdict.status) {
+            (Action::Respond, Some(status)) => {
+                let to = verdict.location.as_ref().map(|to| format!(", location {to}")).unwrap_or_default();
+                format!("the proxy answers {status}{flag}{to}")
+            }
+            (Action::Respond, None) => "the proxy answers".to_string(),
+            (Action::Passthrough, _) => {
+                "passed on to the address that was dialled; the mesh does not know it".to_string()
+            }
+            (Action::Refuse, _) if verdict.why.is_empty() => "the connection is closed".to_string(),
+            (Action::Refuse, _) => format!("the connection is refused: {}", verdict.why),
+            (Action::Forward, status) => {
+                let all: u64 = verdict.destinations.iter().map(|d| u64::from(d.weight)).sum();
+                let one = |d: &Destination| {
+                    let failing = d.state.flag().map(|flag| format!(" (503 {flag})")).unwrap_or_default();
+                    format!("{} % to {}{failing}", super::trace::percent(d.weight, all), d.name())
+                };
+                let shares = verdict.destinations.iter().map(one).collect::<Vec<_>>().join(", ");
+                match status {
+                    Some(status) => format!("the proxy answers {status}{flag}: {shares}"),
+                    None => shares,
+                }
+            }
+        }
+    }
+
     pub(super) fn refused(why: &str) -> Self {
         Self { why: why.to_string(), ..Self::default() }
     }
@@ -140,6 +170,11 @@ impl ObjectName {
 }
 
 impl Destination {
+    /// `reviews.shop.svc.cluster.local:9080 v1`.
+    pub(super) fn name(&self) -> String {
+        super::trace::name_of(&self.host, self.port, self.subset.as_deref())
+    }
+
     /// The parts of a cluster's name, and whether it is there and has endpoints.
     pub(super) fn of(config: &ProxyConfig, cluster: &str, weight: u32) -> Self {
         let (port, subset, host) = names::parse_outbound(cluster).unwrap_or((0, "", cluster));

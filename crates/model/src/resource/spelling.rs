@@ -1,7 +1,7 @@
 //! Spelling: which known word a misspelt one was meant to be. `decode` and `load` ask.
 
 /// The known word that a misspelt one is closest to, where it is close enough to be meant.
-pub(super) fn closest<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+pub(crate) fn closest<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     let word = fold(word);
     if word.is_empty() || word.len() > 64 {
         return None;

@@ -33,6 +33,7 @@ pub use memo::Memo;
 pub use node::{Interception, LocalPlace, LocalScope, Node, NodeError, NodeKind, Place, Scope, SharedScope, Target};
 pub use own::{Outline, Own, translate_own};
 pub use reroute::Routing;
+pub(crate) use route::mismatch;
 
 use crate::config::{Cluster, ClusterEndpoints, Listener, Origin, ProxyConfig, RouteConfig};
 use crate::snapshot::{Labels, Pod, Service, ServiceKey, Snapshot};

@@ -8,11 +8,12 @@ mod action;
 pub(super) use action::{cluster_name, hash_policy};
 
 use super::names;
+use super::node::SharedScope;
 use super::view::View;
 use crate::config::{Forward, HeaderEdits, PathMatch, Route, RouteAction, RouteMatch, WeightedCluster};
 use crate::resource::virtual_service::{HttpMatch, HttpRoute};
 use crate::rule::{filters, matches};
-use crate::snapshot::{Health, ResolvedVirtualService, Rule, Service, selects};
+use crate::snapshot::{Health, Labels, ResolvedVirtualService, Rule, Service, selects};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -66,16 +67,48 @@ pub(super) fn takes_all(route: &Route) -> bool {
     path && m.headers.is_empty() && m.query.is_empty()
 }
 
-/// Can the match hold at all for this listener? Gateways, where they are named, stand for the source.
+/// Can the match hold at all for this listener?
 fn applies(m: &HttpMatch, context: &RouteContext<'_>) -> bool {
-    if m.port != 0 && m.port != context.port {
-        return false;
+    mismatch(m, context.port, context.gateway, context.view.scope).is_none()
+}
+
+/// What of a match can never hold for a listener, so that it is in no proxy's routes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Mismatch<'m> {
+    Port(u32),
+    Gateways(&'m [String]),
+    SourceLabels(&'m Labels),
+    SourceNamespace(&'m str),
+}
+
+/// `gateway` is `mesh` or `namespace/name`. Gateways, where they are named, stand for the source.
+pub(crate) fn mismatch<'m>(m: &'m HttpMatch, port: u32, gateway: &str, scope: &SharedScope) -> Option<Mismatch<'m>> {
+    if m.port != 0 && m.port != port {
+        return Some(Mismatch::Port(m.port));
     }
     if !m.gateways.is_empty() {
-        return m.gateways.iter().any(|gateway| gateway == context.gateway);
+        let named = m.gateways.iter().any(|name| name == gateway);
+        return (!named).then_some(Mismatch::Gateways(&m.gateways));
     }
-    let scope = context.view.scope;
-    selects(&m.source_labels, &scope.labels) && (m.source_namespace.is_empty() || m.source_namespace == scope.namespace)
+    if !selects(&m.source_labels, &scope.labels) {
+        return Some(Mismatch::SourceLabels(&m.source_labels));
+    }
+    let elsewhere = !m.source_namespace.is_empty() && m.source_namespace != scope.namespace;
+    elsewhere.then_some(Mismatch::SourceNamespace(&m.source_namespace))
+}
+
+impl std::fmt::Display for Mismatch<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Port(port) => write!(f, "it is for port {port}"),
+            Self::Gateways(names) => write!(f, "it is for {}", names.join(", ")),
+            Self::SourceLabels(labels) => {
+                let all: Vec<_> = labels.iter().map(|(key, value)| format!("{key}={value}")).collect();
+                write!(f, "it is for clients with {}", all.join(", "))
+            }
+            Self::SourceNamespace(namespace) => write!(f, "it is for clients in {namespace}"),
+        }
+    }
 }
 
 fn route_of(rule: &Rule<HttpRoute>, m: Option<&HttpMatch>, context: &RouteContext<'_>) -> Route {

@@ -1,0 +1,1 @@
+//! Pieces of `amime explain` that need no configuration.

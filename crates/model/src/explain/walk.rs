@@ -1,0 +1,109 @@
+//! The walk of one request through a proxy's configuration: listener, filter chain, then what the chain does. There is
+//! one; `explain` takes its verdict, and `trace` also listens to its steps.
+
+use super::question::{Question, Scheme, Target};
+use super::verdict::Verdict;
+use super::{http, tcp};
+use crate::config::{FilterChain, Listener, ListenerFilter, NetworkFilter, ProxyConfig, TcpProxy};
+use crate::route::listener::{ConnectionView, by_original_destination, filter_chain};
+use crate::route::{RequestView, RouteTable, Selection};
+use crate::translate::{NodeKind, names};
+use std::net::SocketAddr;
+
+/// What the walk comes by.
+pub(super) enum Step<'a> {
+    /// The connection came to this listener.
+    Listener(&'a Listener),
+    Chain(&'a FilterChain),
+    /// Routes were looked up; None: none takes the request.
+    Routes {
+        table: &'a RouteTable,
+        request: &'a RequestView<'a>,
+        selection: Option<&'a Selection<'a>>,
+    },
+    Tcp(&'a TcpProxy),
+}
+
+/// Who wants to know of the steps.
+pub(super) type Told<'a> = dyn FnMut(Step<'_>) + 'a;
+
+/// Where the request comes in.
+pub(super) struct Connection {
+    pub kind: NodeKind,
+    pub destination: SocketAddr,
+    pub source: SocketAddr,
+}
+
+pub(super) fn walk(
+    config: &ProxyConfig,
+    connection: &Connection,
+    question: &Question,
+    target: &Target,
+    told: &mut Told<'_>,
+) -> Verdict {
+    let Some(listener) = listener_for(config, connection.kind, connection.destination) else {
+        return Verdict::refused("no listener has that address and port");
+    };
+    told(Step::Listener(listener));
+    let Some(chain) = chain_for(listener, target, connection) else {
+        return Verdict::refused("no filter chain of the listener takes the connection");
+    };
+    told(Step::Chain(chain));
+    // Who ends TLS must be spoken TLS to, and the other way round for HTTP.
+    let ended = chain.tls.is_some();
+    if ended != (target.scheme == Scheme::Https) && ended {
+        return Verdict::refused("the listener expects TLS");
+    }
+    let opaque = target.scheme == Scheme::Tcp || (target.scheme == Scheme::Https && !ended);
+    match chain.filters.last() {
+        Some(NetworkFilter::Http(_)) if opaque => Verdict::refused("the listener expects HTTP"),
+        Some(NetworkFilter::Http(manager)) => http::verdict(config, manager, question, target, told),
+        Some(NetworkFilter::Tcp(proxy)) => {
+            told(Step::Tcp(proxy));
+            tcp::verdict(config, proxy)
+        }
+        Some(NetworkFilter::SniCluster | NetworkFilter::Opaque(_)) | None => {
+            Verdict::refused("the filter chain is not understood")
+        }
+    }
+}
+
+/// The listener that a connection comes to: at a gateway the one that has the port, in a pod the one that it is
+/// handed on to.
+pub(super) fn listener_for(config: &ProxyConfig, kind: NodeKind, destination: SocketAddr) -> Option<&Listener> {
+    let all = || config.listeners.values().map(|l| &**l);
+    match kind {
+        // Named after the port as it is written, wherever it is opened.
+        NodeKind::Gateway => {
+            let name = names::listener("0.0.0.0", destination.port());
+            by_original_destination(all(), destination).or_else(|| all().find(|l| l.name == name))
+        }
+        NodeKind::Sidecar => {
+            let outbound = all().filter(|l| l.name != names::VIRTUAL_INBOUND && l.name != names::VIRTUAL_OUTBOUND);
+            by_original_destination(outbound, destination)
+                .or_else(|| config.listeners.get(names::VIRTUAL_OUTBOUND).map(|l| &**l))
+        }
+    }
+}
+
+/// The port that inspection finds in plaintext HTTP/1.1.
+const HTTP_1: [&str; 1] = ["http/1.1"];
+
+/// What the listener's filters find out decides its chain.
+fn chain_for<'c>(listener: &'c Listener, target: &Target, connection: &Connection) -> Option<&'c FilterChain> {
+    let Connection { destination, source, .. } = *connection;
+    let inspects_tls = listener.listener_filters.iter().any(|f| matches!(f, ListenerFilter::TlsInspector));
+    let inspects_http = listener.listener_filters.iter().any(|f| match f {
+        ListenerFilter::HttpInspector { disabled_ports } => !disabled_ports.contains(&destination.port()),
+        _ => false,
+    });
+    let tls = target.scheme == Scheme::Https;
+    let view = ConnectionView {
+        destination,
+        source,
+        server_name: (tls && inspects_tls).then_some(target.host.as_str()),
+        tls: tls && inspects_tls,
+        application_protocols: if target.scheme == Scheme::Http && inspects_http { &HTTP_1 } else { &[] },
+    };
+    filter_chain(listener, &view)
+}
