@@ -1,6 +1,7 @@
 //! For tests alone: scripted origin servers and clients that send and see raw bytes.
 //! Never a normal dependency of anything.
 
+pub mod chance;
 pub mod client;
 pub mod dns;
 pub mod echo;

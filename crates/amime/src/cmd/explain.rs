@@ -192,7 +192,10 @@ fn question(args: &Args, url: &str) -> Question {
         }
     }
     Question {
-        from: Some(args.from.clone().unwrap_or_else(|| "internet".to_owned())),
+        // A dump is of one proxy, and tells not which.
+        from: Some(
+            args.from.clone().unwrap_or_else(|| if args.dump.is_some() { "the proxy" } else { "internet" }.to_owned()),
+        ),
         url: url.to_owned(),
         address: args.address.clone(),
         method: args.method.clone(),

@@ -19,7 +19,7 @@ pub(crate) fn render(trace: &Trace) -> String {
     if trace.branches.is_empty() {
         let shape = if failed(trace) { "}}" } else { ")" };
         let open = if failed(trace) { "{{" } else { "(" };
-        let node = chart.node(&[trace.summary.clone()], open, shape);
+        let node = chart.node(std::slice::from_ref(&trace.summary), open, shape);
         chart.edge(last, node, "");
     }
     for end in ends {

@@ -3,6 +3,7 @@
 use super::oracle::Allowed;
 use super::shop::{self, Rule};
 use super::stage::{Cast, Effort, GATEWAYS, Report, Stage};
+use amime_testkit::chance::Chance;
 use amime_testkit::echo::Echo;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
@@ -11,27 +12,6 @@ use std::fmt::Write;
 const CLASSES: [(&str, Option<&str>); 3] = [("anna", Some("anna")), ("ben", Some("ben")), ("others", None)];
 const VERSIONS: [&str; 3] = ["v1", "v2", "v3"];
 const ORIGINS: usize = 3;
-
-/// Numbers by chance: xorshift, the same for the same seed everywhere.
-pub struct Chance(u64);
-
-impl Chance {
-    pub fn new(seed: u64) -> Self {
-        Self(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1)
-    }
-
-    /// Below `bound`.
-    pub fn below(&mut self, bound: usize) -> usize {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        (self.0 >> 11) as usize % bound
-    }
-
-    fn one_of<T: Clone>(&mut self, all: &[T]) -> T {
-        all[self.below(all.len())].clone()
-    }
-}
 
 /// What the user has written. Names of subsets are never used again for another version.
 #[derive(Debug, Clone, PartialEq)]
