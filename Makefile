@@ -37,8 +37,10 @@ bench:
 	$(CARGO) bench --locked -p amime --bench pods
 
 ## Every change under load with every kind of proxy, 1,000 changes by chance; writes docs/soak.md. Takes a quarter of an hour.
+## Then 10,000 requests by chance, of which explain is to say what comes of them.
 soak: envoy
 	$(CARGO) bench --locked -p amime --bench soak
+	AMIME_AGREEMENT=10000 $(CARGO) test --locked -p amime --test agreement -- --nocapture
 
 ## Fuzzes the decoder of manifests, the matcher and the HTTP edge, so many seconds each.
 fuzz:

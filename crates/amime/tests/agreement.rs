@@ -8,6 +8,7 @@ mod written;
 use amime_testkit::chance::Chance;
 use common::{Answer, Mesh, try_send};
 use serde_json::Value;
+use std::collections::BTreeMap;
 use std::io::Write;
 use std::path::Path;
 use std::process::{Command, Stdio};
@@ -18,22 +19,29 @@ const EACH: usize = 100;
 
 #[test]
 fn explain_says_what_the_proxies_do() {
-    let number = |name: &str, usual: usize| std::env::var(name).ok().and_then(|text| text.parse().ok()).unwrap_or(usual);
+    let number =
+        |name: &str, usual: usize| std::env::var(name).ok().and_then(|text| text.parse().ok()).unwrap_or(usual);
     let (count, first) = (number("AMIME_AGREEMENT", 500), number("AMIME_SEED", 1));
     let mut differing = Vec::new();
+    let mut kinds = BTreeMap::new();
     for seed in first..first + count.div_ceil(EACH) {
-        differing.extend(differences(seed as u64));
+        differing.extend(differences(seed as u64, &mut kinds));
     }
+    println!("{kinds:?}");
+    assert!(["forward", "forward 503", "respond 404", "respond 418"].iter().all(|kind| kinds.contains_key(*kind)));
     println!("{} of {count} agree, from seed {first}", count - differing.len().min(count));
     assert!(differing.is_empty(), "{}", differing.join("\n"));
 }
 
-fn differences(seed: u64) -> Vec<String> {
+fn differences(seed: u64, kinds: &mut BTreeMap<String, usize>) -> Vec<String> {
     let mut chance = Chance::new(seed);
     let file = tempfile::Builder::new().suffix(".yaml").tempfile().expect("a file");
     std::fs::write(file.path(), written::manifests(&mut chance)).expect("written");
     let asked: Vec<Asked> = (0..EACH).map(|_| Asked::by_chance(&mut chance)).collect();
     let answers = explained(file.path(), &asked);
+    for answer in &answers {
+        *kinds.entry(kind(&answer["verdict"])).or_default() += 1;
+    }
     let mesh = Mesh::up([file.path()]);
     let differs = |(number, (asked, answer)): (usize, (&Asked, &Value))| {
         let seen = if asked.from_front { from_front(&mesh, asked) } else { from_outside(&mesh, asked) };
@@ -110,6 +118,12 @@ fn from_front(mesh: &Mesh, asked: &Asked) -> Seen {
     let called = &answer.json()["called"];
     let status = if called.get("workload").is_some() { Some(200) } else { called["status"].as_u64() };
     Seen::of(status, called)
+}
+
+/// What kinds of answers there were: the comparison says something only where requests are of many kinds.
+fn kind(verdict: &Value) -> String {
+    let status = verdict["status"].as_u64().map(|status| format!(" {status}")).unwrap_or_default();
+    format!("{}{status}", verdict["action"].as_str().unwrap_or("no answer"))
 }
 
 /// Why the two are not one. A request whose name nobody knows is sent by nobody, so that `explain` has no answer.

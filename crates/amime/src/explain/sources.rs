@@ -4,7 +4,7 @@ use amime_model::config::ProxyConfig;
 use amime_model::conflict;
 use amime_model::diagnostic::{Diagnostic, Severity};
 use amime_model::explain::with_pods;
-use amime_model::resource::{Loaded, MeshConfig, Object, ResourceSet, load_bytes, load_mesh_config};
+use amime_model::resource::{Kind, Loaded, MeshConfig, Object, ResourceSet, load_bytes, load_mesh_config};
 use amime_model::snapshot::{Held, Snapshot};
 use anyhow::Context;
 use std::io::{BufRead, BufReader, Read};
@@ -35,7 +35,9 @@ pub(crate) fn manifests(paths: &[PathBuf], mesh_config: Option<&Path>) -> anyhow
     let mesh = read_mesh_config(mesh_config)?;
     let built = Snapshot::build(&with_pods(&resources), &mesh, &Held::default());
     conflict::find(&built.snapshot).iter().for_each(tell);
-    Ok(Manifests { snapshot: built.snapshot, ingresses: Vec::new() })
+    let for_tools = loaded.into_iter().flat_map(|file| file.for_tools);
+    let ingresses = for_tools.filter(|object| object.id.kind == Kind::Ingress).collect();
+    Ok(Manifests { snapshot: built.snapshot, ingresses })
 }
 
 /// Reads a config dump. What of it is not understood is told on standard error.

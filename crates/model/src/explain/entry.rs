@@ -2,12 +2,12 @@
 //!
 //! What is in front of a Service is recognised by its type, its node ports, and Ingresses that name it.
 
-use super::question::{QuestionError, Target};
+use super::question::{QuestionError, Scheme, Target};
 use super::trace::{By, Hop, Lost, Shape, Stage, has_host};
 use crate::resource::kube::{ServicePort, ServiceType};
 use crate::resource::{Kind, Object, Spec, kube};
 use crate::snapshot::{Pod, Service, Snapshot, origin_of, selects, target_in_pod};
-use crate::yaml::Node;
+use serde::Deserialize;
 use std::sync::Arc;
 
 /// The annotation of the AWS Load Balancer Controller that makes it send to pods.
@@ -16,11 +16,24 @@ const TARGET_TYPE: &str = "alb.ingress.kubernetes.io/target-type";
 const HTTPS: u16 = 443;
 
 pub(super) enum Arrival<'s> {
-    Gateway { pod: &'s Arc<Pod>, port: u16, hops: Vec<Hop>, shape: Option<Shape> },
-    Nowhere { hops: Vec<Hop>, why: String, remedy: String, shape: Option<Shape> },
+    /// `ended`: TLS of the client is ended before the gateway, which gets plaintext.
+    Gateway {
+        pod: &'s Arc<Pod>,
+        port: u16,
+        hops: Vec<Hop>,
+        shape: Option<Shape>,
+        ended: bool,
+    },
+    Nowhere {
+        hops: Vec<Hop>,
+        why: String,
+        remedy: String,
+        shape: Option<Shape>,
+    },
 }
 
-/// The pods that Gateways choose; those first that have a server with the request's host.
+/// The pods that Gateways choose and that have a server with the request's host, one of its very port first; where
+/// none has, all of them.
 fn gateways<'s>(snapshot: &'s Snapshot, target: &Target) -> Vec<&'s Arc<Pod>> {
     // A server of the very port goes before one of another.
     let serves = |pod: &Pod| -> u8 {
@@ -32,6 +45,9 @@ fn gateways<'s>(snapshot: &'s Snapshot, target: &Target) -> Vec<&'s Arc<Pod>> {
     let chosen = |pod: &&Arc<Pod>| snapshot.gateways().iter().any(|g| selects(&g.spec.selector, &pod.labels));
     let mut pods: Vec<_> = snapshot.pods().filter(chosen).collect();
     pods.sort_by_key(|pod| std::cmp::Reverse(serves(pod)));
+    if pods.iter().any(|pod| serves(pod) > 0) {
+        pods.retain(|pod| serves(pod) > 0);
+    }
     pods
 }
 
@@ -72,7 +88,7 @@ pub(super) fn arrival<'s>(
         let what = format!("no Service selects the gateway's pod {}/{}", first.namespace, first.name);
         let detail = format!("taken as if port {} of it were reached", target.port);
         let hop = Hop::new(Stage::GatewayService, what).detail(detail);
-        return Ok(Arrival::Gateway { pod: first, port: target.port, hops: vec![hop], shape: None });
+        return Ok(Arrival::Gateway { pod: first, port: target.port, hops: vec![hop], shape: None, ended: false });
     }
     let why = format!("no Service of a gateway takes port {} from outside", target.port);
     let by = closed.first().map(|lost| lost.by.to_string()).unwrap_or_default();
@@ -104,7 +120,10 @@ fn door<'s>(
 ) -> Result<Door<'s>, String> {
     let Spec::Service(spec) = &object.spec else { return Err("it is no Service".to_string()) };
     let spec = &spec.spec;
-    let ingress = ingresses.iter().map(|i| &**i).find(|ingress| backend(ingress, service).is_some());
+    let ingress = ingresses
+        .iter()
+        .map(|i| &**i)
+        .find(|ingress| ingress.id.kind == Kind::Ingress && backend(ingress, service).is_some());
     let of_ingress = ingress.and_then(|ingress| backend(ingress, service)).flatten();
     let number = |wanted: u16| spec.ports.iter().find(|p| p.port == i32::from(wanted)).cloned();
     let behind = || of_ingress.and_then(number).or_else(|| number(target.port)).or_else(|| spec.ports.first().cloned());
@@ -152,21 +171,56 @@ fn backend(ingress: &Object, service: &Service) -> Option<Option<u16>> {
     if *ingress.id.namespace != *service.namespace {
         return None;
     }
-    let spec = ingress.source.as_ref()?.root().get("spec")?;
-    let rules =
-        items(spec.get("rules")).into_iter().flat_map(|rule| items(rule.get("http").and_then(|h| h.get("paths"))));
-    let backends = rules.filter_map(|path| path.get("backend")).chain(spec.get("defaultBackend"));
-    let named = backends.filter_map(|backend| backend.get("service"));
-    let own = |named: &Node<'_>| named.get("name").is_some_and(|name| name.text() == service.name);
-    let port = |named: Node<'_>| named.get("port")?.get("number")?.text().parse().ok();
-    named.filter(own).map(port).next()
+    let spec: IngressSpec = ingress.read(&["spec"]);
+    let paths = spec.rules.into_iter().flat_map(|rule| rule.http.paths).map(|path| path.backend);
+    let backends = paths.chain(spec.default_backend).map(|backend| backend.service);
+    backends.filter(|named| named.name == service.name).map(|named| named.port.number).next()
 }
 
-fn items<'a>(node: Option<Node<'a>>) -> Vec<Node<'a>> {
-    match node.map(Node::view) {
-        Some(crate::yaml::View::Sequence(items)) => items.collect(),
-        _ => Vec::new(),
-    }
+/// The fields of an Ingress that name Services.
+#[derive(Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+struct IngressSpec {
+    rules: Vec<IngressRule>,
+    default_backend: Option<IngressBackend>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct IngressRule {
+    http: IngressPaths,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct IngressPaths {
+    paths: Vec<IngressPath>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct IngressPath {
+    backend: IngressBackend,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct IngressBackend {
+    service: IngressService,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct IngressService {
+    name: String,
+    port: IngressPort,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct IngressPort {
+    /// None where the port is named.
+    number: Option<u16>,
 }
 
 fn through<'s>(
@@ -180,8 +234,10 @@ fn through<'s>(
     if door.shape != Some(Shape::R2) {
         hops.push(dns(door, target));
     }
-    hops.push(balancer(door, target));
     let port = number_of(snapshot, door, pod);
+    let ended = ends_tls(snapshot, door, pod, target);
+    let balancer = balancer(door, target);
+    hops.push(if ended { balancer.detail("it ends TLS; the gateway gets plaintext") } else { balancer });
     let to = service_port(door.service, &door.port).and_then(|p| target_in_pod(pod, &p.target)).unwrap_or(port);
     let mut hop =
         Hop::new(Stage::GatewayService, format!("{:?}, port {} → {to} of the pod", door.kind, door.port.port))
@@ -189,7 +245,19 @@ fn through<'s>(
             .detail(format!("a gateway pod: {}/{}", pod.namespace, pod.name));
     hop.lost = closed;
     hops.push(hop);
-    Arrival::Gateway { pod, port, hops, shape: door.shape }
+    Arrival::Gateway { pod, port, hops, shape: door.shape, ended }
+}
+
+/// An L7 load balancer speaks to a gateway as the gateway's server is: in plaintext where that has no TLS.
+fn ends_tls(snapshot: &Snapshot, door: &Door<'_>, pod: &Pod, target: &Target) -> bool {
+    let number = u32::try_from(door.port.port).unwrap_or_default();
+    let in_pod = service_port(door.service, &door.port).and_then(|p| target_in_pod(pod, &p.target)).map(u32::from);
+    let own = snapshot.gateways().iter().filter(|g| selects(&g.spec.selector, &pod.labels));
+    let mut servers = own
+        .flat_map(|g| &g.spec.servers)
+        .filter(|server| server.port.as_ref().is_some_and(|p| p.number == number || Some(p.number) == in_pod));
+    let plain = servers.any(|server| server.port.as_ref().is_some_and(|p| p.protocol.eq_ignore_ascii_case("HTTP")));
+    matches!(door.shape, Some(Shape::R3 | Shape::R4)) && target.scheme == Scheme::Https && plain
 }
 
 fn service_port<'s>(service: &'s Service, port: &ServicePort) -> Option<&'s crate::snapshot::ServicePort> {

@@ -23,7 +23,7 @@ use crate::snapshot::{Pod, Snapshot};
 use crate::translate::{Interception, Node, NodeKind, Scope, SharedScope, Translation};
 use crate::workload::{AddressPlan, expand};
 use entry::Arrival;
-use question::{Sender, Target};
+use question::{Scheme, Sender, Target};
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
@@ -108,7 +108,7 @@ impl<'s> Explainer<'s> {
     }
 
     fn asked(&mut self, question: &Question) -> Result<Asked<'s>, QuestionError> {
-        let target = question.target()?;
+        let mut target = question.target()?;
         let (kind, pod, port, hops, shape) = match question.sender()? {
             Sender::Pod(kind, namespace, name) => {
                 (kind, self.pod(kind, namespace, name)?, target.port, Vec::new(), None)
@@ -118,7 +118,12 @@ impl<'s> Explainer<'s> {
                 (NodeKind::Gateway, pod, target.port, Vec::new(), None)
             }
             Sender::Internet => match entry::arrival(self.snapshot, self.ingresses, &target)? {
-                Arrival::Gateway { pod, port, hops, shape } => (NodeKind::Gateway, pod, port, hops, shape),
+                Arrival::Gateway { pod, port, hops, shape, ended } => {
+                    if ended {
+                        target.scheme = Scheme::Http;
+                    }
+                    (NodeKind::Gateway, pod, port, hops, shape)
+                }
                 Arrival::Nowhere { hops, why, remedy, shape } => {
                     return Ok(Asked::Nowhere { hops, why, remedy, shape });
                 }

@@ -20,6 +20,8 @@ pub struct Loaded {
     pub objects: Vec<Arc<Object>>,
     /// Documents of kinds that Amime does not read.
     pub unknown: Vec<UnknownKind>,
+    /// Those of them that the tools look at, without a typed content.
+    pub for_tools: Vec<Arc<Object>>,
     /// Findings that belong to no object: what is not YAML, has no kind or no name. Those of an object are in it.
     pub diagnostics: Vec<Diagnostic>,
     /// Documents that could not be read at all, or of which it cannot be told what object they are. Where there are
@@ -49,6 +51,7 @@ pub fn load(file: &str, text: &str) -> Loaded {
             text: parsed.text,
             objects: Vec::new(),
             unknown: Vec::new(),
+            for_tools: Vec::new(),
             unparsable: parsed.errors.len(),
             diagnostics: parsed.errors,
         },
@@ -74,7 +77,15 @@ pub fn load_bytes(file: &str, bytes: &[u8]) -> Loaded {
         _ => "the file is not UTF-8 text",
     };
     let diagnostic = Diagnostic::error(codes::SYNTAX, message).with_place(Some(place));
-    Loaded { file, text, objects: Vec::new(), unknown: Vec::new(), diagnostics: vec![diagnostic], unparsable: 1 }
+    Loaded {
+        file,
+        text,
+        objects: Vec::new(),
+        unknown: Vec::new(),
+        for_tools: Vec::new(),
+        diagnostics: vec![diagnostic],
+        unparsable: 1,
+    }
 }
 
 impl Loaded {
@@ -197,6 +208,9 @@ impl Loader {
                 let suggestion = meant(group, kind);
                 self.loaded.unparsable += usize::from(suggestion.is_some());
                 let name = node.get("metadata").and_then(|metadata| metadata.get("name")).map_or("", Node::text);
+                if let Some(kind) = Kind::of_tools(group, kind) {
+                    self.for_tools(document, node, kind);
+                }
                 self.loaded.unknown.push(UnknownKind {
                     api_version: api_version.to_owned(),
                     kind: kind.to_owned(),
@@ -206,6 +220,17 @@ impl Loader {
                 });
             }
         }
+    }
+
+    /// Keeps an object that the mesh leaves alone; what is wrong with it is no finding.
+    fn for_tools(&mut self, document: &Arc<Document>, node: Node<'_>, kind: Kind) {
+        let Metadata { name, namespace, labels, annotations, creation_timestamp, owner_references, .. } =
+            self.metadata(node, &Findings::new(false));
+        let id = ResourceId::new(kind, namespace_of(kind, namespace), name);
+        let meta = ObjectMeta { labels, annotations, creation_timestamp, owners: owner_references };
+        let source = Some(Source::new(document.clone(), node.id()));
+        let object = Object { id, meta, spec: Spec::Untyped, source, errors: Vec::new(), notes: Vec::new() };
+        self.loaded.for_tools.push(Arc::new(object));
     }
 
     fn known(
@@ -229,12 +254,7 @@ impl Loader {
             };
             return self.refuse(codes::NOT_AN_OBJECT, Severity::Error, at, &message, expected);
         }
-        let namespace = match (kind.is_namespaced(), metadata.namespace) {
-            (false, _) => String::new(),
-            (true, namespace) if namespace.is_empty() => "default".to_owned(),
-            (true, namespace) => namespace,
-        };
-        let id = ResourceId::new(kind, namespace, metadata.name);
+        let id = ResourceId::new(kind, namespace_of(kind, metadata.namespace), metadata.name);
         let meta = ObjectMeta {
             labels: metadata.labels,
             annotations: metadata.annotations,
@@ -271,6 +291,15 @@ impl Loader {
         let decoded = decode(metadata, &Path::ROOT.key("metadata"), &own);
         own.into_vec().into_iter().for_each(|diagnostic| findings.push(diagnostic));
         decoded
+    }
+}
+
+/// The namespace that an object is in: `default` where it names none and needs one.
+fn namespace_of(kind: Kind, written: String) -> String {
+    match (kind.is_namespaced(), written) {
+        (false, _) => String::new(),
+        (true, written) if written.is_empty() => "default".to_owned(),
+        (true, written) => written,
     }
 }
 
@@ -338,6 +367,20 @@ fn spec(kind: Kind, node: Node<'_>, findings: &Findings) -> Spec {
         Kind::ReplicaSet => Spec::ReplicaSet(under_spec(node, findings)),
         Kind::Job => Spec::Job(under_spec(node, findings)),
         Kind::CronJob => Spec::CronJob(under_spec(node, findings)),
+        Kind::EnvoyFilter
+        | Kind::WasmPlugin
+        | Kind::Telemetry
+        | Kind::IstioOperator
+        | Kind::MeshNetworks
+        | Kind::KubernetesGateway
+        | Kind::HTTPRoute
+        | Kind::GRPCRoute
+        | Kind::MutatingWebhookConfiguration
+        | Kind::ValidatingWebhookConfiguration
+        | Kind::CustomResourceDefinition
+        | Kind::Ingress
+        | Kind::PodDisruptionBudget
+        | Kind::HorizontalPodAutoscaler => Spec::Untyped,
     }
 }
 

@@ -10,74 +10,105 @@ use std::sync::Arc;
 pub type Map = BTreeMap<String, String>;
 
 macro_rules! kinds {
-    ($($kind:ident $group:literal [$($version:literal),+] $plural:literal $namespaced:literal;)+) => {
-        /// The kinds of objects that Amime reads.
+    (
+        read { $($kind:ident $group:literal [$($version:literal),+] $plural:literal $namespaced:literal;)+ }
+        tools { $($tool:ident $tool_group:literal $tool_plural:literal $tool_namespaced:literal;)+ }
+    ) => {
+        /// The kinds of objects that have a meaning here.
         #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-        pub enum Kind { $($kind,)+ }
+        pub enum Kind { $($kind,)+ $($tool,)+ }
 
         impl Kind {
+            /// Those that Amime reads.
             pub const ALL: &'static [Kind] = &[$(Kind::$kind,)+];
+            /// Those that the mesh leaves alone and the tools look at, as trees without types.
+            pub const OF_TOOLS: &'static [Kind] = &[$(Kind::$tool,)+];
 
             /// `VirtualService`.
             pub fn as_str(self) -> &'static str {
-                match self { $(Self::$kind => stringify!($kind),)+ }
+                let name = match self { $(Self::$kind => stringify!($kind),)+ $(Self::$tool => stringify!($tool),)+ };
+                // The Gateway API has a Gateway too.
+                name.strip_prefix("Kubernetes").unwrap_or(name)
             }
 
             /// `networking.istio.io`; empty for Kubernetes' core group.
             pub fn group(self) -> &'static str {
-                match self { $(Self::$kind => $group,)+ }
+                match self { $(Self::$kind => $group,)+ $(Self::$tool => $tool_group,)+ }
             }
 
-            /// The versions that are read, the preferred one first.
+            /// The versions that are read, the preferred one first; none of kinds that the tools alone look at.
             pub fn versions(self) -> &'static [&'static str] {
-                match self { $(Self::$kind => &[$($version),+],)+ }
+                match self { $(Self::$kind => &[$($version),+],)+ $(Self::$tool => &[],)+ }
             }
 
             /// `virtualservices`.
             pub fn plural(self) -> &'static str {
-                match self { $(Self::$kind => $plural,)+ }
+                match self { $(Self::$kind => $plural,)+ $(Self::$tool => $tool_plural,)+ }
             }
 
             pub fn is_namespaced(self) -> bool {
-                match self { $(Self::$kind => $namespaced,)+ }
+                match self { $(Self::$kind => $namespaced,)+ $(Self::$tool => $tool_namespaced,)+ }
             }
         }
     };
 }
 
 kinds! {
-    VirtualService "networking.istio.io" ["v1", "v1beta1", "v1alpha3"] "virtualservices" true;
-    DestinationRule "networking.istio.io" ["v1", "v1beta1", "v1alpha3"] "destinationrules" true;
-    Gateway "networking.istio.io" ["v1", "v1beta1", "v1alpha3"] "gateways" true;
-    ServiceEntry "networking.istio.io" ["v1", "v1beta1", "v1alpha3"] "serviceentries" true;
-    WorkloadEntry "networking.istio.io" ["v1", "v1beta1", "v1alpha3"] "workloadentries" true;
-    WorkloadGroup "networking.istio.io" ["v1", "v1beta1", "v1alpha3"] "workloadgroups" true;
-    Sidecar "networking.istio.io" ["v1", "v1beta1", "v1alpha3"] "sidecars" true;
-    ProxyConfig "networking.istio.io" ["v1beta1"] "proxyconfigs" true;
-    AuthorizationPolicy "security.istio.io" ["v1", "v1beta1"] "authorizationpolicies" true;
-    PeerAuthentication "security.istio.io" ["v1", "v1beta1"] "peerauthentications" true;
-    RequestAuthentication "security.istio.io" ["v1", "v1beta1"] "requestauthentications" true;
-    Namespace "" ["v1"] "namespaces" false;
-    Node "" ["v1"] "nodes" false;
-    Service "" ["v1"] "services" true;
-    Pod "" ["v1"] "pods" true;
-    Endpoints "" ["v1"] "endpoints" true;
-    ServiceAccount "" ["v1"] "serviceaccounts" true;
-    Secret "" ["v1"] "secrets" true;
-    ConfigMap "" ["v1"] "configmaps" true;
-    EndpointSlice "discovery.k8s.io" ["v1", "v1beta1"] "endpointslices" true;
-    Deployment "apps" ["v1"] "deployments" true;
-    StatefulSet "apps" ["v1"] "statefulsets" true;
-    DaemonSet "apps" ["v1"] "daemonsets" true;
-    ReplicaSet "apps" ["v1"] "replicasets" true;
-    Job "batch" ["v1"] "jobs" true;
-    CronJob "batch" ["v1", "v1beta1"] "cronjobs" true;
+    read {
+        VirtualService "networking.istio.io" ["v1", "v1beta1", "v1alpha3"] "virtualservices" true;
+        DestinationRule "networking.istio.io" ["v1", "v1beta1", "v1alpha3"] "destinationrules" true;
+        Gateway "networking.istio.io" ["v1", "v1beta1", "v1alpha3"] "gateways" true;
+        ServiceEntry "networking.istio.io" ["v1", "v1beta1", "v1alpha3"] "serviceentries" true;
+        WorkloadEntry "networking.istio.io" ["v1", "v1beta1", "v1alpha3"] "workloadentries" true;
+        WorkloadGroup "networking.istio.io" ["v1", "v1beta1", "v1alpha3"] "workloadgroups" true;
+        Sidecar "networking.istio.io" ["v1", "v1beta1", "v1alpha3"] "sidecars" true;
+        ProxyConfig "networking.istio.io" ["v1beta1"] "proxyconfigs" true;
+        AuthorizationPolicy "security.istio.io" ["v1", "v1beta1"] "authorizationpolicies" true;
+        PeerAuthentication "security.istio.io" ["v1", "v1beta1"] "peerauthentications" true;
+        RequestAuthentication "security.istio.io" ["v1", "v1beta1"] "requestauthentications" true;
+        Namespace "" ["v1"] "namespaces" false;
+        Node "" ["v1"] "nodes" false;
+        Service "" ["v1"] "services" true;
+        Pod "" ["v1"] "pods" true;
+        Endpoints "" ["v1"] "endpoints" true;
+        ServiceAccount "" ["v1"] "serviceaccounts" true;
+        Secret "" ["v1"] "secrets" true;
+        ConfigMap "" ["v1"] "configmaps" true;
+        EndpointSlice "discovery.k8s.io" ["v1", "v1beta1"] "endpointslices" true;
+        Deployment "apps" ["v1"] "deployments" true;
+        StatefulSet "apps" ["v1"] "statefulsets" true;
+        DaemonSet "apps" ["v1"] "daemonsets" true;
+        ReplicaSet "apps" ["v1"] "replicasets" true;
+        Job "batch" ["v1"] "jobs" true;
+        CronJob "batch" ["v1", "v1beta1"] "cronjobs" true;
+    }
+    tools {
+        EnvoyFilter "networking.istio.io" "envoyfilters" true;
+        WasmPlugin "extensions.istio.io" "wasmplugins" true;
+        Telemetry "telemetry.istio.io" "telemetries" true;
+        IstioOperator "install.istio.io" "istiooperators" true;
+        MeshNetworks "" "meshnetworks" true;
+        KubernetesGateway "gateway.networking.k8s.io" "gateways" true;
+        HTTPRoute "gateway.networking.k8s.io" "httproutes" true;
+        GRPCRoute "gateway.networking.k8s.io" "grpcroutes" true;
+        MutatingWebhookConfiguration "admissionregistration.k8s.io" "mutatingwebhookconfigurations" false;
+        ValidatingWebhookConfiguration "admissionregistration.k8s.io" "validatingwebhookconfigurations" false;
+        CustomResourceDefinition "apiextensions.k8s.io" "customresourcedefinitions" false;
+        Ingress "networking.k8s.io" "ingresses" true;
+        PodDisruptionBudget "policy" "poddisruptionbudgets" true;
+        HorizontalPodAutoscaler "autoscaling" "horizontalpodautoscalers" true;
+    }
 }
 
 impl Kind {
     /// The kind of that group (any version); `None` where Amime does not read it.
     pub fn of(group: &str, kind: &str) -> Option<Self> {
         Self::ALL.iter().copied().find(|known| known.as_str() == kind && known.group() == group)
+    }
+
+    /// The kind of that group that the tools alone look at.
+    pub fn of_tools(group: &str, kind: &str) -> Option<Self> {
+        Self::OF_TOOLS.iter().copied().find(|known| known.as_str() == kind && known.group() == group)
     }
 
     /// Istio's own kinds: their unknown fields are diagnostics.

@@ -1,8 +1,9 @@
 //! An object of any kind: its name, metadata, typed spec, and the document that it was read from.
 
+use super::decode::{Findings, decode};
 use super::*;
 use crate::diagnostic::{Diagnostic, Place};
-use crate::yaml::{Document, Node};
+use crate::yaml::{Document, Node, Path};
 use std::sync::Arc;
 
 /// An object as it was written. Always whole: what could not be read has its zero value and a
@@ -49,12 +50,22 @@ pub enum Spec {
     ReplicaSet(Arc<Workload>),
     Job(Arc<Workload>),
     CronJob(Arc<CronJob>),
+    /// Of a kind that the tools alone look at: all that it says is in its tree.
+    Untyped,
 }
 
 impl Object {
     /// An object that nobody wrote.
     pub fn made_up(id: ResourceId, meta: ObjectMeta, spec: Spec) -> Self {
         Self { id, meta, spec, source: None, errors: Vec::new(), notes: Vec::new() }
+    }
+
+    /// A part of the tree, typed; what it does not say, or cannot be read, has its zero value. For fields that the mesh
+    /// does not use, and kinds that it leaves alone.
+    pub(crate) fn read<T: serde::de::DeserializeOwned + Default>(&self, keys: &[&str]) -> T {
+        let root = self.source.as_ref().map(Source::root);
+        let node = root.and_then(|root| keys.iter().try_fold(root, |node, key| node.get(key)));
+        node.map(|node| decode(node, &Path::ROOT, &Findings::new(false))).unwrap_or_default()
     }
 
     /// Where that field was written (`spec.http[1].timeout`), or its nearest parent that was.

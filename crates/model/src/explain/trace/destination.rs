@@ -51,9 +51,7 @@ pub(super) fn mirror(known: &Known<'_>, to: &MirrorTo) -> Branch {
 fn hops(known: &Known<'_>, to: &Destination) -> Vec<Hop> {
     let cluster_name = cluster_of(to);
     let Some(cluster) = known.config.clusters.get(cluster_name.as_str()) else {
-        let mut hop = Hop::new(Stage::DestinationRule, format!("there is no cluster {cluster_name}"));
-        hop.lost = losers(known, to, &[]);
-        return vec![hop];
+        return vec![no_cluster(known, to, &cluster_name)];
     };
     let mut hops = vec![rule(known, to, cluster), balancing(cluster)];
     let endpoints = endpoints_of(known, cluster);
@@ -65,6 +63,20 @@ fn hops(known: &Known<'_>, to: &Destination) -> Vec<Hop> {
         hops.extend(pod_hop(endpoints, &pods));
     }
     hops
+}
+
+/// The rule is that of the service without the subset, which may be all that is missing.
+fn no_cluster(known: &Known<'_>, to: &Destination, cluster_name: &str) -> Hop {
+    let whole = known.config.clusters.get(names::outbound_cluster(to.port, "", &to.host).as_str());
+    let mut hop = match (whole, &to.subset) {
+        (Some(whole), Some(subset)) => {
+            let hop = rule(known, &Destination { subset: None, ..to.clone() }, whole);
+            Hop { what: format!("there is no subset {subset}"), ..hop }
+        }
+        _ => Hop { lost: losers(known, to, &[]), ..Hop::new(Stage::DestinationRule, "the service is not there") },
+    };
+    hop.details.push(format!("no cluster {cluster_name}"));
+    hop
 }
 
 fn rule(known: &Known<'_>, to: &Destination, cluster: &Cluster) -> Hop {

@@ -48,10 +48,9 @@ pub(super) fn hop(known: &Known<'_>, connection: &Connection, target: &Target, l
         }
         (NodeKind::Sidecar, snapshot, _) => {
             let hop = Hop::new(Stage::Listener, format!("the client's sidecar: {}", listener.name));
-            match listener.origins.as_slice() {
-                [] => hop,
-                [only] => hop.by(Some(By::of(snapshot, only))),
-                many => hop.detail(format!("{} services share it; the host decides", many.len())),
+            match listener.origins.first() {
+                Some(only) if !listener.address.ip().is_unspecified() => hop.by(Some(By::of(snapshot, only))),
+                _ => hop.detail("the services of the port share it; the request's host decides"),
             }
         }
     }

@@ -41,6 +41,7 @@ pub(super) fn virtual_services(
     let winners: BTreeSet<(&str, &str)> = host
         .into_iter()
         .flat_map(|host| host.routes.iter().filter_map(|route| route.origin.as_ref()).chain(&host.origin))
+        .filter(|origin| origin.kind == "VirtualService")
         .map(|origin| (origin.namespace.as_str(), origin.name.as_str()))
         .collect();
     let mut lost = Vec::new();
@@ -60,25 +61,28 @@ pub(super) fn virtual_services(
         } else if vs.http.is_empty() {
             "it has no http rules".to_string()
         } else {
-            against(snapshot, known, vs, own, host)
+            against(snapshot, known, vs, own, host).unwrap_or_else(|| match connection.kind {
+                NodeKind::Gateway => format!("no server of {} has a host of its", doors.join(", ")),
+                NodeKind::Sidecar => "none of its rules is for this port and client".to_string(),
+            })
         };
         lost.push(Lost { by: By::of(Some(snapshot), &origin_of(&vs.id, "")), why });
     }
     lost
 }
 
-/// Why one that could have had the host does not have it.
+/// Who has the host that it could have had; None where nobody has.
 fn against(
     snapshot: &Snapshot,
     known: &Known<'_>,
     vs: &ResolvedVirtualService,
     own: &str,
     host: Option<&VirtualHost>,
-) -> String {
+) -> Option<String> {
     let is_own = |e: &&Exclusion| e.origin.name == *vs.id.name && e.origin.namespace == *vs.id.namespace;
     let winner = host.and_then(|host| host.origin.as_ref());
     let named = |origin: &Origin| By::of(Some(snapshot), origin).to_string();
-    match (known.exclusions.iter().filter(|e| e.origin.kind == "VirtualService").find(is_own), winner) {
+    Some(match (known.exclusions.iter().filter(|e| e.origin.kind == "VirtualService").find(is_own), winner) {
         (Some(exclusion), _) => {
             let winner = exclusion.winner.as_ref().map(|winner| format!(": {}", named(winner))).unwrap_or_default();
             format!("older rule wins for host {own}{winner}")
@@ -89,8 +93,8 @@ fn against(
         (None, Some(winner)) if winner.kind == "VirtualService" => {
             format!("older rule wins for host {own}: {}", named(winner))
         }
-        _ => "none of its rules is for this port and client".to_string(),
-    }
+        _ => return None,
+    })
 }
 
 /// Rules of the virtual host's VirtualServices that are not among its routes.
@@ -98,7 +102,9 @@ pub(super) fn rules(known: &Known<'_>, connection: &Connection, host: &VirtualHo
     let (Some(snapshot), Some(scope)) = (known.snapshot, known.scope) else { return Vec::new() };
     let there: BTreeSet<&Origin> = host.routes.iter().filter_map(|route| route.origin.as_ref()).collect();
     let objects: BTreeSet<(&str, &str)> =
-        there.iter().copied().chain(&host.origin).map(|o| (o.namespace.as_str(), o.name.as_str())).collect();
+        (there.iter().copied().chain(&host.origin).filter(|origin| origin.kind == "VirtualService"))
+            .map(|o| (o.namespace.as_str(), o.name.as_str()))
+            .collect();
     let doors = doors(known, connection, snapshot);
     let mut lost = Vec::new();
     for vs in snapshot.virtual_services() {

@@ -19,7 +19,7 @@ use super::walk::{Connection, Step, walk};
 use super::{AskedProxy, Target};
 use crate::config::{Origin, ProxyConfig};
 use crate::diagnostic::Place;
-use crate::snapshot::{Pod, Snapshot, origin_of};
+use crate::snapshot::{Pod, Snapshot};
 use crate::translate::{Exclusion, NodeKind, Scope};
 use serde::Serialize;
 use std::fmt;
@@ -179,7 +179,9 @@ impl By {
 
     pub(super) fn of_object(object: &crate::resource::Object, path: &str) -> Self {
         let place = object.place(path).as_ref().map(Place::to_string);
-        Self { object: origin_of(&object.id, path).to_string(), place }
+        let field = path.strip_prefix("spec.").unwrap_or(path);
+        let separator = if field.is_empty() { "" } else { " " };
+        Self { object: format!("{}{separator}{field}", object.id), place }
     }
 }
 

@@ -47,7 +47,9 @@ fn no_route(known: &Known<'_>, connection: &Connection, target: &Target, decided
         };
         return format!("nearest is {by}, but {why}; send that, or add a rule without a match as the last one");
     }
-    match losers::virtual_services(known, connection, target, None).first() {
+    let others = losers::virtual_services(known, connection, target, None);
+    match others.first() {
+        _ if connection.kind == NodeKind::Gateway && !any_server_has(known, target) => gateway_lacks(known, target),
         Some(Lost { by, why }) => format!("{by} has the host, but {why}"),
         None if connection.kind == NodeKind::Gateway => gateway_lacks(known, target),
         None => format!("write a VirtualService or Service for {}", target.host),
@@ -57,6 +59,12 @@ fn no_route(known: &Known<'_>, connection: &Connection, target: &Target, decided
 /// A rule whose path fits lacks least.
 fn nearest(misses: &[Lost]) -> Option<&Lost> {
     misses.iter().find(|lost| !lost.why.starts_with("the path")).or(misses.first())
+}
+
+fn any_server_has(known: &Known<'_>, target: &Target) -> bool {
+    let (Some(snapshot), Some(pod)) = (known.snapshot, known.pod) else { return false };
+    let chosen = snapshot.gateways().iter().filter(|g| selects(&g.spec.selector, &pod.labels));
+    chosen.flat_map(|gateway| &gateway.spec.servers).any(|server| has_host(server, &target.host))
 }
 
 /// No VirtualService has the host at this gateway, and perhaps no server of it has either.
@@ -168,7 +176,8 @@ fn refused(known: &Known<'_>, snapshot: &Snapshot, connection: &Connection, targ
                 .filter_map(|listener| listener.name.rsplit_once('_').map(|(_, port)| port.to_string()))
                 .collect();
             let open: Vec<_> = open.into_iter().collect();
-            let gateway = snapshot.gateways().first();
+            let own = |labels| snapshot.gateways().iter().find(|g| selects(&g.spec.selector, labels));
+            let gateway = known.pod.and_then(|pod| own(&pod.labels));
             let by = gateway.map(|g| format!(" to {}", By::of(Some(snapshot), &origin_of(&g.id, "spec.servers"))));
             let scheme =
                 if open.contains(&port.to_string()) { ", with the protocol and host of the request" } else { "" };

@@ -62,7 +62,8 @@ pub fn validate(object: &Object) -> Vec<Diagnostic> {
         | Spec::Endpoints(_)
         | Spec::EndpointSlice(_)
         | Spec::ServiceAccount(_)
-        | Spec::ConfigMap(_) => {}
+        | Spec::ConfigMap(_)
+        | Spec::Untyped => {}
     }
     report.into_findings()
 }
