@@ -62,9 +62,8 @@ pub(super) fn walk(
             told(Step::Tcp(proxy));
             tcp::verdict(config, proxy)
         }
-        Some(NetworkFilter::SniCluster | NetworkFilter::Opaque(_)) | None => {
-            Verdict::refused("the filter chain is not understood")
-        }
+        Some(NetworkFilter::SniCluster | NetworkFilter::SniDynamicForwardProxy { .. } | NetworkFilter::Opaque(_))
+        | None => Verdict::refused("the filter chain is not understood"),
     }
 }
 

@@ -178,7 +178,7 @@ fn endpoints_of<'a>(known: &Known<'a>, cluster: &'a Cluster) -> Option<&'a Clust
             known.config.endpoints.get(name.as_str()).map(|endpoints| &**endpoints)
         }
         Discovery::Static(own) | Discovery::StrictDns(own) | Discovery::LogicalDns(own) => Some(own),
-        Discovery::OriginalDst { .. } | Discovery::Opaque(_) => None,
+        Discovery::OriginalDst { .. } | Discovery::DynamicDns(_) | Discovery::Opaque(_) => None,
     }
 }
 
@@ -187,6 +187,7 @@ fn endpoint_hop(cluster: &Cluster, endpoints: Option<&ClusterEndpoints>) -> Hop 
     let count: usize = all().map(|locality| locality.endpoints.len()).sum();
     let what = match &cluster.discovery {
         Discovery::OriginalDst { .. } => return Hop::new(Stage::Endpoints, "the address that was dialled"),
+        Discovery::DynamicDns(_) => return Hop::new(Stage::Endpoints, "the name that the request is for, by DNS"),
         Discovery::Opaque(what) => return Hop::new(Stage::Endpoints, format!("not understood: {what}")),
         Discovery::StrictDns(_) | Discovery::LogicalDns(_) => "by DNS".to_string(),
         Discovery::Eds(_) | Discovery::Static(_) if count == 0 => "none".to_string(),
