@@ -5,25 +5,25 @@ use serde_json::{Value, json};
 use std::fmt::Write;
 
 /// Services with their versions.
-pub const SERVICES: [&str; 3] = ["apple", "berry", "cherry"];
+const SERVICES: [&str; 3] = ["apple", "berry", "cherry"];
 const VERSIONS: [&str; 2] = ["v1", "v2"];
 const PATHS: [&str; 8] = ["/", "/a", "/a/b", "/ab", "/A", "/a/", "/b/c.txt", "/c?x=1"];
 const USERS: [&str; 4] = ["anna", "ann", "ben", ""];
 const METHODS: [&str; 3] = ["GET", "POST", "DELETE"];
-pub const FRONT: &str = "front.example.com";
+pub(crate) const FRONT: &str = "front.example.com";
 
 /// One request, from outside through the gateway, or from the workload `front` through its sidecar.
 #[derive(Debug, Clone)]
-pub struct Asked {
-    pub from_front: bool,
-    pub host: String,
-    pub path: String,
-    pub method: &'static str,
-    pub user: Option<&'static str>,
+pub(crate) struct Asked {
+    pub(crate) from_front: bool,
+    pub(crate) host: String,
+    pub(crate) path: String,
+    pub(crate) method: &'static str,
+    pub(crate) user: Option<&'static str>,
 }
 
 impl Asked {
-    pub fn by_chance(chance: &mut Chance) -> Self {
+    pub(crate) fn by_chance(chance: &mut Chance) -> Self {
         let from_front = chance.once_in(2);
         let service = chance.one_of(&SERVICES);
         let host = match (from_front, chance.below(8)) {
@@ -43,7 +43,7 @@ impl Asked {
     }
 
     /// As `amime explain --requests` reads it.
-    pub fn line(&self, id: usize) -> Value {
+    pub(crate) fn line(&self, id: usize) -> Value {
         let from = if self.from_front { "shop/front" } else { "gateway" };
         let mut headers = json!({});
         if let Some(user) = self.user {
@@ -55,7 +55,7 @@ impl Asked {
 }
 
 /// Workloads, Services, and rules by chance.
-pub fn manifests(chance: &mut Chance) -> String {
+pub(crate) fn manifests(chance: &mut Chance) -> String {
     let mut text = String::new();
     workload(&mut text, "front", "front", "v1");
     for service in SERVICES {
