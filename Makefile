@@ -27,7 +27,7 @@ hostile:
 
 ## Rewrites the golden files' outputs; look at the difference before you commit it.
 bless:
-	AMIME_BLESS=1 $(CARGO) test --locked -p amime-model --test 'golden*'
+	AMIME_BLESS=1 $(CARGO) test --locked -p amime-model --test 'golden*' --test codes
 
 ## Requests a second and CPU µs a request through the gateway, beside HAProxy and Envoy where they are installed;
 ## what the control plane costs with simulated sidecars; then what 10, 100 and 1,000 pods cost in one `amime up`.

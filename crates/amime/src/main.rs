@@ -1,11 +1,13 @@
 //! `amime`, the one binary: control plane, sidecar, gateway and tools. This file reads the command line;
 //! `cmd` has one file a subcommand.
 
+mod check;
 mod cmd;
 mod control;
 mod explain;
 mod inspect;
 mod logging;
+mod manifests;
 mod proxy;
 mod serve;
 mod signals;
@@ -26,6 +28,7 @@ Examples:
   amime up k8s/                     run the mesh that the manifests in k8s/ describe
   kustomize build . | amime up -    the same, from standard input
   amime control --config k8s/       serve the configuration to proxies, over xDS
+  amime check k8s/                  find what is wrong in manifests
   amime status                      which proxies have what they were sent
   amime config routes reviews-v1    what a proxy was told
   amime explain -f k8s/ http://shop.example.com/cart    the way of a request, and who decides each hop
@@ -48,6 +51,7 @@ enum Command {
     Proxy(cmd::proxy::Args),
     Status(cmd::status::Args),
     Config(cmd::config::Args),
+    Check(cmd::check::Args),
     Explain(cmd::explain::Args),
     Completions(cmd::completions::Args),
 }
@@ -59,6 +63,7 @@ fn main() -> ExitCode {
         Command::Proxy(args) => cmd::proxy::run(args),
         Command::Status(args) => cmd::status::run(&args),
         Command::Config(args) => cmd::config::run(&args),
+        Command::Check(args) => cmd::check::run(&args),
         Command::Explain(args) => cmd::explain::run(&args),
         Command::Completions(args) => cmd::completions::run(&args),
     };

@@ -3,6 +3,7 @@
 //! No I/O, no clock, no randomness: `control`, `proxy` and the binary's tools call it.
 
 pub mod access_log;
+pub mod analyze;
 pub mod config;
 pub mod conflict;
 pub mod diagnostic;

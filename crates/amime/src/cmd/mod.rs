@@ -1,5 +1,6 @@
 //! The subcommands: each file parses its arguments, calls the library and prints. `main` calls them.
 
+pub(crate) mod check;
 pub(crate) mod completions;
 pub(crate) mod config;
 pub(crate) mod control;

@@ -2,6 +2,7 @@
 //!
 //! `resource` and `snapshot` make them; the binary prints them.
 
+pub mod codes;
 mod render;
 
 pub use render::{Texts, render};
@@ -33,6 +34,17 @@ pub enum Severity {
     Warning,
     /// The object (or the part of it that `field` names) does not take effect.
     Error,
+}
+
+impl Severity {
+    /// As messages call it.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Error => "error",
+            Self::Warning => "warning",
+            Self::Info => "note",
+        }
+    }
 }
 
 /// A place in a file that a user wrote.
@@ -79,6 +91,11 @@ impl Diagnostic {
         }
     }
 
+    /// Of the severity that the table of codes gives.
+    pub fn of(code: &'static str, message: impl Into<String>) -> Self {
+        Self::new(code, codes::find(code).map_or(Severity::Warning, |known| known.severity), message)
+    }
+
     /// Whether a field is the one that this is about, or below it.
     pub fn contains(&self, field: &str) -> bool {
         field.strip_prefix(self.field.as_str()).is_some_and(|rest| rest.is_empty() || rest.starts_with(['.', '[']))
@@ -108,42 +125,4 @@ impl Diagnostic {
         self.suggestion = Some(suggestion.into());
         self
     }
-}
-
-/// The codes of findings about text and single objects. Where Istio's analyzer has a code for the same, it is used.
-pub mod codes {
-    /// A document is not YAML; it is left out.
-    pub const SYNTAX: &str = "AM-Y1";
-    /// A key twice in one mapping; the first one stays.
-    pub const DUPLICATE_KEY: &str = "AM-Y2";
-    /// A document that is no Kubernetes object.
-    pub const NOT_AN_OBJECT: &str = "AM-Y3";
-    /// Two objects of one kind, namespace and name; the earlier one stays.
-    pub const DUPLICATE_OBJECT: &str = "AM-R1";
-    /// A kind (or version of it) that Amime does not read.
-    pub const UNKNOWN_KIND: &str = "AM-R2";
-    /// A policy that is read and not enforced.
-    pub const NOT_ENFORCED: &str = "AM-R3";
-    /// A field that is read and has no effect.
-    pub const NO_EFFECT: &str = "AM-R4";
-    /// SchemaValidationError: a field of a wrong type, an unknown one, or one against Istio's rules.
-    pub const SCHEMA: &str = "IST0106";
-    /// SchemaWarning: against Istio's advice, or read by Istio's tools and refused by a cluster.
-    pub const SCHEMA_WARNING: &str = "IST0133";
-    /// ReferencedResourceNotFound: a host, subset, Secret or delegate that is not there.
-    pub const NOT_FOUND: &str = "IST0101";
-    /// A delegate's rule that cannot be merged into the delegating one.
-    pub const DELEGATE: &str = "AM-T1";
-    /// A broken object stays at its last good version.
-    pub const HELD: &str = "AM-T2";
-    /// ConflictingMeshGatewayVirtualServiceHosts: another VirtualService has the host in the mesh.
-    pub const MESH_HOST_TAKEN: &str = "IST0109";
-    /// ConflictingGateways: another Gateway's server has the port or the host.
-    pub const GATEWAYS_IN_CONFLICT: &str = "IST0145";
-    /// Another service has the address and port.
-    pub const LISTENER_TAKEN: &str = "AM-L1";
-    /// A rule that another VirtualService of the host leaves no request.
-    pub const SHADOWED: &str = "AM-L2";
-    /// Deprecated.
-    pub const DEPRECATED: &str = "IST0002";
 }

@@ -61,11 +61,7 @@ impl Styles {
 /// The diagnostic as lines of text, the last one ended. `line` is the line that its place points at, without its end.
 pub fn render(diagnostic: &Diagnostic, line: Option<&str>, colour: bool) -> String {
     let styles = Styles { colour };
-    let word = match diagnostic.severity {
-        Severity::Error => "error",
-        Severity::Warning => "warning",
-        Severity::Info => "note",
-    };
+    let word = diagnostic.severity.word();
     let head = styles.severity(diagnostic.severity, &format!("{word}[{}]", diagnostic.code));
     let mut out = format!("{head}: {}\n", printable(&diagnostic.message));
     let number = diagnostic.place.as_ref().map_or(String::new(), |place| place.line.to_string());

@@ -35,6 +35,19 @@ pub fn load_mesh_config(file: &str, text: &str) -> LoadedMeshConfig {
     LoadedMeshConfig { config, diagnostics, file, text }
 }
 
+/// Why text is no ProxyConfig, as the annotation `proxy.istio.io/config` holds one.
+pub(crate) fn proxy_config_problem(text: &str) -> Option<String> {
+    let parsed = yaml::parse(&"".into(), text);
+    if let Some(error) = parsed.errors.first() {
+        return Some(error.message.clone());
+    }
+    let findings = Findings::new(true);
+    let root = parsed.documents.first()?.root();
+    let _: super::ProxyDefaults = decode(root, &Path::ROOT, &findings);
+    let error = findings.into_vec().into_iter().find(|found| found.severity == Severity::Error)?;
+    Some(format!("{}: {}", error.field, error.message))
+}
+
 /// `depth`: how many ConfigMaps are around it.
 fn read(file: &Arc<str>, parsed: Parsed, depth: usize) -> (MeshConfig, Vec<Diagnostic>) {
     let mut diagnostics = parsed.errors;

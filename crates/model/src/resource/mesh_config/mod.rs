@@ -6,6 +6,7 @@
 mod load;
 mod proxy_defaults;
 
+pub(crate) use load::proxy_config_problem;
 pub use load::{LoadedMeshConfig, load_mesh_config};
 pub use proxy_defaults::{InterceptionMode, ProxyDefaults, TracingServiceName};
 

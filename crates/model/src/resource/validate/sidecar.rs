@@ -8,7 +8,7 @@ use crate::resource::sidecar::*;
 use crate::resource::{Object, ProxyConfigResource, Sidecar};
 use crate::yaml::Path;
 
-pub(super) fn check(report: &mut Report<'_>, at: &Path<'_>, sidecar: &Sidecar, _object: &Object) {
+pub(super) fn check(report: &mut Report<'_>, at: &Path<'_>, sidecar: &Sidecar, object: &Object) {
     if let Some(selector) = &sidecar.workload_selector {
         let at = at.key("workloadSelector");
         names::selector(report, &at.key("labels"), &selector.labels);
@@ -35,7 +35,8 @@ pub(super) fn check(report: &mut Report<'_>, at: &Path<'_>, sidecar: &Sidecar, _
     }
     let list = at.key("egress");
     for (index, listener) in sidecar.egress.iter().enumerate() {
-        egress(report, &list.index(index), listener, &sidecar.egress, index);
+        let listeners = (sidecar.egress.as_slice(), index);
+        egress(report, &list.index(index), listener, listeners, &object.id.namespace);
     }
     if let Some(policy) = &sidecar.outbound_traffic_policy {
         outbound_policy(report, &at.key("outboundTrafficPolicy"), policy);
@@ -117,7 +118,25 @@ fn default_endpoint(endpoint: &str) -> Result<(), String> {
     port.parse::<u32>().map_or_else(|_| form(), names::port)
 }
 
-fn egress(report: &mut Report<'_>, at: &Path<'_>, listener: &EgressListener, all: &[EgressListener], index: usize) {
+/// Whether one of two hosts of a listener, the first before the second, says nothing of its own: the same ones, one
+/// beside all of its namespace, or all of a namespace after some of it.
+fn overlap(first: &str, second: &str, own: &str) -> bool {
+    let parts = |host: &str| {
+        let (namespace, name) = host.split_once('/')?;
+        let namespace = if namespace == "." { own } else { namespace };
+        (!namespace.starts_with('~')).then(|| (namespace.to_owned(), name.to_owned()))
+    };
+    let (Some((in_first, first)), Some((in_second, second))) = (parts(first), parts(second)) else { return false };
+    in_first == in_second && (first == second || first == "*" || second == "*")
+}
+
+fn egress(
+    report: &mut Report<'_>,
+    at: &Path<'_>,
+    listener: &EgressListener,
+    (all, index): (&[EgressListener], usize),
+    namespace: &str,
+) {
     match &listener.port {
         None if index + 1 < all.len() => {
             report.error(at, "the listener without a port takes what is left: it stands last, and once");
@@ -155,7 +174,8 @@ fn egress(report: &mut Report<'_>, at: &Path<'_>, listener: &EgressListener, all
         let at = list.index(index);
         report.result(&at, egress_host(host));
         let everything = listener.hosts.iter().any(|other| other == "*/*");
-        if listener.hosts[..index].contains(host) || (everything && host != "*/*" && !host.starts_with('~')) {
+        let within = everything && host != "*/*" && !host.starts_with('~');
+        if within || listener.hosts[..index].iter().any(|earlier| overlap(earlier, host, namespace)) {
             report.warning(&at, format!("\"{host}\" is within another host of this listener"));
         }
     }

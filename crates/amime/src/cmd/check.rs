@@ -1,0 +1,117 @@
+//! `amime check`: reads manifests, finds what is wrong in them, prints it and says by its exit code whether it is bad.
+
+use crate::check::{Inputs, Output, Suppressions, find, print};
+use amime_model::diagnostic::{Severity, codes};
+use anyhow::Context;
+use std::io::{IsTerminal, Write};
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+/// The configuration file that is read where there is one.
+const CONFIG: &str = ".amime-check.yaml";
+
+/// Find what is wrong in manifests, before they are applied
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  amime check k8s/                                  everything in a folder
+  helm template shop | amime check -                rendered manifests, from standard input
+  amime check k8s/ -o sarif > check.sarif           for code scanning
+  amime check k8s/ --fail-on warning                warnings fail too
+
+Exit codes: 0 nothing at or above --fail-on, 1 something, 2 the command line is wrong or a file cannot be read.
+
+A finding is left out by an annotation of its object, with a reason:
+  amime.dev/ignore: AM-T7 used by every team
+or by .amime-check.yaml (or --config FILE):
+  ignore:
+    - {code: AM-T7, resource: VirtualService shop/*, reason: used by every team}")]
+pub(crate) struct Args {
+    /// Files and folders of Istio and Kubernetes YAML or JSON; - is standard input
+    #[arg(required_unless_present = "explain", value_name = "PATH")]
+    paths: Vec<PathBuf>,
+
+    /// How findings are printed
+    #[arg(short, long, value_enum, default_value_t = Output::Human)]
+    output: Output,
+
+    /// The severity from which on the exit code is 1
+    #[arg(long, value_enum, default_value_t = FailOn::Error, value_name = "SEVERITY")]
+    fail_on: FailOn,
+
+    /// Leave out the practices (codes AM-S and AM-T)
+    #[arg(long)]
+    no_practices: bool,
+
+    /// MeshConfig: a file of its fields, or a ConfigMap `istio` that holds them
+    #[arg(long, value_name = "FILE")]
+    mesh_config: Option<PathBuf>,
+
+    /// MeshNetworks: a file of its fields
+    #[arg(long, value_name = "FILE")]
+    mesh_networks: Option<PathBuf>,
+
+    /// What to leave out, and why [default: .amime-check.yaml, where it is there]
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+
+    /// Print the page of a code, and check nothing
+    #[arg(long, value_name = "CODE", conflicts_with = "paths")]
+    explain: Option<String>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+enum FailOn {
+    Error,
+    Warning,
+    Note,
+    Never,
+}
+
+impl FailOn {
+    fn severity(self) -> Option<Severity> {
+        match self {
+            Self::Error => Some(Severity::Error),
+            Self::Warning => Some(Severity::Warning),
+            Self::Note => Some(Severity::Info),
+            Self::Never => None,
+        }
+    }
+}
+
+/// What cannot be read is a mistake of the command line, not a finding.
+const USAGE: u8 = 2;
+
+pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
+    match check(args) {
+        Ok(code) => Ok(code),
+        Err(error) => {
+            super::report(&error);
+            Ok(ExitCode::from(USAGE))
+        }
+    }
+}
+
+fn check(args: &Args) -> anyhow::Result<ExitCode> {
+    if let Some(code) = &args.explain {
+        let known = codes::find(code).with_context(|| format!("there is no code {code}"))?;
+        print!("{}", codes::page(known));
+        return Ok(ExitCode::SUCCESS);
+    }
+    let suppressions = match &args.config {
+        Some(path) => Suppressions::read(path)?,
+        None if Path::new(CONFIG).exists() => Suppressions::read(Path::new(CONFIG))?,
+        None => Suppressions::default(),
+    };
+    let inputs = Inputs {
+        paths: &args.paths,
+        mesh_config: args.mesh_config.as_ref(),
+        mesh_networks: args.mesh_networks.as_ref(),
+        practices: !args.no_practices,
+    };
+    let outcome = find(&inputs, &suppressions)?;
+    let colour = std::io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none();
+    std::io::stdout().lock().write_all(print(&outcome, args.output, colour).as_bytes())?;
+    let fails = args.fail_on.severity().is_some_and(|from| outcome.fails(from));
+    Ok(if fails { ExitCode::FAILURE } else { ExitCode::SUCCESS })
+}
