@@ -93,7 +93,7 @@ fn check(folder: &Path, case: &Value) -> Vec<Diagnostic> {
     found.extend(analyze(&Input {
         resources: &resources,
         for_tools: &for_tools,
-        mesh: &mesh.unwrap_or_else(MeshConfig::default),
+        mesh: &mesh.unwrap_or_default(),
         networks: networks.map(Arc::new).as_ref(),
         practices: false,
         now: 1_790_000_000,

@@ -14,18 +14,21 @@ enum Certificate<'a> {
     Files(&'a str, &'a str),
 }
 
+/// A Gateway that answers with some certificate.
+type Holder<'a> = (&'a Arc<Object>, &'a Gateway);
+
 pub(in crate::analyze::istio) fn find(world: &World<'_>, found: &mut Vec<Diagnostic>) {
-    let mut holders: BTreeMap<Certificate<'_>, Vec<(&Arc<Object>, &Gateway, usize)>> = BTreeMap::new();
+    let mut holders: BTreeMap<Certificate<'_>, Vec<Holder<'_>>> = BTreeMap::new();
     for (object, gateway) in world.gateways() {
-        for (index, server) in gateway.servers.iter().enumerate() {
+        for server in &gateway.servers {
             if let Some(certificate) = server.tls.as_ref().and_then(certificate) {
-                holders.entry(certificate).or_default().push((object, gateway, index));
+                holders.entry(certificate).or_default().push((object, gateway));
             }
         }
     }
     for of_one in holders.values() {
-        for (object, gateway, _) in of_one {
-            for (other, other_gateway, _) in of_one.iter().filter(|(other, ..)| other.id != object.id) {
+        for (object, gateway) in of_one {
+            for (other, other_gateway) in of_one.iter().filter(|(other, _)| other.id != object.id) {
                 if is_part(&gateway.selector, &other_gateway.selector) {
                     let message = format!("Gateway {} answers with the same certificate", full_name(other));
                     found.push(about(codes::DUPLICATE_CERTIFICATE, object, "metadata.name", message));
