@@ -4,7 +4,7 @@
 
 use amime_model::analyze::{Input, analyze};
 use amime_model::diagnostic::Diagnostic;
-use amime_model::resource::{Loaded, MeshConfig, Object, ResourceSet, load, load_mesh_config, load_mesh_networks};
+use amime_model::resource::{Loaded, Object, ResourceSet, load, load_mesh_config, load_mesh_networks};
 use serde_json::Value;
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
