@@ -31,11 +31,14 @@ pub(super) fn hops(
     let host = table.virtual_host(request.authority);
     let mut hop = match host {
         Some(host) => {
-            let by = host.origin.as_ref().map(|origin| By::of(known.snapshot, origin));
-            let what = match host.origin.as_ref().map(|origin| origin.kind.as_str()) {
+            // Istio tells of rules alone whose they are, not of virtual hosts.
+            let origin = host.origin.as_ref().or_else(|| host.routes.iter().find_map(|route| route.origin.as_ref()));
+            let by = origin.map(|origin| By::of(known.snapshot, origin));
+            let catches_all = host.domains.iter().any(|domain| domain == "*");
+            let what = match origin.map(|origin| origin.kind.as_str()) {
                 Some("VirtualService") => format!("virtual host {} has {}", host.name, request.authority),
-                Some(_) => format!("none: {} goes by the service itself", request.authority),
-                None => format!("none has the host {}: {}", request.authority, host.name),
+                None if catches_all => format!("none has the host {}: {}", request.authority, host.name),
+                _ => format!("none: {} goes by the service itself", request.authority),
             };
             Hop::new(Stage::VirtualHost, what).by(by)
         }
