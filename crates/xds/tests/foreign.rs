@@ -1,6 +1,6 @@
 //! Configuration of other control planes: what is not understood is kept, refused or named, never passed over.
 
-use amime_model::config::{HttpFilter, NetworkFilter, PathMatch, RouteAction, StringMatch, ValueMatch};
+use amime_model::config::{HttpFilter, NetworkFilter, PathMatch, RedirectPath, RouteAction, StringMatch, ValueMatch};
 use amime_xds::{ResourceType, decode, intern::Interner};
 use envoy_types::pb::envoy::config::core::v3::{Address, SocketAddress, address, socket_address};
 use envoy_types::pb::envoy::config::listener::v3 as listener;
@@ -57,6 +57,20 @@ fn a_match_that_is_not_understood_answers_for_what_it_might_match() {
     let route = &decoded.virtual_hosts[0].routes[0];
     assert_eq!(route.matches.path, PathMatch::Prefix("/a".into()));
     assert!(matches!(&route.action, RouteAction::Opaque(what) if what.contains("range")));
+}
+
+/// Istio writes an empty path for a redirect of the host alone; Envoy leaves the path as it is then.
+#[test]
+fn a_redirect_to_no_path_keeps_the_path() {
+    use route::redirect_action::PathRewriteSpecifier::{PathRedirect, PrefixRewrite};
+    for path in [PathRedirect(String::new()), PrefixRewrite(String::new())] {
+        let redirect = route::RedirectAction { path_rewrite_specifier: Some(path), ..Default::default() };
+        let action = Some(route::route::Action::Redirect(redirect));
+        let config = routes(route::Route { r#match: Some(prefix("/a")), action, ..Default::default() });
+        let decoded = decode::route(&config.encode_to_vec()).expect("it is read");
+        let action = &decoded.virtual_hosts[0].routes[0].action;
+        assert!(matches!(action, RouteAction::Redirect(redirect) if redirect.path == RedirectPath::Keep), "{action:?}");
+    }
 }
 
 #[test]
@@ -122,10 +136,10 @@ fn filters_that_are_not_understood_are_kept_byte_for_byte() {
 }
 
 #[test]
-fn a_tcp_proxy_that_tunnels_is_no_plain_one() {
+fn a_tunnel_to_a_formatted_name_is_no_plain_one() {
     let proxy = tcp::TcpProxy {
         cluster_specifier: Some(tcp::tcp_proxy::ClusterSpecifier::Cluster("c".into())),
-        tunneling_config: Some(tcp::tcp_proxy::TunnelingConfig { hostname: "h".into(), ..Default::default() }),
+        tunneling_config: Some(tcp::tcp_proxy::TunnelingConfig { hostname: "%DOWNSTREAM_SNI%:443".into(), ..Default::default() }),
         ..Default::default()
     };
     let decoded = decode::listener(&listener(typed("tcp", proxy)).encode_to_vec()).expect("it is read");

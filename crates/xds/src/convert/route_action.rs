@@ -259,6 +259,12 @@ fn redirect_from_pb(redirect: pb::RedirectAction) -> Redirect {
     };
     let path = match redirect.path_rewrite_specifier {
         None => RedirectPath::Keep,
+        // Envoy does nothing for an empty one; Istio writes it where the rule has no `uri`.
+        Some(
+            PathRewriteSpecifier::PathRedirect(empty)
+            | PathRewriteSpecifier::PathRewrite(empty)
+            | PathRewriteSpecifier::PrefixRewrite(empty),
+        ) if empty.is_empty() => RedirectPath::Keep,
         Some(PathRewriteSpecifier::PathRedirect(path) | PathRewriteSpecifier::PathRewrite(path)) => {
             RedirectPath::Full(path)
         }
