@@ -139,7 +139,10 @@ fn filters_that_are_not_understood_are_kept_byte_for_byte() {
 fn a_tunnel_to_a_formatted_name_is_no_plain_one() {
     let proxy = tcp::TcpProxy {
         cluster_specifier: Some(tcp::tcp_proxy::ClusterSpecifier::Cluster("c".into())),
-        tunneling_config: Some(tcp::tcp_proxy::TunnelingConfig { hostname: "%DOWNSTREAM_SNI%:443".into(), ..Default::default() }),
+        tunneling_config: Some(tcp::tcp_proxy::TunnelingConfig {
+            hostname: "%DOWNSTREAM_SNI%:443".into(),
+            ..Default::default()
+        }),
         ..Default::default()
     };
     let decoded = decode::listener(&listener(typed("tcp", proxy)).encode_to_vec()).expect("it is read");
