@@ -2,7 +2,7 @@
 //! any edits the outcome equals that of a look at everything.
 #![allow(clippy::unwrap_used)]
 
-use amime_model::config::Locality;
+use amime_model::config::{Discovery, DnsFamily, Locality};
 use amime_model::resource::{MeshConfig, Object, ResourceSet, load};
 use amime_model::snapshot::{Built, Held, Snapshot};
 use amime_model::translate::{
@@ -338,4 +338,45 @@ fn proxies_of_one_place_share_endpoints_and_those_that_no_place_concerns_are_sha
     assert!(Arc::ptr_eq(endpoints(0, "s0"), endpoints(1, "s0")));
     assert_ne!(endpoints(0, "s0"), endpoints(2, "s0"));
     assert!(Arc::ptr_eq(endpoints(0, "s1"), endpoints(1, "s1")) && Arc::ptr_eq(endpoints(0, "s1"), endpoints(2, "s1")));
+}
+
+#[test]
+fn names_are_looked_up_for_the_addresses_that_a_proxy_can_reach_which_tells_views_apart_only_where_there_are_such_names()
+ {
+    let entry = |host: &str, resolution: &str| {
+        format!(
+            "apiVersion: networking.istio.io/v1\nkind: ServiceEntry\nmetadata: {{name: {resolution}, namespace: one}}\n\
+             spec: {{hosts: [\"{host}\"], resolution: {resolution}, ports: [{{number: 80, name: http, protocol: HTTP}}]}}\n"
+        )
+        .replace("name: DYNAMIC_DNS,", "name: dynamic,")
+        .replace("name: DNS,", "name: dns,")
+    };
+    let named = format!("{}---\n{}", entry("a.example", "DNS"), entry("*.example", "DYNAMIC_DNS"));
+    let mut files = Files::new();
+    write(&mut files, &Edit::Service { service: 0, form: 4 });
+    write(&mut files, &Edit::Slice { service: 0, part: 0, form: 0 });
+    let without = Snapshot::build(&all(&files), &MeshConfig::default(), &Held::default());
+    files.insert("named".into(), load("named", &named).objects);
+    let with = Snapshot::build(&all(&files), &MeshConfig::default(), &Held::default());
+    let mut memo = Memo::default();
+    memo.begin(&with.snapshot);
+    let mut static_clusters = Vec::new();
+    let cases: [(&[&str], DnsFamily); 4] = [
+        (&[], DnsFamily::V4Only),
+        (&["10.0.0.2"], DnsFamily::V4Only),
+        (&["fd00::2"], DnsFamily::V6Only),
+        (&["10.0.0.2", "fd00::2"], DnsFamily::All),
+    ];
+    for (addresses, family) in cases {
+        let addresses = addresses.iter().map(|ip| ip.parse().unwrap()).collect();
+        let node = Node { addresses, ..nodes().remove(0) };
+        assert_eq!(Scope::of(&without.snapshot, &node).shared, Scope::of(&without.snapshot, &nodes()[0]).shared);
+        let scope = Scope::of(&with.snapshot, &node);
+        let (translation, _) = translate_shared_with(&with.snapshot, &scope.shared, &mut memo);
+        let cluster = |host: &str| translation.config.clusters[&*format!("outbound|80||{host}")].clone();
+        assert_eq!(cluster("a.example").dns.family, family);
+        assert!(matches!(&cluster("*.example").discovery, Discovery::DynamicDns(cache) if cache.family == family));
+        static_clusters.push(cluster("s0.one.svc.cluster.local"));
+    }
+    assert!(static_clusters.iter().all(|cluster| Arc::ptr_eq(cluster, &static_clusters[0])));
 }

@@ -248,7 +248,7 @@ pub struct DnsOptions {
     pub jitter: Option<Duration>,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub enum DnsFamily {
     #[default]
     Auto,

@@ -7,7 +7,7 @@ use super::node::{NodeKind, Place};
 use super::view::View;
 use super::{client_tls, endpoints, names, policy};
 use crate::config::{
-    Cluster, ClusterEndpoints, ClusterService, Discovery, DnsCache, DnsFamily, DnsOptions, LbPolicy, UpstreamProtocol,
+    Cluster, ClusterEndpoints, ClusterService, Discovery, DnsCache, DnsOptions, LbPolicy, UpstreamProtocol,
 };
 use crate::host::is_wildcard;
 use crate::protocol::Protocol;
@@ -105,7 +105,7 @@ fn one(
     let sidecar = view.scope.kind == NodeKind::Sidecar;
     let discovery = match service.resolution {
         Resolution::DynamicDns if subset.is_some() || !is_dynamic(service, port) => return None,
-        Resolution::DynamicDns => Discovery::DynamicDns(dns_cache()),
+        Resolution::DynamicDns => Discovery::DynamicDns(dns_cache(view)),
         Resolution::Dns if found.localities.is_empty() => return None,
         Resolution::DnsRoundRobin if found.localities.is_empty() => return None,
         Resolution::Dns => Discovery::StrictDns(found.clone()),
@@ -122,7 +122,7 @@ fn one(
             refresh: Some(mesh.dns_refresh_rate.into()),
             respect_ttl: true,
             jitter: Some(Duration::from_millis(100)),
-            ..DnsOptions::default()
+            family: view.scope.dns_family,
         };
     }
     policy::protocol(&mut cluster, port.protocol, sidecar);
@@ -161,9 +161,9 @@ pub(super) fn is_dynamic(service: &Service, port: &ServicePort) -> bool {
         && matches!(port.protocol, Protocol::Http | Protocol::Http2 | Protocol::Grpc | Protocol::Tls)
 }
 
-/// One for all, so that one filter looks up for all clusters. IPv4 where a name has both: few pods reach IPv6.
-pub(super) fn dns_cache() -> DnsCache {
-    DnsCache { name: names::DNS_CACHE.to_string(), family: DnsFamily::V4Preferred, ..DnsCache::default() }
+/// One for all, so that one filter looks up for all clusters.
+pub(super) fn dns_cache(view: &View<'_>) -> DnsCache {
+    DnsCache { name: names::DNS_CACHE.to_string(), family: view.scope.dns_family, ..DnsCache::default() }
 }
 
 /// The port to dial where it is not the one that was dialled: a ServiceEntry's target port, or the port that

@@ -5,9 +5,9 @@
 
 use super::cluster::{self, Built};
 use super::locality::Balance;
-use super::node::{NodeKind, Place};
+use super::node::{NodeKind, Place, looks_up};
 use super::view::View;
-use crate::config::VirtualHost;
+use crate::config::{DnsFamily, VirtualHost};
 use crate::resource::MeshConfig;
 use crate::snapshot::{EndpointsByPort, MergedRule, Service, Snapshot};
 use std::collections::{BTreeSet, HashMap};
@@ -37,6 +37,8 @@ struct Key {
     kind: NodeKind,
     service: usize,
     rule: usize,
+    /// The default for services that are reached without looking up names.
+    dns_family: DnsFamily,
 }
 
 /// The clusters of a service.
@@ -102,7 +104,8 @@ impl Memo {
     fn known(&mut self, view: &View<'_>, service: &Arc<Service>) -> Option<&mut Known> {
         let rule = view.rule(&service.host);
         let endpoints = view.snapshot.all_endpoints(service);
-        let key = Key { kind: view.scope.kind, service: address(Some(service)), rule: address(rule) };
+        let dns_family = if looks_up(service) { view.scope.dns_family } else { DnsFamily::default() };
+        let key = Key { kind: view.scope.kind, service: address(Some(service)), rule: address(rule), dns_family };
         let holds = |known: &Known| address(known.sources.2.as_ref()) == address(endpoints);
         if !self.now.clusters.get(&key).is_some_and(holds) {
             let found = match self.before.clusters.remove(&key).filter(holds) {

@@ -35,7 +35,7 @@ pub use own::{Outline, Own, translate_own};
 pub use reroute::Routing;
 pub(crate) use route::mismatch;
 
-use crate::config::{Cluster, ClusterEndpoints, Listener, Origin, ProxyConfig, RouteConfig};
+use crate::config::{Cluster, ClusterEndpoints, DnsFamily, Listener, Origin, ProxyConfig, RouteConfig};
 use crate::snapshot::{Labels, Pod, Service, ServiceKey, Snapshot};
 use egress::Egress;
 use std::collections::{BTreeMap, BTreeSet};
@@ -200,8 +200,13 @@ pub(crate) fn listener_exclusions(
     dns_capture: bool,
     services: Vec<Arc<Service>>,
 ) -> Vec<Exclusion> {
-    let scope =
-        SharedScope { kind: NodeKind::Sidecar, namespace: namespace.to_string(), labels: Labels::new(), dns_capture };
+    let scope = SharedScope {
+        kind: NodeKind::Sidecar,
+        namespace: namespace.to_string(),
+        labels: Labels::new(),
+        dns_capture,
+        dns_family: DnsFamily::V4Only,
+    };
     let mut view = View::among(snapshot, &scope, services.iter().cloned());
     view.egress.push(Egress::among(snapshot, &scope, services));
     let mut exclusions = Vec::new();

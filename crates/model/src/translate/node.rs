@@ -2,9 +2,9 @@
 //!
 //! `control` makes a Node of what a proxy sends on its stream, and translates once for all nodes of equal Scope.
 
-use crate::config::Locality;
+use crate::config::{DnsFamily, Locality};
 use crate::snapshot::locality;
-use crate::snapshot::{CLUSTER, Labels, Pod, ServiceKey, Snapshot, selects, target_in_pod};
+use crate::snapshot::{CLUSTER, Labels, Pod, Resolution, Service, ServiceKey, Snapshot, selects, target_in_pod};
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 
@@ -158,6 +158,9 @@ pub struct SharedScope {
     /// Only the labels that some selector looks at.
     pub labels: Labels,
     pub dns_capture: bool,
+    /// Of which addresses of looked-up names these proxies dial; that of IPv4 where nothing is looked up, so that views
+    /// without such names are not told apart by it.
+    pub dns_family: DnsFamily,
 }
 
 /// Where a client is: what decides which endpoints are near. A few of these come to each `SharedScope`, of which the
@@ -209,6 +212,7 @@ impl Scope {
         let labels = pod.map_or(&node.labels, |pod| &*pod.labels);
         let locality = pod.map(|pod| &pod.locality).filter(|l| **l != Locality::default()).unwrap_or(&node.locality);
         let host = pod.map(|pod| pod.pod_spec().node_name.as_str()).filter(|host| !host.is_empty());
+        let addresses = pod.map_or(&node.addresses, |pod| &pod.addresses);
         let label = |key: &String| {
             let value = match key.as_str() {
                 locality::CLUSTER => Some(CLUSTER),
@@ -233,17 +237,35 @@ impl Scope {
                 namespace: node.namespace.clone(),
                 labels: relevant,
                 dns_capture: node.dns_capture,
+                dns_family: match snapshot.services().iter().any(|service| looks_up(service)) {
+                    true => dns_family(addresses),
+                    false => DnsFamily::V4Only,
+                },
             },
             place,
             local: LocalScope {
                 interception: node.interception,
                 binds_upstream: node.binds_upstream,
-                addresses: pod.map_or(&node.addresses, |pod| &pod.addresses).clone(),
+                addresses: addresses.clone(),
                 targets: pod.map(|pod| targets(snapshot, pod)).unwrap_or_default(),
                 place: pod.and_then(|pod| local_place(pod)),
                 gateways,
             },
         }
+    }
+}
+
+/// Whether proxies look up names to reach a service.
+pub(super) fn looks_up(service: &Service) -> bool {
+    matches!(service.resolution, Resolution::Dns | Resolution::DnsRoundRobin | Resolution::DynamicDns)
+}
+
+/// What a proxy of these addresses can reach, as Istio's SelectDNSLookupFamily has it; IPv4 where none is known.
+fn dns_family(addresses: &[IpAddr]) -> DnsFamily {
+    match (addresses.iter().any(IpAddr::is_ipv4), addresses.iter().any(IpAddr::is_ipv6)) {
+        (_, false) => DnsFamily::V4Only,
+        (false, true) => DnsFamily::V6Only,
+        (true, true) => DnsFamily::All,
     }
 }
 

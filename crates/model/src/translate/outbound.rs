@@ -433,13 +433,13 @@ fn finish(view: &View<'_>, bind: IpAddr, entry: Entry, dynamic: &BTreeSet<u32>) 
                 if of_all_ports || dynamic.contains(&entry.port.number) {
                     // The router comes last.
                     let at = manager.http_filters.len().saturating_sub(1);
-                    manager.http_filters.insert(at, HttpFilter::DynamicForwardProxy(dns_cache()));
+                    manager.http_filters.insert(at, HttpFilter::DynamicForwardProxy(dns_cache(view)));
                 }
                 vec![NetworkFilter::Http(Box::new(manager))]
             }
             Content::Tcp(proxy, None) => vec![NetworkFilter::Tcp(proxy.clone())],
             Content::Tcp(proxy, Some(port)) => vec![
-                NetworkFilter::SniDynamicForwardProxy { cache: dns_cache(), port: *port },
+                NetworkFilter::SniDynamicForwardProxy { cache: dns_cache(view), port: *port },
                 NetworkFilter::Tcp(proxy.clone()),
             ],
         };
