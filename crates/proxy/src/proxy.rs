@@ -110,7 +110,7 @@ impl Proxy {
             Placement::One => vec![workers.next()],
             Placement::All => (0..workers.count()).collect(),
         };
-        let dynamic = DynamicNames::new(options.names.clone(), options.background.clone());
+        let dynamic = DynamicNames::new(options.names.with_own_turns(), options.background.clone());
         Self(Arc::new(Inner {
             id: NEXT.fetch_add(1, Ordering::Relaxed),
             workers: workers.clone(),

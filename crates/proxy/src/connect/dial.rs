@@ -196,14 +196,16 @@ fn prepare(address: SocketAddr, settings: &ConnectSettings) -> io::Result<TcpSoc
     socket.set_nodelay(true)?;
     if let Some(keepalive) = &settings.keepalive {
         let mut options = socket2::TcpKeepalive::new();
-        if let Some(seconds) = keepalive.time {
-            options = options.with_time(Duration::from_secs(u64::from(seconds)));
+        // What Linux takes (tcp(7)): a value outside of it would refuse every connection of the cluster.
+        let seconds = |seconds: u32| Duration::from_secs(u64::from(seconds.clamp(1, 32_767)));
+        if let Some(time) = keepalive.time {
+            options = options.with_time(seconds(time));
         }
-        if let Some(seconds) = keepalive.interval {
-            options = options.with_interval(Duration::from_secs(u64::from(seconds)));
+        if let Some(interval) = keepalive.interval {
+            options = options.with_interval(seconds(interval));
         }
         if let Some(probes) = keepalive.probes {
-            options = options.with_retries(probes);
+            options = options.with_retries(probes.clamp(1, 127));
         }
         socket2::SockRef::from(&socket).set_tcp_keepalive(&options)?;
     }
@@ -242,6 +244,12 @@ mod tests {
         assert_eq!(socket.tcp_keepalive_time().unwrap(), Duration::from_secs(70));
         assert_eq!(socket.tcp_keepalive_interval().unwrap(), Duration::from_secs(11));
         assert_eq!(socket.tcp_keepalive_retries().unwrap(), 3);
+        // What the system would refuse is the nearest that it takes.
+        let stream = open(Some(TcpKeepalive { probes: Some(1_000), time: Some(0), interval: Some(86_400) })).await;
+        let socket = socket2::SockRef::from(&stream);
+        assert_eq!(socket.tcp_keepalive_time().unwrap(), Duration::from_secs(1));
+        assert_eq!(socket.tcp_keepalive_interval().unwrap(), Duration::from_secs(32_767));
+        assert_eq!(socket.tcp_keepalive_retries().unwrap(), 127);
         let stream = open(Some(TcpKeepalive::default())).await;
         assert!(socket2::SockRef::from(&stream).keepalive().unwrap());
         let stream = open(None).await;

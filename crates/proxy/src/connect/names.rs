@@ -26,14 +26,16 @@ const AT_ONCE: usize = 64;
 
 /// Looks names up.
 #[derive(Clone)]
-pub struct Names(Arc<Inner>);
+pub struct Names {
+    inner: Arc<Inner>,
+    turns: Arc<Semaphore>,
+}
 
 struct Inner {
     resolv_conf: PathBuf,
     hosts: PathBuf,
     port: u16,
     now: Mutex<Option<Arc<Sources>>>,
-    turns: Semaphore,
 }
 
 /// What tells a file from the one that was there before: when it was written, its length and its number. None: there
@@ -55,13 +57,13 @@ impl Names {
 
     /// As these files say; `port` is that of the name servers.
     pub fn of_files(resolv_conf: impl Into<PathBuf>, hosts: impl Into<PathBuf>, port: u16) -> Self {
-        Self(Arc::new(Inner {
-            resolv_conf: resolv_conf.into(),
-            hosts: hosts.into(),
-            port,
-            now: Mutex::default(),
-            turns: Semaphore::new(AT_ONCE),
-        }))
+        let inner = Inner { resolv_conf: resolv_conf.into(), hosts: hosts.into(), port, now: Mutex::default() };
+        Self { inner: Arc::new(inner), turns: Arc::new(Semaphore::new(AT_ONCE)) }
+    }
+
+    /// The same with turns of its own: for names that clients choose, which must not hold up those of the mesh.
+    pub(crate) fn with_own_turns(&self) -> Self {
+        Self { inner: Arc::clone(&self.inner), turns: Arc::new(Semaphore::new(AT_ONCE)) }
     }
 
     /// What a name stands for now; None where it does not resolve.
@@ -70,8 +72,8 @@ impl Names {
             return Some(Answer::of([ip]));
         }
         // An error: it was closed, which nobody does.
-        let _turn = self.0.turns.acquire().await.ok()?;
-        let sources = self.0.sources().map_err(|error| tracing::warn!(%error, "no name can be looked up")).ok()?;
+        let _turn = self.turns.acquire().await.ok()?;
+        let sources = self.inner.sources().map_err(|error| tracing::warn!(%error, "no name can be looked up")).ok()?;
         let Ok(name) = Name::from_str_relaxed(host) else {
             tracing::debug!(host, "not a name");
             return None;
@@ -97,7 +99,7 @@ impl Names {
 
 impl std::fmt::Debug for Names {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "Names({}, {})", self.0.resolv_conf.display(), self.0.hosts.display())
+        write!(f, "Names({}, {})", self.inner.resolv_conf.display(), self.inner.hosts.display())
     }
 }
 

@@ -85,7 +85,14 @@ async fn run(
             _ => None,
         };
     }
-    let connection = match connect(proxy, tcp, &cluster, &accepted, record).await {
+    let mut ended = std::pin::pin!(ended);
+    // What a tunnel's proxy is waited for has no end of its own.
+    let connection = tokio::select! {
+        biased;
+        () = &mut ended => return Flags::LR,
+        connection = connect(proxy, tcp, &cluster, &accepted, record) => connection,
+    };
+    let connection = match connection {
         Ok(connection) => connection,
         Err(flags) => {
             return flags;
