@@ -86,6 +86,43 @@ fn rules_behind_one_that_takes_all_are_unreachable() {
 }
 
 #[test]
+fn a_policy_split_by_a_dash_is_told() {
+    let from = "from: [{source: {namespaces: [a]}}]";
+    let to = "to: [{operation: {methods: [GET]}}]";
+    let told = |rules: &str| {
+        let spec = format!("spec: {{rules: [{rules}]}}");
+        let mut all = found(&object("security.istio.io/v1", "AuthorizationPolicy", "p", &spec));
+        all.retain(|line| line.starts_with("AM-E7"));
+        all
+    };
+    assert_eq!(told(&format!("{{{from}}}, {{{to}}}")), ["AM-E7 AuthorizationPolicy shop/p spec.rules[1]"]);
+    assert_eq!(told(&format!("{{{from}, {to}}}, {{{to}}}")), Vec::<String>::new());
+}
+
+#[test]
+fn rules_for_services_of_others_are_looked_up_as_clients_do() {
+    let rule = |namespace: &str, subsets: &str, export: &str| {
+        let spec = format!("spec: {{host: web.shop.svc.cluster.local, subsets: [{subsets}]{export}}}");
+        object("networking.istio.io/v1", "DestinationRule", "r", &spec)
+            .replace("namespace: shop", &format!("namespace: {namespace}"))
+    };
+    let told = |rules: String| {
+        let mut all = found(&(service("web", HTTP) + &pod("web") + &rules));
+        all.retain(|line| line.starts_with("AM-E2") || line.starts_with("AM-E5"));
+        all
+    };
+    let v1 = "{name: v1, labels: {app: web}}";
+    let client = pod("caller").replace("namespace: shop", "namespace: ops");
+    let dropped = ["AM-E5 DestinationRule ops/r spec.host"];
+    assert_eq!(told(rule("shop", v1, "") + &rule("ops", "", "")), ["AM-E2 DestinationRule ops/r spec.host"]);
+    assert_eq!(told(rule("shop", v1, "") + &rule("ops", "", "") + &client), dropped);
+    assert_eq!(told(rule("shop", v1, "") + &rule("ops", v1, "") + &client), Vec::<String>::new());
+    let private = ", exportTo: [.]";
+    assert_eq!(told(rule("shop", v1, private) + &rule("ops", "", "") + &client), Vec::<String>::new());
+    assert_eq!(told(rule("shop", v1, "") + &rule("istio-system", "", "")), Vec::<String>::new());
+}
+
+#[test]
 fn practices_and_effects() {
     let vs = virtual_service("a", "{hosts: ['*.example.com', web], http: [{route: [{destination: {host: web}}]}]}");
     let policy = object("security.istio.io/v1", "AuthorizationPolicy", "all", "spec: {rules: [{}]}");

@@ -41,7 +41,7 @@ pub fn analyze(input: &Input<'_>) -> Vec<Diagnostic> {
     let built = Snapshot::build(&with_pods(input.resources), input.mesh, &Held::default());
     let world = World::new(input);
     let mut found = istio::find(&world);
-    effect::find(&world, &mut found);
+    effect::find(&world, &built.snapshot, &mut found);
     if input.practices {
         practices::find(&world, &mut found);
     }

@@ -27,6 +27,12 @@ pub struct MergedRule {
 }
 
 impl MergedRule {
+    /// Whether exportTo lets clients of that namespace use it.
+    pub fn is_shown_to(&self, namespace: &str) -> bool {
+        let to = &self.export_to;
+        to.is_empty() || to.contains("*") || to.contains(namespace)
+    }
+
     /// The labels of clients that it is for; None: all.
     pub fn client_labels(&self) -> Option<&Labels> {
         self.rule.workload_selector.as_ref().map(|s| &s.match_labels)
@@ -111,15 +117,8 @@ impl DestinationRules {
         }
         for namespace in [service.namespace.as_str(), self.root_namespace.as_str()] {
             let found = self.exported.get(namespace).and_then(|rules| rules.most_specific(&service.host));
-            let visible: Vec<_> = found
-                .into_iter()
-                .flatten()
-                .filter(|rule| {
-                    let e = &rule.export_to;
-                    e.is_empty() || e.contains("*") || e.contains(client_namespace)
-                })
-                .cloned()
-                .collect();
+            let visible: Vec<_> =
+                found.into_iter().flatten().filter(|rule| rule.is_shown_to(client_namespace)).cloned().collect();
             if !visible.is_empty() {
                 return visible;
             }
