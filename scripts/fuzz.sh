@@ -21,7 +21,7 @@ export RUSTFLAGS="-Cpasses=sancov-module -Cllvm-args=-sanitizer-coverage-level=4
 -Cllvm-args=-sanitizer-coverage-trace-compares -Ccodegen-units=1 -Cdebug-assertions --cfg fuzzing"
 # A triple, so that build scripts and macros are built without those flags.
 triple=$(rustc -vV | sed -n 's/^host: //p')
-cargo build --release --locked --manifest-path fuzz/Cargo.toml --target "$triple" --target-dir "$out"
+cargo build --profile fuzz --locked -p amime-fuzz --target "$triple" --target-dir "$out"
 
 # What the tests read is where the fuzzer starts.
 declare -A seeds=(
@@ -33,7 +33,7 @@ for target in "${targets[@]}"; do
     mkdir -p "$out/corpus/$target" "$out/artifacts"
     echo "fuzzing $target for $seconds s"
     # shellcheck disable=SC2086 # The seeds are several folders.
-    "$out/$triple/release/$target" -max_total_time="$seconds" -timeout=20 -rss_limit_mb=2048 -max_len=16384 \
+    "$out/$triple/fuzz/$target" -max_total_time="$seconds" -timeout=20 -rss_limit_mb=2048 -max_len=16384 \
         -print_final_stats=1 -verbosity=1 -artifact_prefix="$out/artifacts/$target-" "$out/corpus/$target" ${seeds[$target]} \
         >"$out/$target.log" 2>&1 || { tail -n 40 "$out/$target.log" >&2; exit 1; }
     grep -E 'number_of_executed_units|new_units_added' "$out/$target.log"
