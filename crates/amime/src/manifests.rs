@@ -3,7 +3,7 @@
 
 use amime_model::resource::{Loaded, LoadedMeshConfig, load_bytes, load_mesh_config};
 use anyhow::Context;
-use std::io::Read;
+use std::io::{BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
 
 /// The name of standard input, as a path and in places.
@@ -27,12 +27,18 @@ pub(crate) fn mesh_config(path: &Path) -> anyhow::Result<LoadedMeshConfig> {
 
 /// All bytes of a file, or of standard input.
 pub(crate) fn read(path: &Path) -> anyhow::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    open(path)?.read_to_end(&mut bytes).with_context(|| format!("reading {}", path.display()))?;
+    Ok(bytes)
+}
+
+/// A file, or standard input.
+pub(crate) fn open(path: &Path) -> anyhow::Result<Box<dyn BufRead>> {
     if path == Path::new(STDIN) {
-        let mut bytes = Vec::new();
-        std::io::stdin().lock().read_to_end(&mut bytes).context("reading standard input")?;
-        return Ok(bytes);
+        return Ok(Box::new(std::io::stdin().lock()));
     }
-    std::fs::read(path).with_context(|| format!("reading {}", path.display()))
+    let file = std::fs::File::open(path).with_context(|| format!("opening {}", path.display()))?;
+    Ok(Box::new(BufReader::new(file)))
 }
 
 /// A file, or the YAML and JSON files of a folder; hidden ones left out.

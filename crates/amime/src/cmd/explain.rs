@@ -4,6 +4,7 @@
 use crate::explain::requests::{self, Answer};
 use crate::explain::{diagram, human, mermaid, routes, sources};
 use crate::inspect::output;
+use crate::manifests;
 use amime_model::config::{ProxyConfig, VirtualHost};
 use amime_model::explain::{DumpExplainer, Explainer, OneOrMany, Question, QuestionError, Trace, Verdict};
 use amime_model::snapshot::Snapshot;
@@ -208,7 +209,7 @@ fn question(args: &Args, url: &str) -> Question {
 fn many(args: &Args, source: &mut Source<'_>, path: &Path) -> anyhow::Result<ExitCode> {
     let mut out = std::io::BufWriter::new(anstream::stdout().lock());
     let mut code = ExitCode::SUCCESS;
-    for (number, line) in sources::open(path)?.lines().enumerate() {
+    for (number, line) in manifests::open(path)?.lines().enumerate() {
         let line = line.with_context(|| format!("reading {}", path.display()))?;
         if line.trim().is_empty() {
             continue;
