@@ -207,7 +207,7 @@ impl ClusterLocal {
         let tls = match self.transports.of(host)? {
             Some(context) => {
                 let name = context.name_of(authority).map_err(|reason| Missing::Tls(reason.into()))?;
-                Some(Handshake { context: Rc::clone(context), name })
+                Some(Handshake { context: Rc::clone(context), name, http1: false })
             }
             None => None,
         };
@@ -224,7 +224,7 @@ impl ClusterLocal {
     /// As of [`ClusterLocal::pool`].
     pub(crate) fn handshake(&self, host: &Host) -> Result<Option<Handshake>, Missing> {
         let context = self.transports.of(host)?;
-        Ok(context.map(|context| Handshake { context: Rc::clone(context), name: None }))
+        Ok(context.map(|context| Handshake { context: Rc::clone(context), name: None, http1: false }))
     }
 
     /// Whether it was built of what these secrets are now.

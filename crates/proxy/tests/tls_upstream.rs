@@ -11,8 +11,10 @@ use amime_testkit::origin::{Origin as Server, full};
 use amime_testkit::tls::{Authority, KeyKind, Pair, Told, changing_origin, origin, server_config};
 use common::tls::*;
 use common::*;
+use hyper_util::rt::TokioIo;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use tokio::io::AsyncWriteExt;
 
 /// Answers with what the proxy told in its handshake.
 async fn server(pair: &Pair, clients: Option<&Authority>, alpn: &[&str]) -> Server {
@@ -176,15 +178,41 @@ async fn the_endpoint_may_change_the_version_it_chooses() {
         changing_origin(config, |told: Told, _| http::Response::new(full(told.alpn.unwrap_or_default()))).await;
     let tls = with_tls(trusting("ca"), server.address);
     let auto = Cluster { protocol: UpstreamProtocol::Alpn, max_requests_per_connection: Some(1), ..tls };
-    let mut again = to("a");
-    let on = vec!["connect-failure".to_owned()];
-    again.retry = Some(RetryPolicy { on, attempts: 2, ..RetryPolicy::default() });
-    let config = http_config(vec![forward(again)], [auto]);
-    let running = Running::start(with_secrets(config, [trust("ca", &ca)])).await;
-    // The third connection, for HTTP/1, is of no use.
-    for agreed in ["http/1.1", "http/1.1", "h2", "http/1.1"] {
-        let answer = get(running.address, "a.example", "/").await;
-        assert_eq!(answer.body, agreed);
+    let running = start(auto, [trust("ca", &ca)]).await;
+    for agreed in ["http/1.1", "http/1.1", "h2", "h2", "http/1.1"] {
+        let mut client = Raw::connect(running.address).await;
+        client.send("POST / HTTP/1.1\r\nHost: a.example\r\nContent-Length: 1\r\n\r\nx").await;
+        assert_eq!(client.answer(false).await.unwrap().body, agreed);
+    }
+}
+
+#[tokio::test]
+async fn who_wants_to_upgrade_has_http1() {
+    let ca = Authority::new("ca");
+    let config = server_config(&ca.issue(&["a.example"]), None, &["h2", "http/1.1"]);
+    let server = origin(config, |told: Told, mut request| {
+        if !request.headers().contains_key("upgrade") {
+            return http::Response::new(full(told.alpn.unwrap_or_default()));
+        }
+        tokio::spawn(async move {
+            let mut upgraded = TokioIo::new(hyper::upgrade::on(&mut request).await.unwrap());
+            upgraded.write_all(told.alpn.unwrap().as_bytes()).await.unwrap();
+        });
+        let switching = http::Response::builder().status(101).header("connection", "upgrade");
+        switching.header("upgrade", "websocket").body(full("")).unwrap()
+    })
+    .await;
+    let with = |alpn: &[&str]| UpstreamTls { alpn: alpn.iter().map(|p| (*p).into()).collect(), ..trusting("ca") };
+    for tls in [with(&[]), with(&["h2", "http/1.1"])] {
+        let auto = Cluster { protocol: UpstreamProtocol::Alpn, ..with_tls(tls, server.address) };
+        let running = start(auto, [trust("ca", &ca)]).await;
+        for _ in 0..2 {
+            assert_eq!(get(running.address, "a.example", "/").await.body, "h2");
+            let mut client = Raw::connect(running.address).await;
+            client.send("GET / HTTP/1.1\r\nHost: a.example\r\nConnection: upgrade\r\nUpgrade: websocket\r\n\r\n").await;
+            assert_eq!(client.answer(false).await.unwrap().status, 101);
+            assert_eq!(client.bytes(8).await, b"http/1.1");
+        }
     }
 }
 

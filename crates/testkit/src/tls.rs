@@ -294,7 +294,8 @@ where
                 let builder = hyper::server::conn::http2::Builder::new(TokioExecutor::new());
                 let _ = builder.serve_connection(io, service).await;
             } else {
-                let _ = hyper::server::conn::http1::Builder::new().serve_connection(io, service).await;
+                let serving = hyper::server::conn::http1::Builder::new().serve_connection(io, service);
+                let _ = serving.with_upgrades().await;
             }
         }
     })

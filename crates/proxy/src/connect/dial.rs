@@ -94,6 +94,8 @@ pub(crate) struct Handshake {
     pub(crate) context: Rc<ClientContext>,
     /// The server name where it is the request's; None: the cluster's.
     pub(crate) name: Option<ServerName<'static>>,
+    /// HTTP/1 alone is offered, whatever else the endpoint would speak.
+    pub(crate) http1: bool,
 }
 
 impl Handshake {
@@ -166,9 +168,7 @@ pub(crate) async fn dial(
         }
         match tls {
             None => Ok(UpstreamStream::Plain(stream)),
-            Some(tls) => {
-                Box::pin(tls.context.connect(stream, address.ip(), tls.name.as_ref())).await.map_err(DialError::Tls)
-            }
+            Some(tls) => Box::pin(tls.context.connect(stream, address.ip(), tls)).await.map_err(DialError::Tls),
         }
     };
     tokio::time::timeout(settings.timeout, connect).await.unwrap_or(Err(DialError::TimedOut))

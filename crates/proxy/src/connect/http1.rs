@@ -1,16 +1,16 @@
 //! HTTP/1 connections of one worker to one endpoint: one request at a time each, kept for the next one.
 
-use super::dial::dial;
-use super::pool::{HostPool, Pools, Reset, SendError, Sent, UpstreamRequest, classify, run};
+use super::http2;
+use super::pool::{HostPool, Pools, Reset, SendError, Sent, UpstreamRequest, answered, classify, open, run};
 use super::upstream_io::UpstreamIo;
 use crate::balance::limits::{Connections, Gauge, Pending, Unit};
 use crate::http::body::RequestBody;
-use crate::telemetry::totals::one_more;
 use crate::tls::stream::UpstreamStream;
 use hyper::client::conn::http1;
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
 use std::net::SocketAddr;
+use std::pin::pin;
 use std::rc::{Rc, Weak};
 use std::time::{Duration, Instant};
 use tokio::sync::oneshot;
@@ -120,24 +120,32 @@ impl Pool {
     }
 }
 
-/// Sends a request; where a pooled connection turns out to be closed, over the next one.
+/// Sends a request; where a pooled connection turns out to be closed, over the next one. Unless it is `alone` that is
+/// offered, ALPN may choose HTTP/2: the request comes back then.
 pub(super) async fn send(
     pools: &Rc<Pools>,
     pool: &Rc<HostPool>,
     mut request: UpstreamRequest,
+    alone: bool,
+    patience: Option<Duration>,
 ) -> Result<Sent, SendError> {
     loop {
         let mut conn = match pool.http1.take_ready(pools.settings.max_connection_duration) {
             Some(conn) => conn,
             // Boxed, for it is large and rare: every request's future would have to hold it.
-            None => match Box::pin(connect(pools, pool)).await {
-                Ok(conn) => conn,
+            None => match Box::pin(connect(pools, pool, alone)).await {
+                Ok(Some(conn)) => conn,
+                Ok(None) => return Err(SendError::unsent(Reset::Terminated, request)),
                 Err(reset) => return Err(SendError::unsent(reset, request)),
             },
         };
         conn.requests += 1;
         let place = conn.place.upgrade();
-        match conn.sender.try_send_request(request).await {
+        let sending = pin!(conn.sender.try_send_request(request));
+        let Some(sent) = answered(sending, patience).await else {
+            return Err(SendError::sent(Reset::ConnectTimeout));
+        };
+        match sent {
             Ok(response) => {
                 let lease = Lease { conn, _place: place, pool: Rc::clone(pool), pools: Rc::clone(pools) };
                 return Ok(Sent { response, lease: super::pool::Lease::Http1(lease) });
@@ -152,14 +160,18 @@ pub(super) async fn send(
     }
 }
 
-/// Opens a connection, or waits for one where the cluster may have no more.
-async fn connect(pools: &Rc<Pools>, pool: &Rc<HostPool>) -> Result<Conn, Reset> {
+/// Opens a connection, or waits for one where the cluster may have no more. None: ALPN chose HTTP/2.
+async fn connect(pools: &Rc<Pools>, pool: &Rc<HostPool>, alone: bool) -> Result<Option<Conn>, Reset> {
     let settings = &pools.settings;
     let _pending = Gauge::take_below(Pending(pools.usage.clone()), settings.max_pending).ok_or(Reset::Overflow)?;
     loop {
         // One may have been given back while this request waited for another.
         if let Some(conn) = pool.http1.take_ready(settings.max_connection_duration) {
-            return Ok(conn);
+            return Ok(Some(conn));
+        }
+        let either = settings.by_alpn && !alone;
+        if either && pool.agreed_http2.get() == Some(true) {
+            return Ok(None);
         }
         let freed = pools.freed.notified();
         let connections = Connections(pools.usage.clone());
@@ -175,7 +187,7 @@ async fn connect(pools: &Rc<Pools>, pool: &Rc<HostPool>) -> Result<Conn, Reset> 
                     conn = receiver => if let Ok(mut conn) = conn {
                         // Both sides of its last request have ended: it is ready in a moment, or closed.
                         if conn.sender.ready().await.is_ok() {
-                            return Ok(conn);
+                            return Ok(Some(conn));
                         }
                     },
                     () = freed => {}
@@ -183,22 +195,14 @@ async fn connect(pools: &Rc<Pools>, pool: &Rc<HostPool>) -> Result<Conn, Reset> 
                 continue;
             }
         };
-        let place = Rc::new(Place { _opening: Opening::new(pools, pool), _slot: slot });
-        let stream = dial(pool.address, pool.pipe.as_deref(), &settings.connect, pool.tls.as_ref(), pool.client)
-            .await
-            .map_err(|error| {
-                tracing::debug!(address = %pool.address, %error, "cannot connect");
-                one_more(&pools.counts.connect_failures);
-                pool.failure.set(error.transport_failure());
-                Reset::from(&error)
-            })?;
-        one_more(&pools.counts.connections);
-        if settings.by_alpn && stream.agreed_http2() {
-            // The endpoint has changed its mind since.
+        let place = Place { slot, _opening: Opening::new(pools, pool) };
+        let stream = open(pools, pool, alone).await?;
+        if either && stream.agreed_http2() {
             pool.agreed_http2.set(Some(true));
-            return Err(Reset::ConnectFailed);
+            http2::adopt(pools, pool, stream, place.slot).await?;
+            return Ok(None);
         }
-        return begin(pools, pool, stream, place).await;
+        return begin(pools, pool, stream, Rc::new(place)).await.map(Some);
     }
 }
 
@@ -209,7 +213,7 @@ pub(super) async fn adopt(
     stream: UpstreamStream,
     slot: Unit<Connections>,
 ) -> Result<(), Reset> {
-    let place = Rc::new(Place { _opening: Opening::new(pools, pool), _slot: slot });
+    let place = Rc::new(Place { slot, _opening: Opening::new(pools, pool) });
     let mut conn = begin(pools, pool, stream, place).await?;
     // It is after its task has run once.
     conn.sender.ready().await.map_err(|_| Reset::Terminated)?;
@@ -245,7 +249,7 @@ async fn begin(
 
 /// An open connection's place: at its pool, and among those of the cluster.
 struct Place {
-    _slot: Unit<Connections>,
+    slot: Unit<Connections>,
     // Dropped last: it tells those who wait for a slot.
     _opening: Opening,
 }

@@ -1,18 +1,17 @@
 //! HTTP/2 connections of one worker to one endpoint: many requests at a time, a further connection only
 //! where the streams of one are used up.
 
-use super::dial::dial;
-use super::pool::{HostPool, Pools, Reset, SendError, Sent, UpstreamRequest, classify, run};
-use crate::balance::limits::{Connections, Gauge, Pending};
+use super::pool::{self, HostPool, Pools, Reset, SendError, Sent, UpstreamRequest, answered, classify, run};
+use crate::balance::limits::{Connections, Gauge, Pending, Unit};
 use crate::http::body::RequestBody;
 use crate::http::local_exec::LocalExec;
-use crate::telemetry::totals::one_more;
+use crate::tls::stream::UpstreamStream;
 use hyper::client::conn::http2;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use std::cell::{Cell, RefCell};
 use std::future::{Future, poll_fn};
 use std::net::SocketAddr;
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::rc::{Rc, Weak};
 use std::time::{Duration, Instant};
 use tokio::sync::{Notify, oneshot};
@@ -104,6 +103,7 @@ pub(super) async fn send(
     pools: &Rc<Pools>,
     pool: &Rc<HostPool>,
     mut request: UpstreamRequest,
+    patience: Option<Duration>,
 ) -> Result<Sent, SendError> {
     loop {
         let lease = match pool.http2.take(pools) {
@@ -117,7 +117,11 @@ pub(super) async fn send(
         };
         let first = lease.0.requests.get() == 1;
         let mut sender = lease.0.sender.clone();
-        match sender.try_send_request(request).await {
+        let sending = pin!(sender.try_send_request(request));
+        let Some(sent) = answered(sending, patience).await else {
+            return Err(SendError::sent(Reset::ConnectTimeout));
+        };
+        match sent {
             Ok(response) => return Ok(Sent { response, lease: super::pool::Lease::Http2(lease) }),
             Err(mut error) => match error.take_message() {
                 Some(back) if !first => {
@@ -171,20 +175,8 @@ async fn connect(pools: &Rc<Pools>, pool: &Rc<HostPool>) -> Result<Option<Lease>
     }
 }
 
-async fn open(
-    pools: &Rc<Pools>,
-    pool: &Rc<HostPool>,
-    slot: crate::balance::limits::Unit<Connections>,
-) -> Result<(), Reset> {
-    let stream = dial(pool.address, pool.pipe.as_deref(), &pools.settings.connect, pool.tls.as_ref(), pool.client)
-        .await
-        .map_err(|error| {
-            tracing::debug!(address = %pool.address, %error, "cannot connect");
-            one_more(&pools.counts.connect_failures);
-            pool.failure.set(error.transport_failure());
-            Reset::from(&error)
-        })?;
-    one_more(&pools.counts.connections);
+async fn open(pools: &Rc<Pools>, pool: &Rc<HostPool>, slot: Unit<Connections>) -> Result<(), Reset> {
+    let stream = pool::open(pools, pool, false).await?;
     if pools.settings.by_alpn {
         let http2 = stream.agreed_http2();
         pool.agreed_http2.set(Some(http2));
@@ -192,6 +184,16 @@ async fn open(
             return super::http1::adopt(pools, pool, stream, slot).await;
         }
     }
+    adopt(pools, pool, stream, slot).await
+}
+
+/// Takes a connection that speaks HTTP/2.
+pub(super) async fn adopt(
+    pools: &Rc<Pools>,
+    pool: &Rc<HostPool>,
+    stream: UpstreamStream,
+    slot: Unit<Connections>,
+) -> Result<(), Reset> {
     let local = stream.local_addr().ok();
     let mut builder = http2::Builder::new(LocalExec);
     builder

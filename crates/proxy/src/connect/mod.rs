@@ -2,6 +2,7 @@
 //!
 //! The request path borrows connections from a `pool::HostPool`; the TCP proxy dials.
 
+mod agreed;
 pub(crate) mod dial;
 pub(crate) mod dns;
 pub(crate) mod dynamic;

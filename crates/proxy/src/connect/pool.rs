@@ -3,23 +3,25 @@
 //! A request that a pooled connection refused before a byte was written (the other side had closed it) goes
 //! over another one; nobody notices. Everything else that goes wrong is a `Reset` for the retry policy.
 
-use super::dial::{ConnectSettings, DialError, Handshake};
+use super::dial::{ConnectSettings, DialError, Handshake, dial};
 use super::proxy_header::Ends;
-use super::{http1, http2};
+use super::{agreed, http1, http2};
 use crate::balance::Host;
 use crate::balance::limits::Usage;
 use crate::http::body::RequestBody;
-use crate::http::outgoing::as_http1;
-use crate::telemetry::totals::ClusterCounts;
+use crate::telemetry::totals::{ClusterCounts, one_more};
+use crate::tls::stream::UpstreamStream;
 use amime_model::config::Http2Keepalive;
 use http::{Request, Response};
 use hyper::body::Incoming;
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
+use std::future::poll_fn;
 use std::net::SocketAddr;
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::sync::Arc;
+use std::task::Poll;
 use std::time::Duration;
 use tokio::sync::Notify;
 
@@ -45,6 +47,7 @@ pub(crate) enum Reset {
 /// What a request is sent as.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Speech {
+    /// Whatever else the endpoint would speak.
     Http1,
     Http2,
     /// What ALPN chooses; HTTP/1 without TLS. The request is written for HTTP/2.
@@ -302,34 +305,56 @@ impl Lease {
     }
 }
 
-/// Sends a request over a pooled or new connection.
+/// Sends a request over a pooled or new connection. The answer is waited for as long as `patience` says; None: for ever.
 pub(crate) async fn send(
     pools: &Rc<Pools>,
     pool: &Rc<HostPool>,
     speech: Speech,
     request: UpstreamRequest,
+    patience: Option<Duration>,
 ) -> Result<Sent, SendError> {
     match speech {
-        Speech::Http1 => http1::send(pools, pool, request).await,
-        Speech::Http2 => http2::send(pools, pool, request).await,
+        Speech::Http1 => http1::send(pools, pool, request, true, patience).await,
+        Speech::Http2 => http2::send(pools, pool, request, patience).await,
         // Boxed, for it is rare: every request's future would have to hold it.
-        Speech::Alpn => Box::pin(send_as_agreed(pools, pool, request)).await,
+        Speech::Alpn => Box::pin(agreed::send(pools, pool, request, patience)).await,
     }
 }
 
-async fn send_as_agreed(
-    pools: &Rc<Pools>,
-    pool: &Rc<HostPool>,
-    mut request: UpstreamRequest,
-) -> Result<Sent, SendError> {
-    if pool.tls.is_some() && pool.agreed_http2.get() != Some(false) {
-        match http2::send(pools, pool, request).await {
-            // What was opened speaks HTTP/1.
-            Err(SendError { request: Some(unsent), .. }) if pool.agreed_http2.get() == Some(false) => request = *unsent,
-            sent => return sent,
+/// What is awaited, unless it takes too long.
+pub(super) fn answered<F: Future>(
+    mut sending: Pin<&mut F>,
+    patience: Option<Duration>,
+) -> impl Future<Output = Option<F::Output>> {
+    let mut timer = patience.map(|patience| Box::pin(tokio::time::sleep(patience)));
+    poll_fn(move |cx| {
+        if let Poll::Ready(answer) = sending.as_mut().poll(cx) {
+            return Poll::Ready(Some(answer));
+        }
+        match &mut timer {
+            Some(timer) => timer.as_mut().poll(cx).map(|()| None),
+            None => Poll::Pending,
+        }
+    })
+}
+
+/// A new connection to a pool's endpoint, counted. `http1` alone may be offered by ALPN, where that chooses.
+pub(super) async fn open(pools: &Pools, pool: &HostPool, http1: bool) -> Result<UpstreamStream, Reset> {
+    let settings = &pools.settings;
+    let alone = (http1 && settings.by_alpn).then(|| pool.tls.clone().map(|tls| Handshake { http1: true, ..tls }));
+    let tls = alone.as_ref().unwrap_or(&pool.tls).as_ref();
+    match dial(pool.address, pool.pipe.as_deref(), &settings.connect, tls, pool.client).await {
+        Ok(stream) => {
+            one_more(&pools.counts.connections);
+            Ok(stream)
+        }
+        Err(error) => {
+            tracing::debug!(address = %pool.address, %error, "cannot connect");
+            one_more(&pools.counts.connect_failures);
+            pool.failure.set(error.transport_failure());
+            Err(Reset::from(&error))
         }
     }
-    http1::send(pools, pool, as_http1(request)).await
 }
 
 impl From<&DialError> for Reset {

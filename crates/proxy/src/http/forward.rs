@@ -97,7 +97,7 @@ impl<'a> Job<'a> {
                 Ok(ready) => ready,
                 Err(own) => return self.own(own),
             };
-            let sending = pool::send(&self.cluster.pools, &attempt.pool, attempt.speech, request);
+            let sending = pool::send(&self.cluster.pools, &attempt.pool, attempt.speech, request, None);
             let tried = race(sending, &mut self.deadline, self.exchange).await;
             if let Some(response) = self.settle(tried, attempt) {
                 return response;

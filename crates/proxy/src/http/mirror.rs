@@ -38,7 +38,7 @@ pub(super) fn send(
         let pools: Rc<Pools> = Rc::clone(&cluster.pools);
         let Ok(pool) = cluster.pool(&host, authority.as_bytes(), None) else { return };
         let exchange = async {
-            if let Ok(mut sent) = pool::send(&pools, &pool, speech, request).await {
+            if let Ok(mut sent) = pool::send(&pools, &pool, speech, request, None).await {
                 while let Some(Ok(_)) = sent.response.body_mut().frame().await {}
                 sent.lease.finish(true);
             }

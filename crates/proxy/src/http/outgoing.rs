@@ -156,14 +156,28 @@ impl Head {
 pub(crate) fn as_http1(mut request: Request<RequestBody>) -> Request<RequestBody> {
     let mut parts = std::mem::take(request.uri_mut()).into_parts();
     parts.scheme = None;
-    if let Some(authority) = parts.authority.take().and_then(|a| HeaderValue::from_str(a.as_str()).ok()) {
-        request.headers_mut().insert(header::HOST, authority);
+    let authority = parts.authority.take();
+    if let Some(host) = authority.as_ref().and_then(|a| HeaderValue::from_str(a.as_str()).ok()) {
+        request.headers_mut().insert(header::HOST, host);
     }
-    // A path alone is a whole URI.
+    // All that a tunnel is asked for by (RFC 9112, 3.2.3).
+    if request.method() == Method::CONNECT {
+        parts.authority = authority;
+    }
+    // A path alone is a whole URI, and so is an authority.
     *request.uri_mut() = Uri::from_parts(parts).unwrap_or_default();
     *request.version_mut() = Version::HTTP_11;
     let (method, ends) = (request.method().clone(), request.body().is_end_stream());
     tell_length(&method, request.headers_mut(), ends, false);
+    request
+}
+
+/// What [`as_http1`] has made of a request for this URI, for HTTP/2 again.
+pub(crate) fn as_http2(mut request: Request<RequestBody>, uri: Uri) -> Request<RequestBody> {
+    request.headers_mut().remove(header::HOST);
+    request.headers_mut().remove(header::TRANSFER_ENCODING);
+    *request.uri_mut() = uri;
+    *request.version_mut() = Version::HTTP_2;
     request
 }
 

@@ -12,6 +12,7 @@ use crate::connect::dynamic::Unresolved;
 use crate::connect::pool::Reset;
 use crate::flags::Flags;
 use crate::http::connection::Accepted;
+use crate::listen::stream::ClientStream;
 use crate::proxy_worker::ProxyWorker;
 use crate::runtime::{ChainRuntime, ListenerRuntime, TcpRuntime};
 use crate::telemetry::tcp::{Counted, entry};
@@ -19,6 +20,7 @@ use crate::telemetry::totals::one_more;
 use crate::telemetry::{RequestRecord, Upstream};
 use crate::tls::stream::UpstreamStream;
 use amime_model::config::{Discovery, Tunnel};
+use bytes::BytesMut;
 use copy::copy_both;
 use std::net::SocketAddr;
 use std::rc::Rc;
@@ -86,11 +88,10 @@ async fn run(
         };
     }
     let mut ended = std::pin::pin!(ended);
-    // What a tunnel's proxy is waited for has no end of its own.
     let connection = tokio::select! {
         biased;
         () = &mut ended => return Flags::LR,
-        connection = connect(proxy, tcp, &cluster, &accepted, record) => connection,
+        connection = connect(proxy, tcp, &cluster, &mut accepted, record) => connection,
     };
     let connection = match connection {
         Ok(connection) => connection,
@@ -160,7 +161,7 @@ async fn connect(
     proxy: &Rc<ProxyWorker>,
     tcp: &TcpRuntime,
     cluster: &Rc<ClusterLocal>,
-    accepted: &Accepted,
+    accepted: &mut Accepted,
     record: &mut RequestRecord,
 ) -> Result<Connected, Flags> {
     let settings = &cluster.pools.settings;
@@ -178,7 +179,7 @@ async fn connect(
         record.upstream = Some(Upstream { address: host.address, endpoint: host.endpoint.clone() });
         let opened = match &tcp.config.tunnel {
             None => to_endpoint(cluster, &host, accepted, record).await?,
-            Some(tunnel) => Box::pin(through(cluster, &host, tunnel, record)).await?,
+            Some(tunnel) => Box::pin(through(cluster, &host, tunnel, &mut accepted.stream, record)).await?,
         };
         match opened {
             Ok(stream) => {
@@ -229,9 +230,18 @@ async fn through(
     cluster: &Rc<ClusterLocal>,
     host: &Host,
     asked: &Tunnel,
+    client: &mut ClientStream,
     record: &mut RequestRecord,
 ) -> Result<Result<Onward, Failed>, Flags> {
-    Ok(match tunnel::open(cluster, host, asked).await {
+    let mut said = BytesMut::new();
+    let opened = tokio::select! {
+        biased;
+        opened = tunnel::open(cluster, host, asked) => Some(opened),
+        () = tunnel::gone(client, &mut said) => None,
+    };
+    client.unread(said.freeze());
+    let opened = opened.ok_or(Flags::DC)?;
+    Ok(match opened {
         Ok(opened) => {
             record.upstream_local = opened.local;
             Ok(Onward::Tunnel(Box::new(opened)))
@@ -243,7 +253,8 @@ async fn through(
         Err(Refused::Reset(Reset::Overflow, _)) => return Err(Flags::UO),
         Err(Refused::Reset(reset, pool)) => {
             let status = if reset == Reset::ConnectTimeout { 504 } else { 503 };
-            Err(Failed { status, reason: pool.failure.get() })
+            let reason = if reset == Reset::ConnectFailed { pool.failure.get() } else { "" };
+            Err(Failed { status, reason })
         }
         Err(Refused::Status(status)) => {
             tracing::debug!(address = %host.address, %status, "no tunnel");

@@ -6,6 +6,7 @@ use crate::cluster::ClusterLocal;
 use crate::connect::pool::{self, HostPool, Lease, Reset, Speech, UpstreamRequest};
 use crate::connect::transports::Missing;
 use crate::http::body::RequestBody;
+use crate::listen::stream::ClientStream;
 use amime_model::config::Tunnel;
 use bytes::{Bytes, BytesMut};
 use http::uri::{Authority, PathAndQuery, Scheme};
@@ -49,20 +50,21 @@ pub(super) enum Refused {
 
 pub(super) async fn open(cluster: &Rc<ClusterLocal>, host: &Host, tunnel: &Tunnel) -> Result<Opened, Refused> {
     let pool = cluster.pool(host, tunnel.authority.as_bytes(), None).map_err(Refused::Missing)?;
-    // Nobody has offered a version.
-    let speech = if cluster.speech(false) == Speech::Http2 { Speech::Http2 } else { Speech::Http1 };
+    let speech = cluster.speech(false);
     let (frames, body) = if tunnel.post {
         let (frames, body) = RequestBody::channel();
         (Some(frames), body)
     } else {
         (None, RequestBody::Empty)
     };
-    let request = request(tunnel, speech == Speech::Http2, pool.tls.is_some(), body).map_err(|_| Refused::Request)?;
-    let sent = pool::send(&cluster.pools, &pool, speech, request).await;
+    let request = request(tunnel, speech != Speech::Http1, pool.tls.is_some(), body).map_err(|_| Refused::Request)?;
+    // A tunnel is open within as much time again as its connection may take.
+    let patience = Some(cluster.pools.settings.connect.timeout);
+    let sent = pool::send(&cluster.pools, &pool, speech, request, patience).await;
     let sent = sent.map_err(|error| Refused::Reset(error.reset, Rc::clone(&pool)))?;
     let status = sent.response.status();
     // RFC 9110, 9.3.6; of HTTP/2 and POST Envoy wants 200.
-    let any = speech == Speech::Http1 && !tunnel.post;
+    let any = matches!(sent.lease, Lease::Http1(_)) && !tunnel.post;
     let takes = if any { status.is_success() } else { status == StatusCode::OK };
     if !takes {
         return Err(Refused::Status(status));
@@ -89,6 +91,19 @@ pub(super) async fn open(cluster: &Rc<ClusterLocal>, host: &Host, tunnel: &Tunne
             Ok(Opened { stream: Box::new(near), local, held: Held { _lease: None, _client: Some(client) } })
         }
     }
+}
+
+/// Ends when a client that waits for its tunnel has gone. Who closes after some bytes may still want the answer to them;
+/// who has said nothing wants nothing any more. What is `said` goes through the tunnel.
+pub(super) async fn gone(client: &mut ClientStream, said: &mut BytesMut) {
+    while said.len() < BUFFER {
+        match client.read_buf(said).await {
+            Ok(length) if length > 0 => {}
+            Ok(_) if !said.is_empty() => break,
+            _ => return,
+        }
+    }
+    std::future::pending().await
 }
 
 fn request(tunnel: &Tunnel, http2: bool, tls: bool, body: RequestBody) -> Result<UpstreamRequest, http::Error> {

@@ -6,6 +6,7 @@ use super::san::San;
 use super::secrets::{Secrets, Trust, Used};
 use super::stream::UpstreamStream;
 use super::verify::{OfServers, Rules};
+use crate::connect::dial::Handshake;
 use amime_model::config::UpstreamTls;
 use rustls::ClientConfig;
 use rustls::pki_types::pem::PemObject;
@@ -94,14 +95,25 @@ impl ClientContext {
         &self,
         stream: TcpStream,
         address: IpAddr,
-        name: Option<&ServerName<'static>>,
+        how: &Handshake,
     ) -> io::Result<UpstreamStream> {
+        let name = how.name.as_ref();
         // No name is sent for an address.
         let config = if name.is_some() { &self.config } else { &self.unnamed };
         let name = name.or(self.sni.as_ref()).cloned().unwrap_or(ServerName::IpAddress(address.into()));
-        let stream = TlsConnector::from(Arc::clone(config)).connect(name, stream).await?;
+        let connector = TlsConnector::from(Arc::clone(config));
+        let stream = if how.http1 {
+            connector.with_alpn(without_http2(&config.alpn_protocols)).connect(name, stream).await?
+        } else {
+            connector.connect(name, stream).await?
+        };
         Ok(UpstreamStream::Tls(Box::new(stream)))
     }
+}
+
+fn without_http2(offered: &[Vec<u8>]) -> Vec<Vec<u8>> {
+    let rest: Vec<_> = offered.iter().filter(|protocol| protocol.as_slice() != b"h2").cloned().collect();
+    if rest.is_empty() { vec![b"http/1.1".to_vec()] } else { rest }
 }
 
 fn names(tls: &UpstreamTls) -> impl Iterator<Item = &str> {
