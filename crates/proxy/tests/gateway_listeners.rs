@@ -12,6 +12,7 @@ use amime_testkit::tls::{Authority, Client, server_config};
 use common::Running;
 use common::manifests::{gateway, gateway_as_written};
 use common::tls::get_by;
+use std::collections::BTreeSet;
 use std::fmt::Write;
 use std::net::SocketAddr;
 
@@ -98,4 +99,60 @@ async fn tls_goes_through_by_one_of_many_server_names() {
     }
     // Nobody has this name, and no byte of it is answered.
     assert!(client.connect(running.address, "far.example.org").await.is_err());
+}
+
+#[tokio::test]
+async fn the_meshs_own_tls_goes_through_to_the_service_that_its_server_name_says() {
+    const MESH_TLS: [&str; 1] = ["istio"];
+    let ca = Authority::new("ca");
+    let name = |subset: &str| format!("outbound_.443_.{subset}_.app.internal");
+    let pair = ca.issue(&[&name(""), &name("v1"), &name("v2")]);
+    let origin = async |text: &'static str| {
+        let answer = move |_, _| http::Response::new(full(text));
+        amime_testkit::tls::origin(server_config(&pair, None, &MESH_TLS), answer).await
+    };
+    let (one, two, plain) = (origin("v1").await, origin("v2").await, origin("no sidecar").await);
+    let mut manifests = String::from(
+        "apiVersion: networking.istio.io/v1\nkind: Gateway\nmetadata: {name: edge, namespace: istio-system}\n\
+         spec:\n  selector: {gateway: edge}\n  servers: [{port: {number: 15443, name: tls, protocol: TLS}, \
+         hosts: ['*.internal'], tls: {mode: AUTO_PASSTHROUGH}}]\n\
+         ---\napiVersion: networking.istio.io/v1\nkind: DestinationRule\nmetadata: {name: app, namespace: shop}\n\
+         spec: {host: app.internal, subsets: [{name: v1, labels: {version: v1}}, {name: v2, labels: {version: v2}}]}\n",
+    );
+    let endpoint = |address: SocketAddr, labels: &str| {
+        format!("{{address: {}, ports: {{p: {}}}, labels: {{{labels}}}}}", address.ip(), address.port())
+    };
+    let endpoints = [
+        endpoint(one.address, "version: v1, security.istio.io/tlsMode: istio"),
+        endpoint(two.address, "version: v2, security.istio.io/tlsMode: istio"),
+        endpoint(plain.address, "version: v1"),
+    ];
+    for (host, location) in [("app.internal", "MESH_INTERNAL"), ("out.internal", "MESH_EXTERNAL")] {
+        let (name, _) = host.split_once('.').unwrap();
+        write!(
+            manifests,
+            "---\napiVersion: networking.istio.io/v1\nkind: ServiceEntry\nmetadata: {{name: {name}, namespace: shop}}\n\
+             spec: {{hosts: [{host}], location: {location}, resolution: STATIC, \
+             ports: [{{number: 443, name: p, protocol: TLS}}], endpoints: [{}]}}\n",
+            endpoints.join(", ")
+        )
+        .unwrap();
+    }
+    let running = Running::start(gateway(&manifests)).await;
+    let client = Client::trusting(&ca);
+    let mesh_client = client.clone().alpn(&MESH_TLS);
+    for (subset, text) in [("v1", "v1"), ("v2", "v2")] {
+        assert_eq!(get_by(&mesh_client, running.address, &name(subset)).await, Some((200, text.to_owned())));
+    }
+    // Both in turn, and never the one without a sidecar.
+    let mut seen = BTreeSet::new();
+    for _ in 0..64 {
+        seen.insert(get_by(&mesh_client, running.address, &name("")).await.unwrap().1);
+    }
+    assert_eq!(seen, BTreeSet::from(["v1".to_owned(), "v2".to_owned()]));
+    // Nobody but sidecars offers the mesh's protocols; no other service is reached.
+    assert!(client.connect(running.address, &name("v2")).await.is_err());
+    for name in ["app.internal", "outbound_.443_._.out.internal", "outbound_.80_._.app.internal"] {
+        assert!(mesh_client.connect(running.address, name).await.is_err(), "{name}");
+    }
 }

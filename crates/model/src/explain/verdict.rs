@@ -65,6 +65,9 @@ pub struct Destination {
     pub subset: Option<String>,
     pub weight: u32,
     pub state: State,
+    /// The mesh's own TLS is passed on unopened (`AUTO_PASSTHROUGH`), which is a cluster of its own.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub passed: bool,
     /// Edits of this destination alone, among several.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub request: Option<Edited>,
@@ -177,13 +180,15 @@ impl Destination {
 
     /// The parts of a cluster's name, and whether it is there and has endpoints.
     pub(super) fn of(config: &ProxyConfig, cluster: &str, weight: u32) -> Self {
-        let (port, subset, host) = names::parse_outbound(cluster).unwrap_or((0, "", cluster));
+        let passed = names::parse_passed(cluster);
+        let (port, subset, host) = passed.or_else(|| names::parse_outbound(cluster)).unwrap_or((0, "", cluster));
         Self {
             host: host.to_string(),
             port,
             subset: (!subset.is_empty()).then(|| subset.to_string()),
             weight,
             state: State::of(config, cluster),
+            passed: passed.is_some(),
             request: None,
             response: None,
         }

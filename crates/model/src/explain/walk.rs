@@ -87,6 +87,8 @@ pub(super) fn listener_for(config: &ProxyConfig, kind: NodeKind, destination: So
 
 /// The port that inspection finds in plaintext HTTP/1.1.
 const HTTP_1: [&str; 1] = ["http/1.1"];
+/// What a sidecar offers.
+const MESH_TLS: [&str; 1] = ["istio"];
 
 /// What the listener's filters find out decides its chain.
 fn chain_for<'c>(listener: &'c Listener, target: &Target, connection: &Connection) -> Option<&'c FilterChain> {
@@ -102,7 +104,12 @@ fn chain_for<'c>(listener: &'c Listener, target: &Target, connection: &Connectio
         source,
         server_name: (tls && inspects_tls).then_some(target.host.as_str()),
         tls: tls && inspects_tls,
-        application_protocols: if target.scheme == Scheme::Http && inspects_http { &HTTP_1 } else { &[] },
+        application_protocols: match target.scheme {
+            Scheme::Http if inspects_http => &HTTP_1,
+            // Only sidecars ask for such names, in the mesh's own TLS.
+            Scheme::Https if inspects_tls && target.host.starts_with(names::PASSED) => &MESH_TLS,
+            _ => &[],
+        },
     };
     filter_chain(listener, &view)
 }

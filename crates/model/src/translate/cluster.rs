@@ -2,6 +2,7 @@
 //!
 //! `translate` calls it for every service that a view sees.
 
+use super::endpoints::Who;
 use super::locality::{self, Balance};
 use super::node::{NodeKind, Place};
 use super::view::View;
@@ -34,6 +35,7 @@ pub(super) struct Placing {
     pub balance: Balance,
     port: u32,
     subset: Option<Labels>,
+    who: Who,
 }
 
 impl Built {
@@ -50,7 +52,7 @@ impl Built {
             return self.clone();
         }
         let endpoints = view.snapshot.endpoints(service, placing.port);
-        let among = endpoints::Among { service, endpoints, subset: placing.subset.as_ref() };
+        let among = endpoints::Among { service, endpoints, subset: placing.subset.as_ref(), who: placing.who };
         let placed = endpoints::of(&self.name, among, Some((&placing.balance, place)));
         if placed == *general {
             return self.clone();
@@ -63,6 +65,15 @@ impl Built {
             _ => Self { endpoints: Some(Arc::new(placed)), ..self.clone() },
         }
     }
+}
+
+/// What a cluster is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Use {
+    /// The proxy's own connections.
+    Own,
+    /// TLS that it passes on unopened (`AUTO_PASSTHROUGH`).
+    Passed,
 }
 
 /// All clusters of a service.
@@ -78,14 +89,27 @@ pub(super) fn of_service(view: &View<'_>, service: &Arc<Service>) -> Vec<Built> 
     for port in service.ports.iter().filter(|p| p.protocol != Protocol::Udp) {
         let general = rule.and_then(|r| r.rule.traffic_policy.as_ref());
         let of_port = policy::over_mesh(policy::for_port(general, port.number), &view.snapshot.mesh);
-        built.extend(one(view, service, port, None, rule, of_port));
+        let uses: &[Use] = if passes(view, service, port) { &[Use::Own, Use::Passed] } else { &[Use::Own] };
+        for purpose in uses {
+            built.extend(one(view, service, port, (None, *purpose), rule, of_port.clone()));
+        }
         for subset in rule.into_iter().flat_map(|r| &r.rule.subsets) {
             let merged = policy::for_subset(general, subset.traffic_policy.as_ref(), port.number);
             let merged = policy::over_mesh(merged, &view.snapshot.mesh);
-            built.extend(one(view, service, port, Some(subset), rule, merged));
+            for purpose in uses {
+                built.extend(one(view, service, port, (Some(subset), *purpose), rule, merged.clone()));
+            }
         }
     }
     built
+}
+
+/// Whether a gateway passes the mesh's own TLS on to a port: of every service within the mesh.
+pub(super) fn passes(view: &View<'_>, service: &Service, port: &ServicePort) -> bool {
+    view.scope.passes_tls
+        && !service.mesh_external
+        && port.protocol != Protocol::Udp
+        && !matches!(service.resolution, Resolution::Alias(_) | Resolution::DynamicDns)
 }
 
 /// None: a DNS cluster of which no endpoint is known.
@@ -93,14 +117,19 @@ fn one(
     view: &View<'_>,
     service: &Arc<Service>,
     port: &ServicePort,
-    subset: Option<&Subset>,
+    (subset, purpose): (Option<&Subset>, Use),
     rule: Option<&Arc<MergedRule>>,
     policy: Option<TrafficPolicy>,
 ) -> Option<Built> {
     let mesh = &view.snapshot.mesh;
-    let name = names::outbound_cluster(port.number, subset.map_or("", |s| s.name.as_str()), &service.host);
+    let subset_name = subset.map_or("", |s| s.name.as_str());
+    let tls = policy.as_ref().and_then(|p| p.tls.as_ref());
+    let (name, who) = match purpose {
+        Use::Own => (names::outbound_cluster(port.number, subset_name, &service.host), Who::All),
+        Use::Passed => (names::passed_cluster(port.number, subset_name, &service.host), Who::of_own_tls(tls)),
+    };
     let endpoints = view.snapshot.endpoints(service, port.number);
-    let among = endpoints::Among { service, endpoints, subset: subset.map(|s| &s.labels) };
+    let among = endpoints::Among { service, endpoints, subset: subset.map(|s| &s.labels), who };
     let found = endpoints::of(&name, among, None);
     let sidecar = view.scope.kind == NodeKind::Sidecar;
     let discovery = match service.resolution {
@@ -127,8 +156,11 @@ fn one(
     }
     policy::protocol(&mut cluster, port.protocol, sidecar);
     policy::apply(&mut cluster, policy.as_ref(), port.protocol, mesh);
-    if let Some(tls) = policy.as_ref().and_then(|p| p.tls.as_ref()) {
-        client_tls::apply(&mut cluster, tls, service);
+    match (purpose, tls) {
+        (Use::Own, Some(tls)) => client_tls::apply(&mut cluster, tls, service),
+        (Use::Own, None) => {}
+        // What is passed on is the client's own bytes from the first.
+        (Use::Passed, _) => cluster.proxy_protocol = None,
     }
     cluster.origins = rule.map(|r| r.origins.clone()).unwrap_or_default();
     cluster.origins.push(origin_of(&service.id, ""));
@@ -148,7 +180,7 @@ fn one(
         cluster.panic_threshold = cluster.panic_threshold.or(Some(0));
     }
     let subset = subset.map(|subset| subset.labels.clone());
-    let placing = balance.map(|balance| Arc::new(Placing { balance, port: port.number, subset }));
+    let placing = balance.map(|balance| Arc::new(Placing { balance, port: port.number, subset, who }));
     let endpoints = matches!(cluster.discovery, Discovery::Eds(_)).then(|| Arc::new(found));
     Some(Built { name: cluster.name.as_str().into(), cluster: Arc::new(cluster), endpoints, placing })
 }

@@ -8,6 +8,7 @@ use super::node::Place;
 use crate::config::{
     ClusterEndpoints, Endpoint, EndpointAddress, Health, Locality, LocalityEndpoints, WorkloadIdentity,
 };
+use crate::resource::destination_rule::{ClientTls, ClientTlsMode};
 use crate::snapshot::{EndpointHost, Labels, Service, ServiceEndpoint, TrafficDistribution};
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -18,6 +19,39 @@ pub(super) struct Among<'a> {
     pub service: &'a Service,
     pub endpoints: &'a [ServiceEndpoint],
     pub subset: Option<&'a Labels>,
+    pub who: Who,
+}
+
+/// Which endpoints count.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Who {
+    All,
+    /// Those with a sidecar that takes the mesh's own TLS: as injection labels them.
+    OfMeshTls,
+    Nobody,
+}
+
+/// What injection says of a pod whose sidecar takes the mesh's own TLS, and WorkloadEntries by themselves.
+const TLS_MODE: &str = "security.istio.io/tlsMode";
+
+impl Who {
+    /// Those to whom clients speak the mesh's own TLS: what a DestinationRule says of TLS holds for all endpoints. (Whether
+    /// a PeerAuthentication turns it off is not asked: none is enforced yet.)
+    pub(super) fn of_own_tls(written: Option<&ClientTls>) -> Self {
+        match written.map(|tls| tls.mode) {
+            None => Self::OfMeshTls,
+            Some(ClientTlsMode::IstioMutual) => Self::All,
+            Some(ClientTlsMode::Disable | ClientTlsMode::Simple | ClientTlsMode::Mutual) => Self::Nobody,
+        }
+    }
+
+    fn includes(self, endpoint: &ServiceEndpoint) -> bool {
+        match self {
+            Self::All => true,
+            Self::OfMeshTls => endpoint.label(TLS_MODE) == "istio",
+            Self::Nobody => false,
+        }
+    }
 }
 
 /// All of them alike, or as they are for clients of a place.
@@ -26,7 +60,7 @@ pub(super) fn of(cluster: &str, among: Among<'_>, balance: Option<(&Balance, &Pl
     // Where those that are near are preferred, it takes the unready ones to tell how many of them are fit.
     let unready = among.service.distribution != TrafficDistribution::Any;
     let is_of = |endpoint: &ServiceEndpoint, labels: &Labels| labels.iter().all(|(key, v)| endpoint.label(key) == v);
-    for endpoint in among.endpoints {
+    for endpoint in among.endpoints.iter().filter(|endpoint| among.who.includes(endpoint)) {
         if (endpoint.ready || unready) && among.subset.is_none_or(|labels| is_of(endpoint, labels)) {
             let distance = balance.map_or(0, |(balance, place)| balance.distance_by_labels(endpoint, place));
             groups.entry((&endpoint.locality, distance)).or_default().push(convert(endpoint));

@@ -7,17 +7,16 @@ use super::hcm::{Side, connection_manager};
 use super::l4;
 use super::node::{Interception, LocalScope, Node, NodeKind, Scope};
 use super::view::View;
-use super::{Exclusion, Reason, gateway_routes, names, server_tls};
+use super::{Exclusion, Reason, cluster, gateway_routes, names, server_tls};
 use crate::config::{
     Direction, FilterChain, FilterChainMatch, Listener, ListenerFilter, NetworkFilter, Origin, RouteConfig,
     RouteSource, Secret, TcpProxy,
 };
-use crate::host::overlaps;
+use crate::host::{overlaps, subset_of};
 use crate::resource::MeshConfig;
-use crate::resource::gateway::ServerTlsMode;
 use crate::resource::virtual_service::TlsRoute;
 use crate::snapshot::{Health, Pod, ResolvedVirtualService, Rule, Snapshot};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 #[derive(Default)]
@@ -137,9 +136,12 @@ fn chains_of(
         return vec![http_chain(view, &name, &group.routes, None, origin)];
     }
     let mut chains = Vec::new();
+    let mut passed = BTreeSet::new();
     for server in &group.servers {
         if server.ends_https() {
             chains.push(http_chain(view, &name, &server.routes, Some(server), Some(server.origin.clone())));
+        } else if server.is_auto_passthrough() {
+            chains.extend(auto_passthrough_chains(view, server, &mut passed));
         } else if server.is_passthrough() {
             chains.extend(passthrough_chains(view, server, taken, exclusions));
         } else {
@@ -211,6 +213,36 @@ fn tcp_chain(view: &View<'_>, server: &MergedServer) -> Option<FilterChain> {
 /// SNI hosts of passthrough rules with the address they are bound to, and whose they are.
 type Taken = BTreeMap<(String, String), Origin>;
 
+/// The protocols that sidecars offer in the mesh's own TLS, and nobody else.
+const MESH_TLS: [&str; 5] = ["istio", "istio-peer-exchange", "istio-http/1.0", "istio-http/1.1", "istio-h2"];
+
+/// The mesh's own TLS for the services of a server's hosts, a chain for each port and subset: the client has chosen the
+/// cluster, and its sidecar names that as the server.
+fn auto_passthrough_chains(view: &View<'_>, server: &MergedServer, known: &mut BTreeSet<String>) -> Vec<FilterChain> {
+    let hosts = server.server_names();
+    let mut chains = Vec::new();
+    for service in view.services.iter().filter(|service| hosts.iter().any(|host| subset_of(&service.host, host))) {
+        let rule = view.rule(&service.host).map(|merged| &merged.rule);
+        let subsets = rule.into_iter().flat_map(|rule| &rule.subsets).map(|subset| subset.name.as_str());
+        let subsets: Vec<_> = std::iter::once("").chain(subsets).collect();
+        for port in service.ports.iter().filter(|port| cluster::passes(view, service, port)) {
+            for subset in &subsets {
+                let name = names::passed_cluster(port.number, subset, &service.host);
+                // Another server of the port passes to the same.
+                if !known.insert(name.clone()) {
+                    continue;
+                }
+                let mut proxy = l4::to_one(view, name.clone(), subset, rule);
+                proxy.tunnel = None;
+                let mut chain = sni_chain(vec![name], proxy, &server.origin);
+                chain.matches.application_protocols = MESH_TLS.map(str::to_owned).to_vec();
+                chains.push(chain);
+            }
+        }
+    }
+    chains
+}
+
 /// A `tls` rule in force at a server, and the names that come to it.
 struct SniRule<'s> {
     names: Vec<String>,
@@ -244,7 +276,7 @@ fn passthrough_rules<'s>(
     exclusions: &mut Vec<Exclusion>,
 ) -> Vec<SniRule<'s>> {
     let mut found = Vec::new();
-    if server.tls().is_some_and(|tls| tls.mode == ServerTlsMode::AutoPassthrough) {
+    if server.is_auto_passthrough() {
         return found;
     }
     let key = |host: &String| (host.clone(), server.spec.bind.clone());

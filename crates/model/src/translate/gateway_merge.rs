@@ -40,6 +40,11 @@ impl MergedServer {
         matches!(mode, Some(ServerTlsMode::Passthrough | ServerTlsMode::AutoPassthrough))
     }
 
+    /// As `is_passthrough`, to whom the server name says, by the mesh's own way of writing it.
+    pub(super) fn is_auto_passthrough(&self) -> bool {
+        self.tls().is_some_and(|tls| tls.mode == ServerTlsMode::AutoPassthrough)
+    }
+
     /// HTTP, or HTTPS that is ended here.
     pub(super) fn is_http(&self) -> bool {
         self.protocol.is_http() || (self.protocol == Protocol::Https && !self.is_passthrough())

@@ -39,6 +39,7 @@ struct Key {
     rule: usize,
     /// The default for services that are reached without looking up names.
     dns_family: DnsFamily,
+    passes_tls: bool,
 }
 
 /// The clusters of a service.
@@ -105,7 +106,13 @@ impl Memo {
         let rule = view.rule(&service.host);
         let endpoints = view.snapshot.all_endpoints(service);
         let dns_family = if looks_up(service) { view.scope.dns_family } else { DnsFamily::default() };
-        let key = Key { kind: view.scope.kind, service: address(Some(service)), rule: address(rule), dns_family };
+        let key = Key {
+            kind: view.scope.kind,
+            service: address(Some(service)),
+            rule: address(rule),
+            dns_family,
+            passes_tls: view.scope.passes_tls,
+        };
         let holds = |known: &Known| address(known.sources.2.as_ref()) == address(endpoints);
         if !self.now.clusters.get(&key).is_some_and(holds) {
             let found = match self.before.clusters.remove(&key).filter(holds) {

@@ -206,6 +206,7 @@ pub(crate) fn listener_exclusions(
         labels: Labels::new(),
         dns_capture,
         dns_family: DnsFamily::V4Only,
+        passes_tls: false,
     };
     let mut view = View::among(snapshot, &scope, services.iter().cloned());
     view.egress.push(Egress::among(snapshot, &scope, services));

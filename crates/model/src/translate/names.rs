@@ -19,6 +19,15 @@ pub fn outbound_cluster(port: u32, subset: &str, host: &str) -> String {
     format!("outbound|{port}|{subset}|{host}")
 }
 
+/// `outbound_.80_.v1_.reviews.default.svc.cluster.local`: where a gateway passes the mesh's own TLS to, and the server name
+/// that sidecars send with it.
+pub fn passed_cluster(port: u32, subset: &str, host: &str) -> String {
+    format!("{PASSED}{port}_.{subset}_.{host}")
+}
+
+/// What such names begin with.
+pub const PASSED: &str = "outbound_.";
+
 /// `inbound|9080||`.
 pub fn inbound_cluster(port: u16) -> String {
     format!("inbound|{port}||")
@@ -37,6 +46,13 @@ pub fn virtual_host(host: &str, port: u32) -> String {
 /// The parts of an outbound cluster's name: port, subset, host.
 pub fn parse_outbound(name: &str) -> Option<(u32, &str, &str)> {
     let mut parts = name.strip_prefix("outbound|")?.splitn(3, '|');
+    let port = parts.next()?.parse().ok()?;
+    Some((port, parts.next()?, parts.next()?))
+}
+
+/// The parts of a name that `passed_cluster` makes: port, subset, host.
+pub fn parse_passed(name: &str) -> Option<(u32, &str, &str)> {
+    let mut parts = name.strip_prefix(PASSED)?.splitn(3, "_.");
     let port = parts.next()?.parse().ok()?;
     Some((port, parts.next()?, parts.next()?))
 }

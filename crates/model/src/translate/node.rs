@@ -3,8 +3,11 @@
 //! `control` makes a Node of what a proxy sends on its stream, and translates once for all nodes of equal Scope.
 
 use crate::config::{DnsFamily, Locality};
+use crate::resource::gateway::ServerTlsMode;
 use crate::snapshot::locality;
-use crate::snapshot::{CLUSTER, Labels, Pod, Resolution, Service, ServiceKey, Snapshot, selects, target_in_pod};
+use crate::snapshot::{
+    CLUSTER, GatewayObject, Labels, Pod, Resolution, Service, ServiceKey, Snapshot, selects, target_in_pod,
+};
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 
@@ -161,6 +164,8 @@ pub struct SharedScope {
     /// Of which addresses of looked-up names these proxies dial; that of IPv4 where nothing is looked up, so that views
     /// without such names are not told apart by it.
     pub dns_family: DnsFamily,
+    /// A gateway with servers of mode `AUTO_PASSTHROUGH`.
+    pub passes_tls: bool,
 }
 
 /// Where a client is: what decides which endpoints are near. A few of these come to each `SharedScope`, of which the
@@ -224,7 +229,7 @@ impl Scope {
         let place = snapshot
             .place_keys()
             .map(|keys| Place { locality: locality.clone(), labels: keys.iter().filter_map(label).collect() });
-        let gateways = match node.kind {
+        let gateways: Vec<usize> = match node.kind {
             NodeKind::Sidecar => Vec::new(),
             NodeKind::Gateway => (snapshot.gateways().iter().enumerate())
                 .filter(|(_, gateway)| selects(&gateway.spec.selector, labels))
@@ -241,6 +246,7 @@ impl Scope {
                     true => dns_family(addresses),
                     false => DnsFamily::V4Only,
                 },
+                passes_tls: gateways.iter().filter_map(|index| snapshot.gateways().get(*index)).any(passes_tls),
             },
             place,
             local: LocalScope {
@@ -253,6 +259,11 @@ impl Scope {
             },
         }
     }
+}
+
+fn passes_tls(gateway: &GatewayObject) -> bool {
+    let modes = gateway.spec.servers.iter().filter_map(|server| server.tls.as_ref());
+    modes.into_iter().any(|tls| tls.mode == ServerTlsMode::AutoPassthrough)
 }
 
 /// Whether proxies look up names to reach a service.

@@ -18,7 +18,7 @@ pub(in super::super) fn name_of(host: &str, port: u32, subset: Option<&str>) -> 
 
 /// A cluster's name as people read it.
 pub(super) fn readable(cluster: &str) -> String {
-    match names::parse_outbound(cluster) {
+    match names::parse_outbound(cluster).or_else(|| names::parse_passed(cluster)) {
         Some((port, subset, host)) => name_of(host, port, (!subset.is_empty()).then_some(subset)),
         None => cluster.to_string(),
     }
@@ -28,7 +28,8 @@ fn cluster_of(to: &Destination) -> String {
     if to.port == 0 {
         return to.host.clone();
     }
-    names::outbound_cluster(to.port, to.subset.as_deref().unwrap_or_default(), &to.host)
+    let name = if to.passed { names::passed_cluster } else { names::outbound_cluster };
+    name(to.port, to.subset.as_deref().unwrap_or_default(), &to.host)
 }
 
 pub(super) fn branch(known: &Known<'_>, all: &[Destination], to: &Destination) -> Branch {
@@ -44,7 +45,7 @@ pub(super) fn branch(known: &Known<'_>, all: &[Destination], to: &Destination) -
 
 pub(super) fn mirror(known: &Known<'_>, to: &MirrorTo) -> Branch {
     let MirrorTo { host, port, subset, percent, state } = to.clone();
-    let to = Destination { host, port, subset, weight: 100, state, request: None, response: None };
+    let to = Destination { host, port, subset, weight: 100, state, passed: false, request: None, response: None };
     Branch { destination: to.name(), percent, mirror: true, state, hops: hops(known, &to) }
 }
 

@@ -36,16 +36,7 @@ const SERVER_TLS: &[Field] = &[
     Done("insecureSkipVerify"),
     Done("maxProtocolVersion"),
     Done("minProtocolVersion"),
-    Values(
-        "mode",
-        &[
-            ("ISTIO_MUTUAL", "there are no workload certificates yet: the connection is closed"),
-            (
-                "AUTO_PASSTHROUGH",
-                "it lets the mesh's own mutual TLS through, which is not there yet: the port is not opened",
-            ),
-        ],
-    ),
+    Values("mode", &[("ISTIO_MUTUAL", "there are no workload certificates yet: the connection is closed")]),
     Done("privateKey"),
     Done("serverCertificate"),
     Done("subjectAltNames"),
