@@ -3,6 +3,7 @@
 //!
 //! `AMIME_BLESS=1 cargo test -p amime-model --test golden` writes what comes out into the files.
 
+mod golden_files;
 mod golden_text;
 
 use amime_model::conflict;
@@ -11,9 +12,6 @@ use amime_model::snapshot::{Held, Snapshot};
 use amime_model::translate::{Interception, Node, NodeKind, Scope, translate};
 use amime_model::workload::{AddressPlan, expand};
 use std::fmt::Write;
-use std::path::Path;
-
-const SEPARATOR: &str = "\n=====\n";
 
 /// The first line: `sidecar shop/web-1`, `gateway istio-ingress/edge`, with `up` behind it where the mesh is that of
 /// `amime up`. A line `mesh: {…}` may follow with a MeshConfig.
@@ -69,26 +67,5 @@ fn output(input: &str) -> String {
 
 #[test]
 fn translations_are_as_they_were() {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden");
-    let mut files: Vec<_> =
-        std::fs::read_dir(&folder).expect("the folder").map(|entry| entry.expect("a file").path()).collect();
-    files.sort();
-    let bless = std::env::var_os("AMIME_BLESS").is_some();
-    let mut differing = Vec::new();
-    for path in files.iter().filter(|p| p.extension().is_some_and(|e| e == "txt")) {
-        let text = std::fs::read_to_string(path).expect("a readable file");
-        let (input, expected) = text.split_once(SEPARATOR).unwrap_or((&text, ""));
-        let got = output(input);
-        if got == expected {
-            continue;
-        }
-        if bless {
-            std::fs::write(path, format!("{input}{SEPARATOR}{got}")).expect("a writable file");
-            continue;
-        }
-        let line = got.lines().zip(expected.lines()).position(|(a, b)| a != b).unwrap_or(usize::MAX);
-        let at = |text: &str| text.lines().nth(line).unwrap_or("(nothing)").to_string();
-        differing.push(format!("{}: {:?} for {:?}", path.display(), at(&got), at(expected)));
-    }
-    assert!(differing.is_empty(), "{}\nAMIME_BLESS=1 takes what comes out", differing.join("\n"));
+    golden_files::check("golden", |_, input| output(input));
 }

@@ -3,13 +3,12 @@
 //!
 //! `AMIME_BLESS=1 cargo test -p amime-model --test golden_explain` writes what comes out into the files.
 
+mod golden_files;
+
 use amime_model::explain::{Explainer, Hop, Question, Trace, with_pods};
 use amime_model::resource::{MeshConfig, ResourceSet, load, load_mesh_config};
 use amime_model::snapshot::{Held, Snapshot};
 use std::fmt::Write;
-use std::path::Path;
-
-const SEPARATOR: &str = "\n=====\n";
 
 fn output(input: &str) -> String {
     let loaded = load("input.yaml", input);
@@ -59,24 +58,5 @@ fn write_hop(text: &mut String, hop: &Hop, indent: &str) {
 
 #[test]
 fn traces_are_as_they_were() {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden_explain");
-    let mut files: Vec<_> =
-        std::fs::read_dir(&folder).expect("the folder").map(|entry| entry.expect("a file").path()).collect();
-    files.sort();
-    let bless = std::env::var_os("AMIME_BLESS").is_some();
-    let mut differing = Vec::new();
-    for path in files.iter().filter(|p| p.extension().is_some_and(|e| e == "txt")) {
-        let text = std::fs::read_to_string(path).expect("a readable file");
-        let (input, expected) = text.split_once(SEPARATOR).unwrap_or((&text, ""));
-        let found = output(input);
-        if found == expected {
-            continue;
-        }
-        if bless {
-            std::fs::write(path, format!("{}{SEPARATOR}{found}", input.trim_end())).expect("written");
-        } else {
-            differing.push(format!("{}:\n{found}", path.display()));
-        }
-    }
-    assert!(!files.is_empty() && differing.is_empty(), "{}", differing.join("\n"));
+    golden_files::check("golden_explain", |_, input| output(input));
 }

@@ -3,13 +3,11 @@
 //!
 //! `AMIME_BLESS=1 cargo test -p amime-model --test golden_resources` writes what is said into the files.
 
+mod golden_files;
+
 use amime_model::diagnostic::{Diagnostic, Texts, render};
 use amime_model::resource::{ResourceSet, load, load_mesh_config, unknown_kinds};
 use std::fmt::Write;
-use std::path::Path;
-
-/// What parts the two halves of a file.
-const MARK: &str = "=====\n";
 
 /// The objects that were read, and all diagnostics as they are printed.
 fn said_of_objects(name: &str, input: &str) -> String {
@@ -45,28 +43,8 @@ fn printed(diagnostics: &[Diagnostic], name: &str, text: &str) -> String {
 
 #[test]
 fn findings_are_as_they_were() {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden_resources");
-    let bless = std::env::var_os("AMIME_BLESS").is_some();
-    let mut differ = Vec::new();
-    let mut paths: Vec<_> =
-        std::fs::read_dir(&folder).expect("goldens").map(|entry| entry.expect("a file").path()).collect();
-    paths.sort();
-    assert!(!paths.is_empty());
-    for path in paths {
-        let name = path.file_stem().expect("a name").to_string_lossy().into_owned() + ".yaml";
-        let golden = std::fs::read_to_string(&path).expect("a golden file");
-        let (input, want) = golden.split_once(MARK).unwrap_or((&golden, ""));
+    golden_files::check("golden_resources", |name, input| {
         let said = if name.starts_with("mesh-config") { said_of_mesh_config } else { said_of_objects };
-        let got = said(&name, input);
-        if got == want {
-            continue;
-        }
-        if bless {
-            std::fs::write(&path, format!("{input}{MARK}{got}")).expect("a golden file to write");
-        } else {
-            println!("=== {} says now:\n{got}", path.display());
-            differ.push(name);
-        }
-    }
-    assert!(differ.is_empty(), "these differ (AMIME_BLESS=1 writes them anew): {differ:?}");
+        said(&format!("{name}.yaml"), input)
+    });
 }

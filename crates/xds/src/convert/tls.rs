@@ -145,18 +145,23 @@ fn upstream_context(tls: &UpstreamTls) -> pb::UpstreamTlsContext {
     pb::UpstreamTlsContext {
         common_tls_context: Some(pb::CommonTlsContext {
             tls_params: parameters(tls.min_version, tls.max_version, &[], &[]),
-            tls_certificates: tls.certificate.iter().filter_map(|name| certificate_files(name)).collect(),
-            tls_certificate_sds_secret_configs: tls
-                .certificate
-                .iter()
-                .filter(|name| certificate_files(name).is_none())
-                .map(|name| sds(name))
-                .collect(),
             alpn_protocols: tls.alpn.clone(),
             validation_context_type: validation,
-            ..Default::default()
+            ..certificates(tls.certificate.iter())
         }),
         sni: tls.sni.clone(),
+        ..Default::default()
+    }
+}
+
+/// Certificates of files as they are, others by SDS.
+fn certificates<'a>(names: impl Iterator<Item = &'a String> + Clone) -> pb::CommonTlsContext {
+    pb::CommonTlsContext {
+        tls_certificates: names.clone().filter_map(|name| certificate_files(name)).collect(),
+        tls_certificate_sds_secret_configs: names
+            .filter(|name| certificate_files(name).is_none())
+            .map(|name| sds(name))
+            .collect(),
         ..Default::default()
     }
 }
@@ -222,16 +227,9 @@ fn downstream_context(tls: &DownstreamTls) -> pb::DownstreamTlsContext {
     pb::DownstreamTlsContext {
         common_tls_context: Some(pb::CommonTlsContext {
             tls_params: parameters(tls.min_version, tls.max_version, &tls.cipher_suites, &tls.curves),
-            tls_certificates: tls.certificates.iter().filter_map(|name| certificate_files(name)).collect(),
-            tls_certificate_sds_secret_configs: tls
-                .certificates
-                .iter()
-                .filter(|name| certificate_files(name).is_none())
-                .map(|name| sds(name))
-                .collect(),
             alpn_protocols: tls.alpn.clone(),
             validation_context_type: validation,
-            ..Default::default()
+            ..certificates(tls.certificates.iter())
         }),
         require_client_certificate: bool_value(Some(tls.require_client_certificate)),
         ..Default::default()

@@ -176,18 +176,11 @@ fn tls_match(report: &mut Report<'_>, at: &Path<'_>, matched: &TlsMatch, service
             report.error(&at, format!("\"{name}\" is not within the VirtualService's hosts"));
         }
     }
-    subnets(report, at, &matched.destination_subnets);
-    if matched.port != 0 {
-        report.result(&at.key("port"), names::port(matched.port));
-    }
-    names::labels(report, &at.key("sourceLabels"), &matched.source_labels);
-    gateway_names(report, at, &matched.gateways);
-    let set = [
-        ("destinationSubnets", !matched.destination_subnets.is_empty()),
-        ("sourceLabels", !matched.source_labels.is_empty()),
-        ("sourceNamespace", !matched.source_namespace.is_empty()),
-    ];
-    at_gateways(report, at, service, &matched.gateways, set);
+    let TlsMatch { sni_hosts: _, destination_subnets, port, source_labels, source_namespace, gateways } =
+        matched.clone();
+    let matched =
+        L4Match { destination_subnets, port, source_labels, source_namespace, gateways, ..L4Match::default() };
+    l4_match(report, at, &matched, service);
 }
 
 fn l4_match(report: &mut Report<'_>, at: &Path<'_>, matched: &L4Match, service: &VirtualService) {
