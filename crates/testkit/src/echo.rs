@@ -3,6 +3,7 @@
 
 use crate::load::ANSWERED_BY;
 use crate::origin::{Body, Origin, Version};
+use crate::trouble::Trouble;
 use bytes::Bytes;
 use http::{HeaderMap, Request, Response, StatusCode};
 use http_body_util::{BodyExt, Full, StreamBody};
@@ -34,7 +35,8 @@ pub struct Seen {
 }
 
 /// One origin, with a name of its own. Request headers steer it: `x-status` is its answer's status, `x-delay` a time
-/// in milliseconds before it, `x-fail-first` how many requests of one `x-request-id` get 503.
+/// in milliseconds before it, `x-fail-first` how many requests of one `x-request-id` get 503, or what `x-fail-with` says
+/// (see `trouble`).
 pub struct Echo {
     pub name: String,
     pub address: SocketAddr,
@@ -93,7 +95,7 @@ impl Echo {
 async fn serve<F, R>(stream: TcpStream, handle: F)
 where
     F: Fn(Request<Incoming>, Version) -> R + Clone + Send + 'static,
-    R: Future<Output = Response<Body>> + Send + 'static,
+    R: Future<Output = Result<Response<Body>, h2::Error>> + Send + 'static,
 {
     let mut first = [0; 4];
     while !matches!(stream.peek(&mut first).await, Ok(4) | Ok(0) | Err(_)) {
@@ -104,10 +106,7 @@ where
         tokio::task::yield_now().await;
     }
     let version = if &first == b"PRI " { Version::Http2 } else { Version::Http1 };
-    let service = service_fn(move |request| {
-        let answer = handle(request, version);
-        async move { Ok::<_, Infallible>(answer.await) }
-    });
+    let service = service_fn(move |request| handle(request, version));
     let io = TokioIo::new(stream);
     // How a connection ends is its client's matter.
     match version {
@@ -126,9 +125,9 @@ async fn answer(
     by: String,
     kept: Arc<Mutex<VecDeque<Seen>>>,
     counted: watch::Sender<u64>,
-) -> Response<Body> {
+) -> Result<Response<Body>, h2::Error> {
     if request.headers().contains_key("upgrade") {
-        return upgrade(request, &by);
+        return Ok(upgrade(request, &by));
     }
     let (parts, body) = request.into_parts();
     let body = body.collect().await.map(|body| body.to_bytes()).unwrap_or_default();
@@ -161,6 +160,10 @@ async fn answer(
     if let Some(delay) = steer("x-delay") {
         tokio::time::sleep(Duration::from_millis(delay)).await;
     }
+    let trouble = parts.headers.get("x-fail-with").and_then(|value| Trouble::of(value.to_str().ok()?));
+    if let Some(trouble) = trouble.filter(|_| fails) {
+        return trouble.answer().await;
+    }
     let grpc = parts.headers.get("content-type").is_some_and(|kind| kind.as_bytes().starts_with(b"application/grpc"));
     let status = match (fails, steer("x-status")) {
         (true, _) => StatusCode::SERVICE_UNAVAILABLE,
@@ -170,7 +173,7 @@ async fn answer(
     let mut response = Response::builder().status(status).header(ANSWERED_BY, &by).header("x-upstream", "1");
     if !grpc {
         let text = format!("{by} {} {}", parts.method, parts.uri.path());
-        return response.body(Full::new(text.into()).boxed()).expect("an answer");
+        return Ok(response.body(Full::new(text.into()).boxed()).expect("an answer"));
     }
     response = response.header("content-type", "application/grpc");
     let code = parts.headers.get("x-grpc-status").cloned().unwrap_or(http::HeaderValue::from_static("0"));
@@ -178,7 +181,7 @@ async fn answer(
     trailers.insert("grpc-status", code);
     let frames = [Ok(Frame::data(body)), Ok(Frame::trailers(trailers))];
     let body = StreamBody::new(tokio_frames(frames.into())).boxed();
-    response.body(body).expect("an answer")
+    Ok(response.body(body).expect("an answer"))
 }
 
 /// A stream of frames that are there already.

@@ -11,4 +11,5 @@ pub mod load;
 pub mod origin;
 pub mod port;
 pub mod tls;
+pub mod trouble;
 pub mod xds;

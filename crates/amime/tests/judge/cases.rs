@@ -97,7 +97,7 @@ spec:
 
 /// Those of this file, and of the files of their own.
 pub fn all() -> impl Iterator<Item = &'static Case> {
-    CASES.iter().chain(super::policies::CASES)
+    CASES.iter().chain(super::policies::CASES).chain(super::fields::CASES).chain(super::fields::CONDITIONS.iter())
 }
 
 const CASES: &[Case] = &[

@@ -5,6 +5,7 @@
 pub mod cases;
 pub mod command;
 pub mod envoy;
+pub mod fields;
 pub mod limits;
 pub mod oracle;
 pub mod ours;

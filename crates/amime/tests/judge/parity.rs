@@ -48,6 +48,33 @@ pub struct Outcome {
     logged: Option<Logged>,
 }
 
+/// A request that both of a pair have answered, and perhaps not logged yet.
+struct Asked {
+    what: String,
+    pair: usize,
+    marks: [String; 2],
+    tcp: bool,
+    outcomes: [Outcome; 2],
+}
+
+impl Asked {
+    /// Once both have logged it.
+    fn difference(self, pairs: &[[Gate; 2]]) -> Option<String> {
+        let [envoy, ours] = [0, 1].map(|gate: usize| {
+            let mut outcome = self.outcomes[gate].clone();
+            // What the codec refuses is logged without its headers.
+            if !self.tcp && outcome.status != 400 {
+                let output = pairs[self.pair][gate].proxy.output();
+                outcome.logged = Some(comparable_log(output.logged(&self.marks[gate])));
+            }
+            outcome
+        });
+        let case = self.what.split_once(' ').map_or("", |(_, case)| case);
+        let known = KNOWN.iter().any(|(known, _)| case.starts_with(known));
+        (envoy != ours && !known).then(|| format!("{}: {}", self.what, difference(&envoy, &ours)))
+    }
+}
+
 /// A gateway's ports.
 struct Ports {
     kind: &'static str,
@@ -105,31 +132,34 @@ impl Parity {
     /// Runs the cases whose name begins like this, and tells what differs.
     pub async fn run(&mut self, name: &str) {
         for case in cases::all().filter(|case| case.name.starts_with(name)) {
+            let mut asked = Vec::new();
             for (number, ask) in case.asks.iter().enumerate() {
-                self.ask(case, number, ask).await;
+                asked.extend(self.ask(case, number, ask).await);
             }
+            self.differences.extend(asked.into_iter().filter_map(|asked| asked.difference(&self.pairs)));
         }
     }
 
-    async fn ask(&mut self, case: &Case, number: usize, ask: &Ask) {
+    async fn ask(&mut self, case: &Case, number: usize, ask: &Ask) -> Vec<Asked> {
         let host = if ask.host.is_empty() { format!("{}.example.com", case.name) } else { ask.host.to_owned() };
         let what = format!("{} {number} ({:?} {} {host}{} {:?})", case.name, ask.by, ask.method, ask.path, ask.headers);
-        let mut found = Vec::new();
-        for pair in self.pairs.iter().filter(|pair| ask.by != By::Tcp || pair[0].tcp.is_some()) {
+        let mut asked = Vec::new();
+        for (pair, gates) in
+            self.pairs.iter().enumerate().filter(|(_, gates)| ask.by != By::Tcp || gates[0].tcp.is_some())
+        {
             self.asked += 1;
-            let differs = match ask.destination {
-                Destination::Shares(count) => shares(pair, &host, ask, count).await,
-                _ => {
-                    let mark = |kind: &str| format!("{}-{number}-{kind}", case.name);
-                    let envoy = self.outcome(&pair[0], &host, ask, &mark(pair[0].kind)).await;
-                    let ours = self.outcome(&pair[1], &host, ask, &mark(pair[1].kind)).await;
-                    let known = KNOWN.iter().any(|(known, _)| what.starts_with(known));
-                    (envoy != ours && !known).then(|| difference(&envoy, &ours))
-                }
-            };
-            found.extend(differs.map(|differs| format!("{} {what}: {differs}", pair[1].kind)));
+            let what = format!("{} {what}", gates[1].kind);
+            if let Destination::Shares(count) = ask.destination {
+                let differs = shares(gates, &host, ask, count).await;
+                self.differences.extend(differs.map(|differs| format!("{what}: {differs}")));
+                continue;
+            }
+            let marks = [0, 1].map(|gate: usize| format!("{}-{number}-{}", case.name, gates[gate].kind));
+            let envoy = self.outcome(&gates[0], &host, ask, &marks[0]).await;
+            let ours = self.outcome(&gates[1], &host, ask, &marks[1]).await;
+            asked.push(Asked { what, pair, marks, tcp: ask.by == By::Tcp, outcomes: [envoy, ours] });
         }
-        self.differences.extend(found);
+        asked
     }
 
     async fn outcome(&self, gate: &Gate, host: &str, ask: &Ask, mark: &str) -> Outcome {
@@ -182,10 +212,6 @@ impl Parity {
             for name in self.origins.iter().map(|origin| &origin.name) {
                 outcome.body = outcome.body.replace(name, &version(name));
             }
-        }
-        // What the codec refuses is logged without its headers.
-        if ask.by != By::Tcp && outcome.status != 400 {
-            outcome.logged = Some(comparable_log(gate.proxy.output().logged(mark)));
         }
         outcome
     }

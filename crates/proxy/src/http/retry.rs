@@ -53,18 +53,19 @@ impl Words {
 /// Whether an answer with these headers is retried by the policy.
 pub(super) fn retries_response(policy: &RetryPolicy, status: StatusCode, headers: &HeaderMap) -> bool {
     let code = status.as_u16();
-    if policy.retriable_status_codes.contains(&code) && Words::of(policy).status_codes {
-        return true;
-    }
     let grpc = super::body::grpc_status(headers).filter(|status| *status != 0);
-    if code < 400 && grpc.is_none() {
+    let written = policy.retriable_status_codes.contains(&code);
+    let limited = headers.contains_key("x-envoy-ratelimited");
+    if code < 400 && grpc.is_none() && !written && !limited {
         return false;
     }
     let words = Words::of(policy);
-    if headers.contains_key("x-envoy-ratelimited") {
+    // Whatever its status: a limit's answer is not made better by more requests.
+    if limited {
         return words.ratelimited;
     }
-    words.server_error && code >= 500
+    written && words.status_codes
+        || words.server_error && code >= 500
         || words.gateway_error && (502..=504).contains(&code)
         || words.retriable_4xx && code == 409
         || grpc.is_some_and(|status| status < 32 && words.grpc & 1 << status != 0)

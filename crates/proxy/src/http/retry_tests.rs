@@ -36,6 +36,10 @@ fn answers_that_are_retried() {
     let mut codes = policy(&["retriable-status-codes"]);
     codes.retriable_status_codes = vec![503, 418];
     assert!(retries_response(&codes, StatusCode::IM_A_TEAPOT, &plain));
+    // An answer of a rate limit is tried again by its own condition alone.
+    let limited = HeaderMap::from_iter([(http::HeaderName::from_static("x-envoy-ratelimited"), HeaderValue::from(1))]);
+    assert!(!retries_response(&codes, StatusCode::IM_A_TEAPOT, &limited));
+    assert!(retries_response(&policy(&["envoy-ratelimited"]), StatusCode::TOO_MANY_REQUESTS, &limited));
     codes.on.clear();
     assert!(!retries_response(&codes, StatusCode::IM_A_TEAPOT, &plain));
 }
