@@ -6,11 +6,13 @@ mod cmd;
 mod control;
 mod explain;
 mod inspect;
+mod junit;
 mod logging;
 mod manifests;
 mod proxy;
 mod serve;
 mod signals;
+mod test;
 mod up;
 
 use clap::{Parser, Subcommand};
@@ -32,6 +34,7 @@ Examples:
   amime status                      which proxies have what they were sent
   amime config routes reviews-v1    what a proxy was told
   amime explain -f k8s/ http://shop.example.com/cart    the way of a request, and who decides each hop
+  amime test k8s/                   do requests go where the tests beside the manifests say
   amime completions bash > ~/.local/share/bash-completion/completions/amime
 
 Exit codes: 0 all is well, 1 findings or a failure, 2 the command line is wrong.
@@ -53,6 +56,7 @@ enum Command {
     Config(cmd::config::Args),
     Check(cmd::check::Args),
     Explain(cmd::explain::Args),
+    Test(cmd::test::Args),
     Completions(cmd::completions::Args),
 }
 
@@ -65,6 +69,7 @@ fn main() -> ExitCode {
         Command::Config(args) => cmd::config::run(&args),
         Command::Check(args) => cmd::check::run(&args),
         Command::Explain(args) => cmd::explain::run(&args),
+        Command::Test(args) => cmd::test::run(&args),
         Command::Completions(args) => cmd::completions::run(&args),
     };
     match outcome {

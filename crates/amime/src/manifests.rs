@@ -1,6 +1,7 @@
 //! Manifests from files, folders and standard input, for the tools that look at them. Where they come from is no
 //! concern of the tools.
 
+use amime_control::source::listing::is_manifest;
 use amime_model::resource::{Loaded, LoadedMeshConfig, load_bytes, load_mesh_config};
 use anyhow::Context;
 use std::io::{BufRead, BufReader, Read};
@@ -52,8 +53,7 @@ fn collect(path: &Path, files: &mut Vec<PathBuf>) -> anyhow::Result<()> {
     entries.sort();
     for entry in entries {
         let hidden = entry.file_name().is_some_and(|name| name.to_string_lossy().starts_with('.'));
-        let wanted = entry.extension().is_some_and(|e| matches!(e.to_str(), Some("yaml" | "yml" | "json")));
-        if !hidden && (entry.is_dir() || wanted) {
+        if !hidden && (entry.is_dir() || is_manifest(&entry)) {
             collect(&entry, files)?;
         }
     }

@@ -9,6 +9,7 @@ pub mod conflict;
 pub mod diagnostic;
 pub mod explain;
 pub mod host;
+pub mod mesh_test;
 pub mod protocol;
 pub mod resource;
 pub mod route;

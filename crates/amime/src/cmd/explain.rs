@@ -147,8 +147,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
         return answer(args, &mut Source::Dump(DumpExplainer::new(&config)));
     }
     let manifests = sources::manifests(&args.paths, args.mesh_config.as_deref())?;
-    let explainer = Explainer::new(&manifests.snapshot).with_ingresses(&manifests.ingresses);
-    answer(args, &mut Source::Files(explainer, &manifests.snapshot))
+    answer(args, &mut Source::Files(manifests.explainer(), &manifests.snapshot))
 }
 
 fn answer(args: &Args, source: &mut Source<'_>) -> anyhow::Result<ExitCode> {

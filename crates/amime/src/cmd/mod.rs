@@ -7,6 +7,7 @@ pub(crate) mod control;
 pub(crate) mod explain;
 pub(crate) mod proxy;
 pub(crate) mod status;
+pub(crate) mod test;
 pub(crate) mod up;
 
 use anstyle::{AnsiColor, Color, Style};

@@ -4,9 +4,10 @@ use crate::manifests::{load_all, read};
 use amime_model::config::ProxyConfig;
 use amime_model::conflict;
 use amime_model::diagnostic::{Diagnostic, Severity};
-use amime_model::explain::with_pods;
+use amime_model::explain::{Explainer, Verdict, with_gateways};
 use amime_model::resource::{Kind, Loaded, Object, ResourceSet};
 use amime_model::snapshot::{Held, Snapshot};
+use amime_model::workload;
 use anyhow::Context;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -16,6 +17,24 @@ pub(crate) struct Manifests {
     pub(crate) snapshot: Arc<Snapshot>,
     /// Which the mesh leaves alone.
     pub(crate) ingresses: Vec<Arc<Object>>,
+    /// Whether there is anything that could answer for a service.
+    pub(crate) has_workloads: bool,
+}
+
+impl Manifests {
+    pub(crate) fn explainer(&self) -> Explainer<'_> {
+        Explainer::new(&self.snapshot).with_ingresses(&self.ingresses)
+    }
+
+    /// Whether there are security policies, which nobody evaluates.
+    pub(crate) fn has_policies(&self) -> bool {
+        self.snapshot.in_force().any(|object| object.id.kind.is_security())
+    }
+
+    /// A verdict that does not speak of endpoints where the manifests do not.
+    pub(crate) fn judged(&self, verdict: Verdict) -> Verdict {
+        if self.has_workloads { verdict } else { verdict.with_endpoints() }
+    }
 }
 
 /// Reads files and folders. What is wrong in them is told on standard error, as far as it changes answers.
@@ -26,11 +45,13 @@ pub(crate) fn manifests(paths: &[PathBuf], mesh_config: Option<&Path>) -> anyhow
     let mesh = mesh_config.map(crate::manifests::mesh_config).transpose()?;
     mesh.iter().flat_map(|mesh| &mesh.diagnostics).for_each(tell);
     let mesh = mesh.map(|mesh| mesh.config).unwrap_or_default();
-    let built = Snapshot::build(&with_pods(&resources), &mesh, &Held::default());
+    let built = Snapshot::build(&with_gateways(&resources), &mesh, &Held::default());
     conflict::find(&built.snapshot).iter().for_each(tell);
     let for_tools = loaded.into_iter().flat_map(|file| file.for_tools);
     let ingresses = for_tools.filter(|object| object.id.kind == Kind::Ingress).collect();
-    Ok(Manifests { snapshot: built.snapshot, ingresses })
+    let mut answering = workload::CONTROLLERS.into_iter().chain([Kind::Pod, Kind::WorkloadEntry]);
+    let has_workloads = answering.any(|kind| resources.of_kind(kind).next().is_some());
+    Ok(Manifests { snapshot: built.snapshot, ingresses, has_workloads })
 }
 
 /// Reads a config dump. What of it is not understood is told on standard error.

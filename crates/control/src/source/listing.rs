@@ -1,6 +1,7 @@
 //! Which files belong to what the user named: files as they are, folders with all manifests in them.
 //! Called by `files`, and by tools that read files once.
 
+use amime_model::mesh_test;
 use std::collections::BTreeSet;
 use std::io::Read;
 use std::path::{Path, PathBuf};
@@ -74,6 +75,11 @@ pub fn manifests(path: &Path) -> Result<Listing, SourceError> {
     Ok(found)
 }
 
+/// Whether a file of a folder is one of manifests, by its name. Tests of a mesh lie beside them.
+pub fn is_manifest(path: &Path) -> bool {
+    path.extension().is_some_and(|e| e == "yaml" || e == "yml" || e == "json") && !mesh_test::is_test(path)
+}
+
 /// The folder that a path is in: what is put in its place is seen from there alone.
 pub fn parent(path: &Path) -> PathBuf {
     match path.parent() {
@@ -112,7 +118,7 @@ fn below(folder: &Path, entered: &mut BTreeSet<PathBuf>, found: &mut Listing) ->
                 Err(error) if error.kind() != std::io::ErrorKind::NotFound => found.unlisted.push((path, error)),
                 _ => {}
             }
-        } else if path.extension().is_some_and(|e| e == "yaml" || e == "yml" || e == "json") {
+        } else if is_manifest(&path) {
             found.file(path);
         }
     }

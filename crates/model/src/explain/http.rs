@@ -51,7 +51,10 @@ pub(super) fn verdict(
     let draws = Draws { fraction: whole, weight: 0, delay: whole, abort: whole, mirror: whole };
     let decision = decide(&table, &view, RouteFilters::of(&manager.http_filters), &draws);
     told(Step::Routes { table: &table, request: &view, selection: decision.selection.as_ref() });
-    let object = decision.selection.as_ref().and_then(|s| rule(s.route.origin.as_ref()));
+    let object = decision
+        .selection
+        .as_ref()
+        .and_then(|s| Some(ObjectName { rule_name: s.route.name.clone(), ..rule(s.route.origin.as_ref())? }));
     match (decision.outcome, decision.selection) {
         (Outcome::Respond(respond), _) => Verdict {
             action: Action::Respond,
@@ -62,7 +65,7 @@ pub(super) fn verdict(
             ..Verdict::default()
         },
         (Outcome::Forward(forwarding), Some(selection)) => {
-            Verdict { object, ..forwarded(config, &selection, &forwarding, &view) }
+            Verdict { object, ..forwarded(config, &selection, &forwarding, &view, &question.answer) }
         }
         // The matcher forwards by a route alone.
         (Outcome::Forward(_), None) => not_found(),
@@ -101,6 +104,7 @@ fn forwarded(
     selection: &Selection<'_>,
     forwarding: &Forwarding<'_>,
     view: &RequestView<'_>,
+    answer: &[String],
 ) -> Verdict {
     let forward = forwarding.route;
     if forward.clusters.iter().all(|c| c.name == names::PASSTHROUGH_CLUSTER) {
@@ -114,7 +118,7 @@ fn forwarded(
             if !single {
                 let differs = |edited: &Edited| !edited.is_empty();
                 destination.request = Some(request_edits(selection, Some(index), view)).filter(differs);
-                destination.response = Some(response_edits(selection, Some(index), forwarding)).filter(differs);
+                destination.response = Some(response_edits(selection, Some(index), forwarding, answer)).filter(differs);
             }
             destination
         })
@@ -124,7 +128,7 @@ fn forwarded(
     let flag = destinations.first().and_then(|d| d.state.flag()).filter(|_| !ready);
     let index = single.then_some(0);
     let authority = if single { forwarding.authority } else { forward.host_rewrite.as_deref() };
-    let response = response_edits(selection, index, forwarding);
+    let response = response_edits(selection, index, forwarding, answer);
     Verdict {
         action: Action::Forward,
         status: flag.map(|_| 503),
@@ -168,11 +172,18 @@ fn request_edits(selection: &Selection<'_>, cluster: Option<usize>, view: &Reque
     difference(view.headers, &after)
 }
 
-/// Of a response 200 with `x-user: up` and `x-drop: up`.
-fn response_edits(selection: &Selection<'_>, cluster: Option<usize>, forwarding: &Forwarding<'_>) -> Edited {
+/// Of a response 200 with `x-user: up` and `x-drop: up`, and those of `answer`.
+fn response_edits(
+    selection: &Selection<'_>,
+    cluster: Option<usize>,
+    forwarding: &Forwarding<'_>,
+    answer: &[String],
+) -> Edited {
     let mut before = HeaderMap::new();
-    before.insert("x-user", HeaderValue::from_static("up"));
-    before.insert("x-drop", HeaderValue::from_static("up"));
+    let asked = answer.iter().filter_map(|name| HeaderName::from_bytes(name.as_bytes()).ok());
+    for name in ["x-user", "x-drop"].map(HeaderName::from_static).into_iter().chain(asked) {
+        before.insert(name, HeaderValue::from_static("up"));
+    }
     let mut after = before.clone();
     for (name, value) in &forwarding.cors {
         after.insert(name.clone(), value.clone());

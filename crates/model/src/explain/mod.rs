@@ -21,7 +21,7 @@ use crate::config::VirtualHost;
 use crate::resource::{Kind, Object, ResourceSet};
 use crate::snapshot::{Pod, Snapshot};
 use crate::translate::{Interception, Node, NodeKind, Scope, SharedScope, Translation};
-use crate::workload::{AddressPlan, expand};
+use crate::workload::{AddressPlan, CONTROLLERS, expand};
 use entry::Arrival;
 use question::{Scheme, Sender, Target};
 use std::collections::HashMap;
@@ -39,8 +39,8 @@ pub struct Explainer<'s> {
 }
 
 /// Where a request begins, as far as it is known before its proxy is asked.
-enum Asked<'s> {
-    Proxy(Box<AskedProxy<'s>>),
+enum Asked {
+    Proxy(Box<AskedProxy>),
     /// It comes to no proxy at all.
     Nowhere {
         hops: Vec<Hop>,
@@ -50,8 +50,8 @@ enum Asked<'s> {
     },
 }
 
-struct AskedProxy<'s> {
-    pod: &'s Arc<Pod>,
+struct AskedProxy {
+    pod: Arc<Pod>,
     scope: Scope,
     translation: Arc<Translation>,
     connection: Connection,
@@ -64,10 +64,17 @@ struct AskedProxy<'s> {
 /// Objects as a cluster would have them: with the pods of their workloads. Where pods are written, with addresses,
 /// they stay as they are.
 pub fn with_pods(resources: &ResourceSet) -> ResourceSet {
-    let controllers =
-        [Kind::Deployment, Kind::StatefulSet, Kind::DaemonSet, Kind::ReplicaSet, Kind::Job, Kind::CronJob];
-    let any = controllers.iter().any(|kind| resources.of_kind(*kind).next().is_some());
+    let any = CONTROLLERS.iter().any(|kind| resources.of_kind(*kind).next().is_some());
     if any { expand(resources, &mut AddressPlan::default()).resources } else { resources.clone() }
+}
+
+/// As [`with_pods`], for those who ask where requests go: where no workload is written at all, there are the gateways
+/// that Gateways ask for.
+pub fn with_gateways(resources: &ResourceSet) -> ResourceSet {
+    if resources.of_kind(Kind::Pod).next().is_some() {
+        return with_pods(resources);
+    }
+    expand(resources, &mut AddressPlan::default()).resources
 }
 
 impl<'s> Explainer<'s> {
@@ -107,22 +114,25 @@ impl<'s> Explainer<'s> {
         Ok(routes_of(&asked.translation.config, &asked.connection, question, &asked.target))
     }
 
-    fn asked(&mut self, question: &Question) -> Result<Asked<'s>, QuestionError> {
+    fn asked(&mut self, question: &Question) -> Result<Asked, QuestionError> {
         let mut target = question.target()?;
         let (kind, pod, port, hops, shape) = match question.sender()? {
             Sender::Pod(kind, namespace, name) => {
-                (kind, self.pod(kind, namespace, name)?, target.port, Vec::new(), None)
+                (kind, self.pod(kind, namespace, name)?.clone(), target.port, Vec::new(), None)
+            }
+            Sender::Anyone(namespace) => {
+                (NodeKind::Sidecar, Arc::new(Pod::anyone_in(namespace)), target.port, Vec::new(), None)
             }
             Sender::Gateway => {
                 let pod = entry::gateway(self.snapshot, &target).ok_or(QuestionError::NoGateway)?;
-                (NodeKind::Gateway, pod, target.port, Vec::new(), None)
+                (NodeKind::Gateway, pod.clone(), target.port, Vec::new(), None)
             }
             Sender::Internet => match entry::arrival(self.snapshot, self.ingresses, &target)? {
                 Arrival::Gateway { pod, port, hops, shape, ended } => {
                     if ended {
                         target.scheme = Scheme::Http;
                     }
-                    (NodeKind::Gateway, pod, port, hops, shape)
+                    (NodeKind::Gateway, pod.clone(), port, hops, shape)
                 }
                 Arrival::Nowhere { hops, why, remedy, shape } => {
                     return Ok(Asked::Nowhere { hops, why, remedy, shape });
@@ -130,7 +140,7 @@ impl<'s> Explainer<'s> {
             },
         };
         let placed = pod.placement().is_some();
-        let node = Node::of_pod(pod, kind, Interception::Redirect, placed);
+        let node = Node::of_pod(&pod, kind, Interception::Redirect, placed);
         let scope = Scope::of(self.snapshot, &node);
         let translation = self.translation(&scope);
         let own = pod.addresses.first().copied().unwrap_or(IpAddr::V4(Ipv4Addr::LOCALHOST));

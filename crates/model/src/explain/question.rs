@@ -12,7 +12,8 @@ pub struct Question {
     /// Repeated in the answer.
     pub id: String,
     /// `namespace/pod`: the application in that pod sends it. A workload's name will do, and the name alone where no
-    /// other namespace has it. `internet` and `gateway` are none of these: it comes to the mesh by a gateway.
+    /// other namespace has it. `internet` and `gateway` are none of these: it comes to the mesh by a gateway. Nor is
+    /// `namespace NAME`: an application there that no selector knows, whether there is one or not.
     pub from: Option<String>,
     /// `namespace/pod`: it arrives at that gateway.
     pub at: Option<String>,
@@ -25,6 +26,8 @@ pub struct Question {
     pub headers: BTreeMap<String, OneOrMany>,
     /// The host header; None: the URL's.
     pub authority: Option<String>,
+    /// Headers that the answer is taken to have, beside others, so that it shows when they are removed.
+    pub answer: Vec<String>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
@@ -81,6 +84,11 @@ pub(super) struct Target {
 }
 
 impl Question {
+    /// `GET http://reviews:9080/`.
+    pub fn line(&self) -> String {
+        format!("{} {}", self.method.as_deref().unwrap_or("GET"), self.url)
+    }
+
     pub(super) fn target(&self) -> Result<Target, QuestionError> {
         let error = || QuestionError::Url(self.url.clone());
         let (scheme, rest) = self.url.split_once("://").ok_or_else(error)?;
@@ -117,6 +125,7 @@ impl Question {
         let (kind, text) = match (self.from.as_deref(), self.at.as_deref()) {
             (Some("internet"), _) => return Ok(Sender::Internet),
             (Some("gateway"), _) => return Ok(Sender::Gateway),
+            (Some(from), _) if from.starts_with(ANYONE_IN) => return Ok(Sender::Anyone(&from[ANYONE_IN.len()..])),
             (Some(from), _) => (NodeKind::Sidecar, from),
             (None, Some(at)) => (NodeKind::Gateway, at),
             (None, None) => return Err(QuestionError::NoProxy),
@@ -128,9 +137,14 @@ impl Question {
     }
 }
 
+/// Before a namespace's name: whoever is in it.
+const ANYONE_IN: &str = "namespace ";
+
 /// Who sends the request: which kind of proxy decides, and its pod.
 pub(super) enum Sender<'q> {
     Pod(NodeKind, Option<&'q str>, &'q str),
+    /// An application of that namespace, without labels.
+    Anyone(&'q str),
     /// It is at the gateway that has the host.
     Gateway,
     /// It comes from outside, to a load balancer or node.

@@ -56,6 +56,9 @@ pub struct ObjectName {
     /// `http[1]`.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub rule: String,
+    /// As the user called the rule; may be empty.
+    #[serde(skip)]
+    pub rule_name: String,
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -156,6 +159,18 @@ impl Verdict {
         }
     }
 
+    /// As if every service had a ready endpoint: for manifests without workloads, which say nothing of that.
+    pub fn with_endpoints(mut self) -> Self {
+        let mirrors = self.mirrors.iter_mut().map(|to| &mut to.state);
+        let states = self.destinations.iter_mut().map(|to| &mut to.state).chain(mirrors);
+        states.filter(|state| **state == State::NoEndpoints).for_each(|state| *state = State::Ready);
+        if self.action == Action::Forward && self.flag.as_deref() == State::NoEndpoints.flag() {
+            self.status = None;
+            self.flag = None;
+        }
+        self
+    }
+
     pub(super) fn refused(why: &str) -> Self {
         Self { why: why.to_string(), ..Self::default() }
     }
@@ -168,13 +183,14 @@ impl ObjectName {
             namespace: origin.namespace.clone(),
             name: origin.name.clone(),
             rule: origin.path.strip_prefix("spec.").unwrap_or(&origin.path).to_string(),
+            rule_name: String::new(),
         }
     }
 }
 
 impl Destination {
     /// `reviews.shop.svc.cluster.local:9080 v1`.
-    pub(super) fn name(&self) -> String {
+    pub fn name(&self) -> String {
         super::trace::name_of(&self.host, self.port, self.subset.as_deref())
     }
 
@@ -218,7 +234,7 @@ impl State {
     }
 
     /// The response flag of the 503 that a request gets.
-    pub(super) fn flag(self) -> Option<&'static str> {
+    pub fn flag(self) -> Option<&'static str> {
         match self {
             Self::Ready => None,
             Self::NoEndpoints => Some("UH"),

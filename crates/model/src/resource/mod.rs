@@ -25,6 +25,7 @@ mod validate;
 pub mod virtual_service;
 pub mod workload;
 
+pub(crate) use decode::decode_strictly;
 pub use destination_rule::DestinationRule;
 pub use gateway::Gateway;
 pub use kube::{ConfigMap, EndpointSlice, Endpoints, Namespace, Secret, Service, ServiceAccount};

@@ -25,6 +25,22 @@ pub struct Pod {
 }
 
 impl Pod {
+    /// One that nobody wrote, which no selector knows.
+    pub(crate) fn anyone_in(namespace: &str) -> Self {
+        let name = "anyone".to_string();
+        let labels = Labels::new();
+        Self {
+            namespace: namespace.to_string(),
+            workload: identity(&labels, &name, namespace),
+            name,
+            labels: Arc::new(labels),
+            addresses: Vec::new(),
+            ready: true,
+            spec: Arc::default(),
+            locality: Locality::default(),
+        }
+    }
+
     pub fn placement(&self) -> Option<&Placement> {
         self.spec.placement.as_ref()
     }

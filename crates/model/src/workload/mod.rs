@@ -8,6 +8,12 @@ mod gateways;
 mod plan;
 mod pods;
 
+use crate::resource::Kind;
+
 pub use expand::{Expanded, expand, workload_of};
 pub use gateway_ports::{GatewayPortPolicy, GatewayPortWant, OpenedPort, Seniority};
 pub use plan::{AddressPlan, Placement, PodAddresses, PodKey, Replacement};
+
+/// The kinds that make pods.
+pub const CONTROLLERS: [Kind; 6] =
+    [Kind::Deployment, Kind::StatefulSet, Kind::DaemonSet, Kind::ReplicaSet, Kind::Job, Kind::CronJob];

@@ -197,7 +197,7 @@ impl fmt::Display for By {
 impl Trace {
     pub(super) fn of(question: &Question, verdict: Verdict) -> Self {
         Self {
-            request: format!("{} {}", question.method.as_deref().unwrap_or("GET"), question.url),
+            request: question.line(),
             from: question.from.as_deref().or(question.at.as_deref()).unwrap_or("a proxy").to_string(),
             shape: None,
             hops: Vec::new(),
@@ -219,14 +219,14 @@ pub(super) struct Known<'a> {
     pub pod: Option<&'a Pod>,
 }
 
-pub(super) fn of_snapshot(snapshot: &Snapshot, asked: AskedProxy<'_>, question: &Question) -> Trace {
+pub(super) fn of_snapshot(snapshot: &Snapshot, asked: AskedProxy, question: &Question) -> Trace {
     let AskedProxy { pod, scope, translation, connection, target, mut hops, shape } = asked;
     let known = Known {
         config: &translation.config,
         snapshot: Some(snapshot),
         exclusions: &translation.exclusions,
         scope: Some(&scope),
-        pod: Some(pod),
+        pod: Some(&pod),
     };
     if connection.kind == NodeKind::Sidecar {
         let address = connection.destination.ip();

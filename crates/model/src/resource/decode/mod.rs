@@ -27,6 +27,12 @@ pub(super) fn decode<T: DeserializeOwned + Default>(node: Node<'_>, path: &Path<
     })
 }
 
+/// A document that is no object, read as Istio's kinds are: an unknown field is an error.
+pub(crate) fn decode_strictly<T: DeserializeOwned + Default>(root: Node<'_>) -> (T, Vec<Diagnostic>) {
+    let findings = Findings::new(true);
+    (decode(root, &Path::ROOT, &findings), findings.into_vec())
+}
+
 /// Collects what is wrong in one object.
 pub(super) struct Findings {
     /// Istio's rules (else Kubernetes').

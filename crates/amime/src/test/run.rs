@@ -1,0 +1,107 @@
+//! Asks every case, and notes which rules decide.
+
+use super::{CaseReport, FileReport, Outcome, Report, RuleReport, files};
+use crate::explain::sources::{self, Manifests};
+use crate::manifests;
+use amime_model::diagnostic::Texts;
+use amime_model::explain::{Explainer, Stage, Trace, Verdict};
+use amime_model::mesh_test::{Case, LoadedTests, judge, load_tests, rules};
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
+use std::time::Instant;
+
+/// What to test.
+pub(crate) struct Inputs<'a> {
+    /// Test files, and folders of them.
+    pub(crate) paths: &'a [PathBuf],
+    /// Manifests, in place of those that the test files are about.
+    pub(crate) manifests: &'a [PathBuf],
+    pub(crate) mesh_config: Option<&'a PathBuf>,
+}
+
+/// Manifests and MeshConfig: files of equal ones are tested against one mesh.
+type MeshKey = (Vec<PathBuf>, Option<PathBuf>);
+
+/// Runs the tests; what cannot be read is an error.
+pub(crate) fn run(inputs: &Inputs<'_>) -> anyhow::Result<Report> {
+    let begun = Instant::now();
+    let mut texts = Texts::default();
+    let mut by_mesh: BTreeMap<MeshKey, Vec<(usize, LoadedTests)>> = BTreeMap::new();
+    for (index, path) in files::find(inputs.paths)?.iter().enumerate() {
+        let text = String::from_utf8_lossy(&manifests::read(path)?).into_owned();
+        let tests = load_tests(&path.to_string_lossy(), &text);
+        texts.insert(tests.file.clone(), tests.text.clone());
+        let mesh_config = files::mesh_config(&tests, inputs.mesh_config.map(PathBuf::as_path));
+        let key = (files::manifests(&tests, inputs.manifests), mesh_config);
+        by_mesh.entry(key).or_default().push((index, tests));
+    }
+    let mut reports = Vec::new();
+    let mut reached_of_all = BTreeMap::new();
+    for ((paths, mesh_config), all) in by_mesh {
+        let mesh = sources::manifests(&paths, mesh_config.as_deref())?;
+        let mut tester = Tester { mesh: &mesh, explainer: mesh.explainer(), reached: BTreeSet::new() };
+        reports.extend(all.into_iter().map(|(index, tests)| (index, tester.file(tests))));
+        for origin in rules(&mesh.snapshot) {
+            let rule = origin.to_string();
+            let reached = tester.reached.contains(&rule);
+            *reached_of_all.entry((mesh.snapshot.place(origin), rule)).or_insert(false) |= reached;
+        }
+    }
+    reports.sort_by_key(|(index, _)| *index);
+    let rules = reached_of_all.into_iter().map(|((place, rule), reached)| RuleReport { rule, place, reached });
+    Ok(Report {
+        files: reports.into_iter().map(|(_, report)| report).collect(),
+        texts,
+        rules: rules.collect(),
+        took: begun.elapsed(),
+    })
+}
+
+struct Tester<'m> {
+    mesh: &'m Manifests,
+    explainer: Explainer<'m>,
+    /// The rules that decided something.
+    reached: BTreeSet<String>,
+}
+
+impl Tester<'_> {
+    fn file(&mut self, tests: LoadedTests) -> FileReport {
+        let broken = tests.has_errors();
+        let cases = if broken { Vec::new() } else { tests.cases.iter().map(|case| self.case(case)).collect() };
+        FileReport { file: tests.file.to_string(), diagnostics: tests.diagnostics, cases }
+    }
+
+    fn case(&mut self, case: &Case) -> CaseReport {
+        let outcome = self.outcome(case).unwrap_or_else(Outcome::Unanswered);
+        CaseReport { name: case.name.clone(), place: case.place.clone(), outcome }
+    }
+
+    fn outcome(&mut self, case: &Case) -> Result<Outcome, String> {
+        let question = case.request.question(&case.expect).ok_or("the request has no URL")?;
+        let asked = self.explainer.explain(&question).map_err(|error| error.to_string())?;
+        let verdict = self.mesh.judged(asked);
+        self.note(&verdict);
+        let mismatches = judge(&case.request, &case.expect, &verdict);
+        if mismatches.is_empty() && !self.mesh.has_policies() {
+            return Ok(Outcome::Passed { not_evaluated: Vec::new() });
+        }
+        let trace = self.explainer.trace(&question).map_err(|error| error.to_string())?;
+        Ok(match mismatches.is_empty() {
+            true => Outcome::Passed { not_evaluated: not_evaluated(&trace) },
+            false => Outcome::Failed { mismatches, trace: Box::new(trace) },
+        })
+    }
+
+    fn note(&mut self, verdict: &Verdict) {
+        if let Some(object) = &verdict.object {
+            self.reached.insert(format!("{} {}/{} {}", object.kind, object.namespace, object.name, object.rule));
+        }
+    }
+}
+
+/// The security policies that are for the destinations.
+fn not_evaluated(trace: &Trace) -> Vec<String> {
+    let hops = trace.branches.iter().flat_map(|branch| &branch.hops).filter(|hop| hop.stage == Stage::Policies);
+    let policies = hops.flat_map(|hop| &hop.details).filter_map(|detail| detail.strip_prefix("not evaluated: "));
+    policies.map(str::to_owned).collect::<BTreeSet<_>>().into_iter().collect()
+}

@@ -1,0 +1,60 @@
+//! `amime test` as a process: the examples' own tests, failures, files that are wrong, and the reports.
+
+use std::path::Path;
+use std::process::{Command, Output};
+
+fn test(args: &[&str]) -> Output {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+    let mut command = Command::new(env!("CARGO_BIN_EXE_amime"));
+    command.arg("test").args(args).current_dir(root).env("NO_COLOR", "1").output().expect("amime runs")
+}
+
+/// Tests of examples/shop that are written elsewhere.
+fn of_shop(tests: &str, more: &[&str]) -> (Option<i32>, String) {
+    let folder = tempfile::tempdir().expect("a folder");
+    std::fs::write(folder.path().join("a.mesh-test.yaml"), tests).expect("a file");
+    let path = folder.path().to_string_lossy();
+    let args: Vec<&str> = ["-f", "examples/shop", &path].into_iter().chain(more.iter().copied()).collect();
+    let output = test(&args);
+    (output.status.code(), String::from_utf8(output.stdout).expect("text"))
+}
+
+#[test]
+fn the_examples_pass_and_it_is_told_which_rules_no_test_reaches() {
+    let output = test(&["examples", "--coverage"]);
+    let text = String::from_utf8(output.stdout).expect("text");
+    assert_eq!(output.status.code(), Some(0), "{text}");
+    assert!(text.contains("VirtualService shop/ratings http[1]"), "{text}");
+    assert!(!text.contains("VirtualService shop/reviews http[0]"), "{text}");
+}
+
+#[test]
+fn a_failure_tells_what_was_found_with_the_way_of_the_request() {
+    let tests = "tests: [{name: jason, request: {from: shop/web-v1, url: 'http://reviews:9080/', \
+                 headers: {end-user: jason}}, expect: {subset: v3}}]";
+    let (code, text) = of_shop(tests, &[]);
+    assert_eq!(code, Some(1), "{text}");
+    assert!(text.contains("subset: expected v3") && text.contains("VirtualService shop/reviews http[0]"), "{text}");
+    let (code, report) = of_shop(tests, &["-o", "junit"]);
+    assert_eq!(code, Some(1), "{report}");
+    assert!(report.contains("tests=\"1\" failures=\"1\"") && report.contains("expected v3"), "{report}");
+}
+
+#[test]
+fn nobody_is_allowed_or_denied_while_that_is_not_evaluated() {
+    for expect in ["denied: true", "denied: false", "allowed: true", "allowed: false"] {
+        let tests =
+            format!("tests: [{{request: {{from: shop/web-v1, url: 'http://reviews:9080/'}}, expect: {{{expect}}}}}]");
+        let (code, text) = of_shop(&tests, &[]);
+        assert_eq!(code, Some(1), "{text}");
+        assert!(text.contains("not evaluated"), "{text}");
+    }
+}
+
+#[test]
+fn an_unknown_field_is_told_with_what_was_meant_and_nothing_runs() {
+    let tests = "tests:\n- request: {url: 'http://shop.example.com/'}\n  expect: {statsu: 301}\n";
+    let (code, text) = of_shop(tests, &[]);
+    assert_eq!(code, Some(2), "{text}");
+    assert!(text.contains("a.mesh-test.yaml:3:12") && text.contains("try `status`"), "{text}");
+}
