@@ -7,7 +7,8 @@ use crate::balance::limits::{Gauge, Usage};
 use crate::balance::outlier::{self, ClusterHealth, Outcome};
 use crate::balance::{Balancer, Host, HostShared, PickContext};
 use crate::connect::dial::{ConnectSettings, Handshake, Outside};
-use crate::connect::pool::{HostPool, PoolSettings, Pools, Private, Speech};
+use crate::connect::pool::{HostPool, PoolSettings, Pools, Speech};
+use crate::connect::private::Private;
 use crate::connect::transports::{Missing, Transports};
 use crate::rng::Rng;
 use crate::telemetry::labels::Number;
@@ -212,7 +213,7 @@ impl ClusterLocal {
             None => None,
         };
         Ok(match (private, tls) {
-            (Some(private), tls) => self.pools.private(host, tls, private),
+            (Some(private), tls) => private.pool(&self.pools, host, tls),
             (None, Some(tls)) => self.pools.host_by_tls(host, tls),
             (None, None) => self.pools.host(host),
         })

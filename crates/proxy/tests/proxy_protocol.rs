@@ -184,3 +184,20 @@ async fn a_mirror_speaks_for_itself() {
     let (told, peer, own): (String, SocketAddr, SocketAddr) = told.recv().await.unwrap();
     assert_eq!(told, format!("PROXY TCP4 {} {} {} {}\r\n", peer.ip(), own.ip(), peer.port(), own.port()));
 }
+
+#[tokio::test]
+async fn the_connection_of_an_endpoint_that_leaves_is_closed() {
+    let (leaves, stays) = (telling().await, telling().await);
+    let line = Line::to(leaves.address).await;
+    let config = |address| gateway(&manifests(PLACES[0], "proxyProtocol: {version: V1}", "{attempts: 0}", &[address]));
+    let running = Running::start(config(line.address())).await;
+    let mut client = Raw::connect(running.address).await;
+    let told = of(&client.stream);
+    assert_eq!(client.get(HOST, "/", "").await.body, told);
+    running.proxy.apply(config(stays.address)).await.unwrap();
+    assert_eq!(client.get(HOST, "/", "").await.body, told);
+    assert_eq!((line.connections().0, stays.connections()), (1, 1));
+    // The client goes on.
+    until(|| line.connections() == (1, 1)).await;
+    assert_eq!(client.get(HOST, "/", "").await.body, told);
+}

@@ -10,6 +10,7 @@ pub(crate) mod http1;
 pub(crate) mod http2;
 pub(crate) mod names;
 pub(crate) mod pool;
+pub(crate) mod private;
 pub(crate) mod proxy_header;
 pub(crate) mod transports;
 pub(crate) mod upstream_io;

@@ -4,6 +4,7 @@
 //! over another one; nobody notices. Everything else that goes wrong is a `Reset` for the retry policy.
 
 use super::dial::{ConnectSettings, DialError, Handshake, dial};
+use super::private::Known;
 use super::proxy_header::Ends;
 use super::{agreed, http1, http2};
 use crate::balance::Host;
@@ -101,6 +102,8 @@ pub(crate) struct Pools {
     by_address: RefCell<HashMap<SocketAddr, Rc<HostPool>>>,
     /// Of TLS: for one endpoint, those of each context and server name.
     by_name: RefCell<HashMap<SocketAddr, Vec<Rc<HostPool>>>>,
+    /// Each of one client alone, which keeps it.
+    pub(super) private: Known,
     /// The cluster has left, or has other settings now; some request may still be sent over these.
     pub(super) retired: Cell<bool>,
 }
@@ -137,6 +140,7 @@ impl Pools {
             freed,
             by_address: RefCell::default(),
             by_name: RefCell::default(),
+            private: Known::default(),
             retired: Cell::new(false),
         })
     }
@@ -164,34 +168,11 @@ impl Pools {
         pool
     }
 
-    /// Of one client alone.
-    pub(crate) fn private(self: &Rc<Self>, host: &Host, tls: Option<Handshake>, of: &Private) -> Rc<HostPool> {
-        let mut pools = of.pools.borrow_mut();
-        // The cluster may have other settings since.
-        pools.retain(|(pools, pool)| {
-            if pools.retired.get() {
-                pool.retire();
-            }
-            !pools.retired.get()
-        });
-        let fits = |known: &HostPool| match (&known.tls, &tls) {
-            (Some(known), Some(tls)) => known.fits(tls),
-            (known, tls) => known.is_none() && tls.is_none(),
-        };
-        let mut known = pools.iter().filter(|(pools, pool)| Rc::ptr_eq(pools, self) && pool.address == host.address);
-        if let Some((_, pool)) = known.find(|(_, pool)| fits(pool)) {
-            return Rc::clone(pool);
-        }
-        let pool = Rc::new(HostPool { client: Some(of.ends), ..self.empty(host, tls) });
-        pools.push((Rc::clone(self), Rc::clone(&pool)));
-        pool
-    }
-
     fn pool(&self, host: &Host, tls: Option<Handshake>) -> Rc<HostPool> {
         Rc::new(self.empty(host, tls))
     }
 
-    fn empty(&self, host: &Host, tls: Option<Handshake>) -> HostPool {
+    pub(super) fn empty(&self, host: &Host, tls: Option<Handshake>) -> HostPool {
         HostPool {
             address: host.address,
             pipe: host.pipe().map(Into::into),
@@ -227,6 +208,11 @@ impl Pools {
             }
             stays
         });
+        self.private.each(|pool| {
+            if !keep(pool.address) {
+                pool.retire();
+            }
+        });
     }
 
     /// Forgets addresses without any connection (original destinations come and go).
@@ -245,32 +231,14 @@ impl Pools {
 }
 
 impl HostPool {
-    fn retire(&self) {
+    pub(super) fn retire(&self) {
         self.retired.set(true);
         self.http1.clear();
         self.http2.clear();
     }
 
-    fn is_unused(&self) -> bool {
+    pub(super) fn is_unused(&self) -> bool {
         self.http1.is_unused() && self.http2.is_unused()
-    }
-}
-
-/// What is opened for one client's connection and nobody else, for it tells who the client is. It goes with the client.
-pub(crate) struct Private {
-    ends: Ends,
-    pools: RefCell<Vec<(Rc<Pools>, Rc<HostPool>)>>,
-}
-
-impl Private {
-    pub(crate) fn new(ends: Ends) -> Self {
-        Self { ends, pools: RefCell::default() }
-    }
-}
-
-impl Drop for Private {
-    fn drop(&mut self) {
-        self.pools.borrow().iter().for_each(|(_, pool)| pool.retire());
     }
 }
 

@@ -4,7 +4,7 @@ use super::deadline::SpareTimer;
 use super::exchange::Exchange;
 use super::upgrade;
 use super::wire::Refusal;
-use crate::connect::pool::Private;
+use crate::connect::private::Private;
 use crate::flags::Flags;
 use crate::proxy_worker::ProxyWorker;
 use crate::runtime::{ChainRuntime, Hcm, ListenerRuntime, RuntimeConfig};
