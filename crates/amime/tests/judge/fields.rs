@@ -91,6 +91,9 @@ pub const CASES: &[Case] = &[
   - match: [{uri: {prefix: /old}}]
     corsPolicy: {allowOrigin: ['http://old.example.com'], allowHeaders: [x-old], allowCredentials: true}
     route: [{destination: {host: solo.shop.internal, port: {number: 80}}}]
+  - match: [{uri: {prefix: /any}}]
+    corsPolicy: {allowOrigin: ['*'], allowMethods: ['*'], allowHeaders: ['*'], allowCredentials: true}
+    route: [{destination: {host: solo.shop.internal, port: {number: 80}}}]
 ",
         hosts: "",
         objects: "",
@@ -109,6 +112,16 @@ pub const CASES: &[Case] = &[
             preflight("/old", &[("origin", "http://old.example.com"), ("access-control-request-method", "GET")]),
             preflight("/old", &[("origin", "http://new.example.com"), ("access-control-request-method", "GET")]),
             with("/old", &[("origin", "http://old.example.com")]),
+            with("/any", &[("origin", "http://some.example.com")]),
+            preflight("/any", &[("origin", "null"), ("access-control-request-method", "PUT")]),
+            preflight(
+                "/any",
+                &[
+                    ("origin", "http://some.example.com"),
+                    ("access-control-request-method", "PUT"),
+                    ("access-control-request-headers", "x-one, x-two"),
+                ],
+            ),
             Ask { by: By::Http2, ..preflight("/forward", &[("origin", "http://shop.example.com"), ("access-control-request-method", "GET")]) },
             with("/forward", &[("origin", "http://shop.example.com"), ("x-status", "503")]),
         ],

@@ -10,6 +10,8 @@ use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 #[derive(Debug)]
 pub struct CompiledCors {
     origins: Vec<Text>,
+    /// One of the origins takes a literal `*`: Envoy allows every origin then.
+    any_origin: bool,
     allow_methods: Option<HeaderValue>,
     allow_headers: Option<HeaderValue>,
     expose_headers: Option<HeaderValue>,
@@ -33,8 +35,10 @@ pub(super) enum CorsDecision {
 
 impl CompiledCors {
     pub(super) fn compile(cors: &Cors) -> Result<Self, CompileProblem> {
+        let origins = cors.allow_origins.iter().map(Text::compile).collect::<Result<Vec<_>, _>>()?;
         Ok(Self {
-            origins: cors.allow_origins.iter().map(Text::compile).collect::<Result<_, _>>()?,
+            any_origin: origins.iter().any(|origin| origin.holds("*", false)),
+            origins,
             allow_methods: list(&cors.allow_methods)?,
             allow_headers: list(&cors.allow_headers)?,
             expose_headers: list(&cors.expose_headers)?,
@@ -46,7 +50,8 @@ impl CompiledCors {
 
     pub(super) fn decide(&self, request: &RequestView<'_>) -> CorsDecision {
         let Some(origin) = request.headers.get(header::ORIGIN) else { return CorsDecision::Plain };
-        let allowed = origin.to_str().is_ok_and(|text| self.origins.iter().any(|o| o.holds(text, false)));
+        let listed = || origin.to_str().is_ok_and(|text| self.origins.iter().any(|o| o.holds(text, false)));
+        let allowed = self.any_origin || listed();
         let preflight =
             request.method == "OPTIONS" && request.headers.contains_key(header::ACCESS_CONTROL_REQUEST_METHOD);
         if !allowed {
@@ -67,11 +72,24 @@ impl CompiledCors {
         if !preflight {
             return CorsDecision::Allowed(headers);
         }
-        put(header::ACCESS_CONTROL_ALLOW_METHODS, &self.allow_methods);
-        put(header::ACCESS_CONTROL_ALLOW_HEADERS, &self.allow_headers);
+        let asked = |name: HeaderName| request.headers.get(name).cloned().unwrap_or(HeaderValue::from_static(""));
+        put(
+            header::ACCESS_CONTROL_ALLOW_METHODS,
+            &granted(&self.allow_methods, || asked(header::ACCESS_CONTROL_REQUEST_METHOD)),
+        );
+        put(
+            header::ACCESS_CONTROL_ALLOW_HEADERS,
+            &granted(&self.allow_headers, || asked(header::ACCESS_CONTROL_REQUEST_HEADERS)),
+        );
         put(header::ACCESS_CONTROL_MAX_AGE, &self.max_age);
         CorsDecision::Preflight(headers)
     }
+}
+
+/// What is allowed; for `*`, which browsers do not take with credentials, what was asked for, as Envoy says it.
+fn granted(allowed: &Option<HeaderValue>, asked: impl FnOnce() -> HeaderValue) -> Option<HeaderValue> {
+    let allowed = allowed.as_ref()?;
+    Some(if allowed == "*" { asked() } else { allowed.clone() })
 }
 
 fn list(words: &[String]) -> Result<Option<HeaderValue>, CompileProblem> {
