@@ -39,6 +39,11 @@ pub(super) struct Placing {
 }
 
 impl Built {
+    /// Does it go to the address that the client dialled?
+    fn goes_where_dialled(&self) -> bool {
+        matches!(self.cluster.discovery, Discovery::OriginalDst { .. })
+    }
+
     /// The cluster for clients of a place; the same endpoints as for all others, where the place makes no difference.
     pub(super) fn placed(&self, view: &View<'_>, service: &Service, place: &Place) -> Self {
         let discovery = &self.cluster.discovery;
@@ -90,14 +95,18 @@ pub(super) fn of_service(view: &View<'_>, service: &Arc<Service>) -> Vec<Built> 
         let general = rule.and_then(|r| r.rule.traffic_policy.as_ref());
         let of_port = policy::over_mesh(policy::for_port(general, port.number), &view.snapshot.mesh);
         let uses: &[Use] = if passes(view, service, port) { &[Use::Own, Use::Passed] } else { &[Use::Own] };
+        let mut as_dialled = false;
         for purpose in uses {
-            built.extend(one(view, service, port, (None, *purpose), rule, of_port.clone()));
+            let whole = one(view, service, port, (None, *purpose), rule, of_port.clone());
+            as_dialled |= whole.as_ref().is_some_and(|whole| whole.goes_where_dialled());
+            built.extend(whole);
         }
         for subset in rule.into_iter().flat_map(|r| &r.rule.subsets) {
-            let merged = policy::for_subset(general, subset.traffic_policy.as_ref(), port.number);
-            let merged = policy::over_mesh(merged, &view.snapshot.mesh);
+            let merged = policy::for_subset(of_port.clone(), subset.traffic_policy.as_ref(), port.number);
+            // PASSTHROUGH of the whole, or in general of the subset, is not taken back by what follows for a port.
+            let as_dialled = as_dialled || subset.traffic_policy.as_ref().is_some_and(policy::is_passthrough);
             for purpose in uses {
-                built.extend(one(view, service, port, (Some(subset), *purpose), rule, merged.clone()));
+                built.extend(one(view, service, port, (Some((subset, as_dialled)), *purpose), rule, merged.clone()));
             }
         }
     }
@@ -112,16 +121,17 @@ pub(super) fn passes(view: &View<'_>, service: &Service, port: &ServicePort) -> 
         && !matches!(service.resolution, Resolution::Alias(_) | Resolution::DynamicDns)
 }
 
-/// None: a DNS cluster of which no endpoint is known.
+/// None: a DNS cluster of which no endpoint is known. With a subset whether it goes to the address that was dialled.
 fn one(
     view: &View<'_>,
     service: &Arc<Service>,
     port: &ServicePort,
-    (subset, purpose): (Option<&Subset>, Use),
+    (subset, purpose): (Option<(&Subset, bool)>, Use),
     rule: Option<&Arc<MergedRule>>,
     policy: Option<TrafficPolicy>,
 ) -> Option<Built> {
     let mesh = &view.snapshot.mesh;
+    let (subset, as_dialled) = subset.map_or((None, false), |(subset, as_dialled)| (Some(subset), as_dialled));
     let subset_name = subset.map_or("", |s| s.name.as_str());
     let tls = policy.as_ref().and_then(|p| p.tls.as_ref());
     let (name, who) = match purpose {
@@ -132,17 +142,20 @@ fn one(
     let among = endpoints::Among { service, endpoints, subset: subset.map(|s| &s.labels), who };
     let found = endpoints::of(&name, among, None);
     let sidecar = view.scope.kind == NodeKind::Sidecar;
+    let dialled = || Discovery::OriginalDst {
+        header: false,
+        port: (service.resolution == Resolution::Passthrough).then(|| other_port(view, service, port)).flatten(),
+    };
     let discovery = match service.resolution {
         Resolution::DynamicDns if subset.is_some() || !is_dynamic(service, port) => return None,
         Resolution::DynamicDns => Discovery::DynamicDns(dns_cache(view)),
+        _ if as_dialled => dialled(),
         Resolution::Dns if found.localities.is_empty() => return None,
         Resolution::DnsRoundRobin if found.localities.is_empty() => return None,
         Resolution::Dns => Discovery::StrictDns(found.clone()),
         Resolution::DnsRoundRobin => Discovery::LogicalDns(found.clone()),
         // A gateway's clients have dialled the gateway: only endpoints tell where to go.
-        Resolution::Passthrough if sidecar => {
-            Discovery::OriginalDst { header: false, port: other_port(view, service, port) }
-        }
+        Resolution::Passthrough if sidecar => dialled(),
         _ => Discovery::Eds(String::new()),
     };
     let mut cluster = Cluster::new(name, discovery);
@@ -171,10 +184,11 @@ fn one(
         external: service.mesh_external,
     });
     let balance = match cluster.discovery {
-        Discovery::Eds(_) | Discovery::StrictDns(_) => locality::of_cluster(policy.as_ref(), service, mesh),
-        _ => None,
+        Discovery::DynamicDns(_) => None,
+        _ => locality::of_cluster(policy.as_ref(), service, mesh),
     };
     cluster.locality_weighted = balance.as_ref().is_some_and(|balance| balance.weighted);
+    let balance = balance.filter(|_| matches!(cluster.discovery, Discovery::Eds(_) | Discovery::StrictDns(_)));
     if service.distribution != TrafficDistribution::Any {
         // Endpoints that are not ready are known to the proxy, to be counted alone.
         cluster.panic_threshold = cluster.panic_threshold.or(Some(0));

@@ -7,7 +7,7 @@ use super::cluster::passthrough;
 use super::hcm::{Side, connection_manager};
 use super::l4;
 use super::log;
-use super::node::{Interception, LocalScope};
+use super::node::{Interception, LocalScope, Target};
 use super::outbound::to_cluster_chain;
 use super::route::{plain_route, to_cluster};
 use super::view::View;
@@ -20,7 +20,7 @@ use crate::config::{
 use crate::protocol::{ListenerProtocol, Protocol};
 use crate::resource::sidecar::CaptureMode;
 use crate::rule::retry;
-use crate::snapshot::origin_of;
+use crate::snapshot::{Service, origin_of};
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
@@ -37,8 +37,8 @@ struct Port {
     /// Service and its port, for traces.
     service: String,
     service_port: u32,
-    /// What metrics call it; None where no service is told.
-    told: Option<ClusterService>,
+    /// Whose DestinationRule has its connection pool, and what metrics call it; None where no service is known.
+    behind: Option<Arc<Service>>,
     /// Where the application answers; None: at the address that was dialled.
     application: Option<EndpointAddress>,
     /// A socket of its own is opened there (a Sidecar's captureMode NONE), for nobody redirects to it.
@@ -52,9 +52,10 @@ pub(super) struct Inbound {
     pub clusters: Vec<Cluster>,
 }
 
-pub(super) fn build(view: &View<'_>, local: &LocalScope) -> Inbound {
+/// `sees`: whether the sidecar's outbound side has that service, without which no DestinationRule of it is known.
+pub(super) fn build(view: &View<'_>, local: &LocalScope, sees: &dyn Fn(&Service) -> bool) -> Inbound {
     let ports = ports(view, local);
-    let mut clusters: Vec<Cluster> = ports.values().map(|port| cluster_of(view, port)).collect();
+    let mut clusters: Vec<Cluster> = ports.values().map(|port| cluster_of(view, local, port, sees)).collect();
     if local.place.is_none() {
         let mut all = passthrough(view, names::INBOUND_PASSTHROUGH_CLUSTER);
         all.bind_source = Some(PASSTHROUGH_SOURCE);
@@ -76,8 +77,7 @@ fn ports(view: &View<'_>, local: &LocalScope) -> BTreeMap<u16, Port> {
     let ingress = view.sidecar.map(|s| s.spec.ingress.as_slice()).unwrap_or_default();
     if ingress.is_empty() {
         for target in &local.targets {
-            let service =
-                view.snapshot.services_of_host(&target.service.host).and_then(|s| s.get(&target.service.namespace));
+            let service = service_of(view, target);
             let Some(port) = service.and_then(|s| s.port(target.port)) else { continue };
             if port.protocol == Protocol::Udp {
                 continue;
@@ -87,12 +87,7 @@ fn ports(view: &View<'_>, local: &LocalScope) -> BTreeMap<u16, Port> {
                 protocol: port.protocol,
                 service: target.service.host.clone(),
                 service_port: target.port,
-                told: service.map(|s| ClusterService {
-                    host: s.host.clone(),
-                    name: s.name.clone(),
-                    namespace: s.namespace.clone(),
-                    external: false,
-                }),
+                behind: service.cloned(),
                 application: application(target.target_port),
                 opened: None,
                 origin: service.map(|s| origin_of(&s.id, "")),
@@ -108,7 +103,7 @@ fn ports(view: &View<'_>, local: &LocalScope) -> BTreeMap<u16, Port> {
             protocol: Protocol::parse(&port.protocol),
             service: view.sidecar.map(|s| format!("{}.{}", s.id.name, s.id.namespace)).unwrap_or_default(),
             service_port: port.number,
-            told: None,
+            behind: local.targets.iter().find(|t| t.target_port == number).and_then(|t| service_of(view, t)).cloned(),
             application: endpoint(&listener.default_endpoint, local, &application).or_else(|| application(number)),
             // In `up` the pod's address itself is listened on.
             opened: (listener.capture_mode == CaptureMode::None && local.place.is_none())
@@ -123,13 +118,17 @@ fn ports(view: &View<'_>, local: &LocalScope) -> BTreeMap<u16, Port> {
             protocol: Protocol::Unspecified,
             service: String::new(),
             service_port: u32::from(number),
-            told: None,
+            behind: None,
             application: application(number),
             opened: None,
             origin: None,
         });
     }
     ports
+}
+
+fn service_of<'v>(view: &View<'v>, target: &Target) -> Option<&'v Arc<Service>> {
+    view.snapshot.services_of_host(&target.service.host)?.get(&target.service.namespace)
 }
 
 /// IPv4's, but for pods that have none but IPv6 addresses.
@@ -161,7 +160,7 @@ fn endpoint(
     }
 }
 
-fn cluster_of(view: &View<'_>, port: &Port) -> Cluster {
+fn cluster_of(view: &View<'_>, local: &LocalScope, port: &Port, sees: &dyn Fn(&Service) -> bool) -> Cluster {
     let mesh = &view.snapshot.mesh;
     let name = names::inbound_cluster(port.number);
     let discovery = match &port.application {
@@ -184,20 +183,40 @@ fn cluster_of(view: &View<'_>, port: &Port) -> Cluster {
     let mut cluster = Cluster::new(name, discovery);
     if port.application.is_none() && port.opened.is_none() {
         cluster.lb = LbPolicy::ClusterProvided;
+    }
+    if dials_own_address(local, port) {
         cluster.bind_source = Some(PASSTHROUGH_SOURCE);
     }
     policy::protocol(&mut cluster, port.protocol, true);
-    let of_rule = view.rule(&port.service).and_then(|r| r.rule.traffic_policy.as_ref());
-    let of_rule = policy::over_mesh(policy::for_port(of_rule, port.service_port), mesh).and_then(|p| p.connection_pool);
+    // The service's rule for all of its clients: one for some of them says nothing about the server.
+    let rule = port.behind.as_ref().filter(|service| sees(service)).and_then(|service| view.rule_for_all(service));
+    let of_rule = rule.as_ref().and_then(|r| r.rule.traffic_policy.as_ref());
+    let of_rule = policy::over_mesh(policy::for_port(of_rule, port.service_port), mesh);
     let of_sidecar = view.sidecar.and_then(|s| {
         let of_listener =
             s.spec.ingress.iter().find(|l| l.port.as_ref().is_some_and(|p| p.number == u32::from(port.number)));
         of_listener.and_then(|l| l.connection_pool.as_ref()).or(s.spec.inbound_connection_pool.as_ref())
     });
-    policy::connection_pool(&mut cluster, of_sidecar.or(of_rule.as_ref()), None, mesh);
+    let pool = of_sidecar.or(of_rule.as_ref().and_then(|p| p.connection_pool.as_ref()));
+    policy::connection_pool(&mut cluster, pool, of_rule.as_ref().and_then(|p| p.retry_budget.as_ref()), mesh);
     cluster.origins = port.origin.iter().cloned().collect();
-    cluster.service.clone_from(&port.told);
+    cluster.service = port.behind.as_ref().map(|s| ClusterService {
+        host: s.host.clone(),
+        name: s.name.clone(),
+        namespace: s.namespace.clone(),
+        external: false,
+    });
     cluster
+}
+
+/// Whether connections to the application go to an address whose connections are redirected to the proxy again.
+fn dials_own_address(local: &LocalScope, port: &Port) -> bool {
+    local.place.is_none()
+        && match &port.application {
+            Some(EndpointAddress::Socket(address)) => !address.ip().is_loopback(),
+            Some(_) => false,
+            None => port.opened.is_none(),
+        }
 }
 
 /// The chains of a port, for connections to the port that is opened for it; false: its protocol is told, not detected.
@@ -259,7 +278,7 @@ fn listener(view: &View<'_>, local: &LocalScope, ports: &[&Port]) -> Listener {
                 protocol: Protocol::Unspecified,
                 service: String::new(),
                 service_port: 0,
-                told: None,
+                behind: None,
                 application: None,
                 opened: None,
                 origin: None,

@@ -4,11 +4,11 @@
 
 use super::node::{NodeKind, Scope};
 use super::view::View;
-use super::{Exclusion, Translation, checked, gateway, inbound, virtual_outbound};
+use super::{Exclusion, Translation, checked, gateway, inbound, names, virtual_outbound};
 use crate::config::{
     Cluster, ClusterEndpoints, Discovery, EndpointAddress, Listener, ProxyConfig, RouteConfig, VirtualHost,
 };
-use crate::snapshot::Snapshot;
+use crate::snapshot::{Service, ServicePort, Snapshot};
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -88,7 +88,7 @@ pub fn translate_own(snapshot: &Snapshot, scope: &Scope, shared: &Outline) -> Ow
                     own.config.listeners.insert(listener.name.as_str().into(), Arc::new(captured));
                 }
             }
-            let inbound = inbound::build(&view, &scope.local);
+            let inbound = inbound::build(&view, &scope.local, &|service| shared.has_service(service));
             inbound.listeners.into_iter().for_each(|l| own.add_listener(l, shared));
             inbound.clusters.into_iter().for_each(|c| own.add_cluster(c, shared));
             own.add_listener(virtual_outbound::build(&view, &scope.local), shared);
@@ -98,6 +98,12 @@ pub fn translate_own(snapshot: &Snapshot, scope: &Scope, shared: &Outline) -> Ow
 }
 
 impl Outline {
+    /// Is there a cluster for one of its ports?
+    fn has_service(&self, service: &Service) -> bool {
+        let name = |port: &ServicePort| names::outbound_cluster(port.number, "", &service.host);
+        service.ports.iter().any(|port| self.clusters.contains(name(port).as_str()))
+    }
+
     /// Are all clusters there that a virtual host names?
     pub(super) fn has_clusters_of(&self, host: &VirtualHost) -> bool {
         host.clusters().all(|cluster| self.clusters.contains(cluster))

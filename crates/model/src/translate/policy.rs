@@ -25,13 +25,12 @@ pub(super) fn for_port(policy: Option<&TrafficPolicy>, port: u32) -> Option<Traf
     Some(port_level(policy, port).unwrap_or_else(|| without_ports(policy)))
 }
 
-/// The policy for a port of a subset: the subset's over the general one, part by part.
+/// The policy for a port of a subset: the subset's over the port's general one, part by part.
 pub(super) fn for_subset(
-    general: Option<&TrafficPolicy>,
+    general: Option<TrafficPolicy>,
     subset: Option<&TrafficPolicy>,
     port: u32,
 ) -> Option<TrafficPolicy> {
-    let general = for_port(general, port);
     let Some(subset) = subset else { return general };
     let of_port = port_level(subset, port);
     let has_port = of_port.is_some();
@@ -53,6 +52,11 @@ pub(super) fn for_subset(
     merged.proxy_protocol = over.proxy_protocol.or(merged.proxy_protocol);
     merged.retry_budget = over.retry_budget.or(merged.retry_budget);
     Some(merged)
+}
+
+/// Whether its own balancer is PASSTHROUGH, whatever it says for single ports.
+pub(super) fn is_passthrough(subset: &TrafficPolicy) -> bool {
+    subset.load_balancer.as_ref().and_then(|lb| lb.simple) == Some(SimpleLb::Passthrough)
 }
 
 /// The mesh's own policy under a rule's: a part that the rule leaves open comes from the mesh.
@@ -96,7 +100,8 @@ pub(super) fn protocol(cluster: &mut Cluster, protocol: Protocol, sidecar: bool)
 /// All of a policy on an outbound cluster, but for TLS.
 pub(super) fn apply(cluster: &mut Cluster, policy: Option<&TrafficPolicy>, port: Protocol, mesh: &MeshConfig) {
     let pool = policy.and_then(|p| p.connection_pool.as_ref());
-    if upgrades_to_h2(pool, port, mesh) {
+    // Where clients decide by what they speak, nothing is left to upgrade.
+    if cluster.protocol != UpstreamProtocol::UseDownstream && upgrades_to_h2(pool, port, mesh) {
         cluster.protocol = UpstreamProtocol::Http2;
     }
     connection_pool(cluster, pool, policy.and_then(|p| p.retry_budget.as_ref()), mesh);
@@ -153,14 +158,14 @@ pub(super) fn connection_pool(
         http.and_then(|h| h.idle_timeout).or_else(|| tcp.and_then(|t| t.idle_timeout)).map(Into::into);
     cluster.max_connection_duration = tcp.and_then(|t| t.max_connection_duration).map(Into::into);
     cluster.max_requests_per_connection = http.and_then(|h| limit(h.max_requests_per_connection));
+    if http.is_some_and(|h| h.use_client_protocol) {
+        cluster.protocol = UpstreamProtocol::UseDownstream;
+    }
     if cluster.protocol == UpstreamProtocol::Http2 {
         cluster.max_concurrent_streams = http.and_then(|h| limit(h.max_concurrent_streams));
         cluster.http2_keepalive = http.and_then(|h| h.http2_keep_alive.as_ref()).and_then(|keepalive| {
             Some(Http2Keepalive { interval: keepalive.interval?.into(), timeout: keepalive.timeout?.into() })
         });
-    }
-    if http.is_some_and(|h| h.use_client_protocol) {
-        cluster.protocol = UpstreamProtocol::UseDownstream;
     }
     cluster.tcp_keepalive = keepalive(mesh.tcp_keepalive.as_ref(), tcp.and_then(|t| t.tcp_keepalive.as_ref()));
 }

@@ -106,6 +106,12 @@ impl<'s> View<'s> {
         self.rules.get(host)
     }
 
+    /// The DestinationRule for a service that is for all clients, whatever rule there is for those of this view.
+    pub(super) fn rule_for_all(&self, service: &Service) -> Option<Arc<MergedRule>> {
+        let candidates = self.snapshot.destination_rules.candidates(&self.scope.namespace, service);
+        candidates.into_iter().rfind(|rule| rule.client_labels().is_none())
+    }
+
     /// Do clients of this view see the service?
     pub(super) fn sees(&self, service: &Service) -> bool {
         service.export_to.includes(&self.scope.namespace)

@@ -136,7 +136,8 @@ fn route_of(rule: &Rule<HttpRoute>, m: Option<&HttpMatch>, context: &RouteContex
         operation: String::new(),
         opaque_filters: Vec::new(),
     };
-    route.operation = operation(&route, &rule.origin.name, context.port);
+    let only = spec.route.len() == 1;
+    route.operation = operation(&route, only, &rule.origin.name, context.port);
     route
 }
 
@@ -172,14 +173,16 @@ pub(super) fn plain_route(name: &str, action: RouteAction, operation: String) ->
     Route { name: name.to_string(), operation, ..Route::new(RouteMatch::default(), action) }
 }
 
-/// What traces call it: the one destination's host and port, else the VirtualService's name, then the path.
-fn operation(route: &Route, name: &str, port: u32) -> String {
+/// What traces call it: the host and port of the only destination that is written, else the VirtualService's name,
+/// then the path.
+fn operation(route: &Route, only: bool, name: &str, port: u32) -> String {
     let path = match &route.matches.path {
         PathMatch::Prefix(prefix) => format!("{prefix}*"),
         PathMatch::Exact(path) | PathMatch::Regex(path) => path.clone(),
         PathMatch::SegmentPrefix(_) | PathMatch::Connect => "/*".to_string(),
     };
-    if let RouteAction::Forward(forward) = &route.action
+    if only
+        && let RouteAction::Forward(forward) = &route.action
         && let [cluster] = forward.clusters.as_slice()
         && let Some((port, _, host)) = names::parse_outbound(&cluster.name)
     {
