@@ -4,7 +4,7 @@ use super::*;
 use crate::resource::load;
 
 /// `code kind namespace/name field` of each finding but for those about namespaces' labels.
-fn found(text: &str) -> Vec<String> {
+pub(in crate::analyze) fn found(text: &str) -> Vec<String> {
     let loaded = load("m.yaml", text);
     let resources = ResourceSet::of_files([&loaded]).0;
     let mesh = MeshConfig::default();
@@ -26,26 +26,26 @@ fn found(text: &str) -> Vec<String> {
     found
 }
 
-fn object(api: &str, kind: &str, name: &str, rest: &str) -> String {
+pub(in crate::analyze) fn object(api: &str, kind: &str, name: &str, rest: &str) -> String {
     format!("---\napiVersion: {api}\nkind: {kind}\nmetadata: {{name: {name}, namespace: shop}}\n{rest}\n")
 }
 
-fn virtual_service(name: &str, spec: &str) -> String {
+pub(in crate::analyze) fn virtual_service(name: &str, spec: &str) -> String {
     object("networking.istio.io/v1", "VirtualService", name, &format!("spec: {spec}"))
 }
 
-fn service(name: &str, ports: &str) -> String {
+pub(in crate::analyze) fn service(name: &str, ports: &str) -> String {
     object("v1", "Service", name, &format!("spec: {{selector: {{app: {name}}}, ports: [{ports}]}}"))
 }
 
-fn pod(name: &str) -> String {
+pub(in crate::analyze) fn pod(name: &str) -> String {
     format!(
         "---\napiVersion: v1\nkind: Pod\nmetadata: {{name: {name}, namespace: shop, labels: {{app: {name}}}}}\n\
          spec: {{containers: [{{name: c, image: i}}]}}\n"
     )
 }
 
-const HTTP: &str = "{name: http, port: 80}";
+pub(in crate::analyze) const HTTP: &str = "{name: http, port: 80}";
 
 #[test]
 fn destinations_that_lead_nowhere_are_told_at_their_hosts() {

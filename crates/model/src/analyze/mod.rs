@@ -41,7 +41,6 @@ pub fn analyze(input: &Input<'_>) -> Vec<Diagnostic> {
     let built = Snapshot::build(&with_pods(input.resources), input.mesh, &Held::default());
     let world = World::new(input);
     let mut found = istio::find(&world);
-    effect::find(&world, &built.snapshot, &mut found);
     if input.practices {
         practices::find(&world, &mut found);
     }
@@ -49,6 +48,7 @@ pub fn analyze(input: &Input<'_>) -> Vec<Diagnostic> {
     // What leads nowhere is told by `istio::find`, of each place.
     found.extend(built.diagnostics.into_iter().filter(|finding| !known(finding.code)));
     tell_conflicts(&mut found, conflict::find(&built.snapshot));
+    effect::find(&world, &built.snapshot, &mut found);
     found
 }
 

@@ -6,6 +6,7 @@
 //! to do. Random draws are inputs: the proxy draws them, `explain` enumerates.
 
 pub mod cors;
+pub mod cover;
 pub mod decide;
 pub mod edits;
 pub mod hash;

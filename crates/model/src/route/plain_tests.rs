@@ -83,15 +83,15 @@ fn plain_value(matches: &ValueMatch, found: &str) -> bool {
     }
 }
 
-fn word() -> impl Strategy<Value = String> {
+pub(super) fn word() -> impl Strategy<Value = String> {
     prop::sample::select(vec!["a", "b", "ab", "A", "aB", "", "abc"]).prop_map(str::to_owned)
 }
 
-fn path() -> impl Strategy<Value = String> {
+pub(super) fn path() -> impl Strategy<Value = String> {
     prop::collection::vec(word(), 0..3).prop_map(|words| format!("/{}", words.join("/")))
 }
 
-fn value() -> impl Strategy<Value = ValueMatch> {
+pub(super) fn value() -> impl Strategy<Value = ValueMatch> {
     let text = prop_oneof![
         word().prop_map(StringMatch::Exact),
         word().prop_map(StringMatch::Prefix),
@@ -104,12 +104,12 @@ fn value() -> impl Strategy<Value = ValueMatch> {
     ]
 }
 
-fn name() -> impl Strategy<Value = String> {
+pub(super) fn name() -> impl Strategy<Value = String> {
     prop::sample::select(vec!["x", "y"]).prop_map(str::to_owned)
 }
 
 prop_compose! {
-    fn route_match()(
+    pub(super) fn route_match()(
         path in prop_oneof![
             path().prop_map(PathMatch::Prefix),
             path().prop_map(PathMatch::Exact),
@@ -133,7 +133,7 @@ prop_compose! {
     }
 }
 
-fn respond(matches: RouteMatch, status: u16) -> Route {
+pub(super) fn respond(matches: RouteMatch, status: u16) -> Route {
     Route::new(matches, RouteAction::Respond(DirectResponse { status, body: Vec::new() }))
 }
 

@@ -232,20 +232,19 @@ impl Snapshot {
     /// The VirtualServices of a gateway (`mesh` or `namespace/name`) that a namespace may see: its own private
     /// ones first, then those for it among others, then those for everyone, each the oldest first.
     pub fn virtual_services_for(&self, namespace: &str, gateway: &str) -> Vec<&Arc<ResolvedVirtualService>> {
-        let mut found: Vec<_> = self
-            .by_gateway
-            .get(gateway)
-            .into_iter()
-            .flatten()
-            .map(|index| &self.virtual_services[*index])
-            .filter(|vs| vs.export_to.includes(namespace))
-            .collect();
+        let seen = |vs: &&Arc<ResolvedVirtualService>| vs.export_to.includes(namespace);
+        let mut found: Vec<_> = self.virtual_services_of(gateway).filter(seen).collect();
         found.sort_by_key(|vs| match &vs.export_to {
             ExportTo::Everyone => 2,
             ExportTo::Namespaces(_) if &*vs.id.namespace == namespace => 0,
             ExportTo::Namespaces(_) => 1,
         });
         found
+    }
+
+    /// The VirtualServices of a gateway, whoever may see them, the oldest first.
+    pub fn virtual_services_of(&self, gateway: &str) -> impl Iterator<Item = &Arc<ResolvedVirtualService>> {
+        self.by_gateway.get(gateway).into_iter().flatten().map(|index| &self.virtual_services[*index])
     }
 
     pub fn gateways(&self) -> &[GatewayObject] {

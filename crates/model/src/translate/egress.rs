@@ -6,7 +6,7 @@ use super::view::with_port;
 use crate::host::{HostIndex, is_wildcard, overlaps, subset_of};
 use crate::protocol::Protocol;
 use crate::resource::ResourceId;
-use crate::resource::sidecar::{CaptureMode, EgressListener};
+use crate::resource::sidecar::{CaptureMode, EgressListener, SidecarPort};
 use crate::snapshot::{Registry, ResolvedVirtualService, Service, Snapshot};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -32,6 +32,12 @@ pub(super) struct EgressPort {
     pub name: String,
 }
 
+impl EgressPort {
+    fn of(port: &SidecarPort) -> Self {
+        Self { number: port.number, protocol: Protocol::parse(&port.protocol), name: port.name.clone() }
+    }
+}
+
 impl Egress {
     /// The listener of proxies without a Sidecar.
     pub(super) fn everything(snapshot: &Snapshot, scope: &SharedScope) -> Self {
@@ -39,11 +45,7 @@ impl Egress {
     }
 
     pub(super) fn of(snapshot: &Snapshot, scope: &SharedScope, listener: &EgressListener, filter: &HostFilter) -> Self {
-        let port = listener.port.as_ref().map(|port| EgressPort {
-            number: port.number,
-            protocol: Protocol::parse(&port.protocol),
-            name: port.name.clone(),
-        });
+        let port = listener.port.as_ref().map(EgressPort::of);
         let mut egress = Self::select(snapshot, scope, filter, port);
         egress.bind.clone_from(&listener.bind);
         egress.bind_to_port = listener.capture_mode == CaptureMode::None || listener.bind.starts_with("unix://");
@@ -62,7 +64,7 @@ impl Egress {
             .filter(|vs| filter.virtual_service(vs))
             .cloned()
             .collect();
-        let services = filter.services(snapshot, scope, match_port(port.as_ref()));
+        let services = filter.services(snapshot, &scope.namespace, match_port(port.as_ref()));
         Self::with(port, services, virtual_services)
     }
 
@@ -105,6 +107,15 @@ impl Egress {
 
 fn match_port(port: Option<&EgressPort>) -> Option<u32> {
     port.filter(|p| p.number != 0 && p.protocol != Protocol::HttpProxy).map(|p| p.number)
+}
+
+/// Whether an egress listener with these hosts lets clients of a namespace see any service or VirtualService.
+pub(crate) fn lets_through(snapshot: &Snapshot, namespace: &str, listener: &EgressListener, hosts: &[String]) -> bool {
+    let filter = HostFilter::of(hosts, namespace);
+    let port = match_port(listener.port.as_ref().map(EgressPort::of).as_ref());
+    let virtual_service = |vs: &&Arc<ResolvedVirtualService>| filter.virtual_service(vs);
+    !filter.services(snapshot, namespace, port).is_empty()
+        || snapshot.virtual_services_for(namespace, "mesh").iter().any(virtual_service)
 }
 
 /// The `namespace/host` entries of one egress listener, by namespace.
@@ -161,9 +172,9 @@ impl HostFilter {
         })
     }
 
-    fn services(&self, snapshot: &Snapshot, scope: &SharedScope, port: Option<u32>) -> Vec<Arc<Service>> {
+    fn services(&self, snapshot: &Snapshot, own_namespace: &str, port: Option<u32>) -> Vec<Arc<Service>> {
         let mut imported: Vec<Arc<Service>> = Vec::new();
-        for service in snapshot.services_for(&scope.namespace) {
+        for service in snapshot.services_for(own_namespace) {
             if self.excludes(&service.namespace, &service.host) {
                 continue;
             }
@@ -190,7 +201,7 @@ impl HostFilter {
             });
             imported.extend(found);
         }
-        keep_one_namespace(imported, &scope.namespace)
+        keep_one_namespace(imported, own_namespace)
     }
 }
 

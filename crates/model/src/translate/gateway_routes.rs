@@ -112,7 +112,7 @@ fn virtual_hosts(hosts: BTreeMap<String, Host>, lists: &[Vec<Route>]) -> Vec<Vir
         }
         known.insert(key, made.len());
         let all = host.lists.iter().flat_map(|list| lists[*list].iter().cloned());
-        let (last, mut routes): (Vec<_>, Vec<_>) = all.partition(takes_all);
+        let (last, mut routes): (Vec<_>, Vec<_>) = all.partition(|route| takes_all(&route.matches));
         routes.extend(last);
         made.push(VirtualHost {
             name: names::virtual_host(&domain, host.port),

@@ -3,6 +3,7 @@
 //!
 //! `control` calls `translate` for its proxies, the tools for the proxies they ask about.
 
+mod bound;
 mod client_tls;
 mod cluster;
 mod domains;
@@ -29,11 +30,14 @@ mod sidecar_routes;
 mod view;
 mod virtual_outbound;
 
+pub(crate) use bound::{Bound, Carries, bound};
+pub(crate) use egress::lets_through;
 pub use memo::Memo;
 pub use node::{Interception, LocalPlace, LocalScope, Node, NodeError, NodeKind, Place, Scope, SharedScope, Target};
 pub use own::{Outline, Own, translate_own};
+pub(crate) use policy::{for_port, for_subset};
 pub use reroute::Routing;
-pub(crate) use route::mismatch;
+pub(crate) use route::{mismatch, takes_all};
 
 use crate::config::{Cluster, ClusterEndpoints, DnsFamily, Listener, Origin, ProxyConfig, RouteConfig};
 use crate::snapshot::{Labels, Pod, Service, ServiceKey, Snapshot};

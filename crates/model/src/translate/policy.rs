@@ -20,13 +20,13 @@ const UNLIMITED: u32 = u32::MAX;
 const RING: u64 = 1024;
 
 /// The policy for a port. What a port sets replaces all of the rest; nothing is inherited.
-pub(super) fn for_port(policy: Option<&TrafficPolicy>, port: u32) -> Option<TrafficPolicy> {
+pub(crate) fn for_port(policy: Option<&TrafficPolicy>, port: u32) -> Option<TrafficPolicy> {
     let policy = policy?;
     Some(port_level(policy, port).unwrap_or_else(|| without_ports(policy)))
 }
 
 /// The policy for a port of a subset: the subset's over the port's general one, part by part.
-pub(super) fn for_subset(
+pub(crate) fn for_subset(
     general: Option<TrafficPolicy>,
     subset: Option<&TrafficPolicy>,
     port: u32,

@@ -48,7 +48,7 @@ pub(super) fn routes_of(vs: &ResolvedVirtualService, context: &RouteContext<'_>)
                 continue;
             }
             routes.push(route_of(rule, Some(m), context));
-            if routes.last().is_some_and(takes_all) {
+            if routes.last().is_some_and(|route| takes_all(&route.matches)) {
                 return routes;
             }
         }
@@ -56,9 +56,8 @@ pub(super) fn routes_of(vs: &ResolvedVirtualService, context: &RouteContext<'_>)
     routes
 }
 
-/// Does a route match every request?
-pub(super) fn takes_all(route: &Route) -> bool {
-    let m = &route.matches;
+/// Does a route match every request? What comes after it in its VirtualService is left out.
+pub(crate) fn takes_all(m: &RouteMatch) -> bool {
     let path = match &m.path {
         PathMatch::Prefix(prefix) | PathMatch::SegmentPrefix(prefix) => prefix == "/",
         PathMatch::Regex(regex) => regex == ".*",

@@ -1,39 +1,15 @@
-//! What has another effect than it looks. `analyze` calls it.
+//! AM-E2, AM-E5: DestinationRules for services of other namespaces. `effect` calls it.
 
-use super::world::{World, about};
+use crate::analyze::world::{World, about};
 use crate::diagnostic::{Diagnostic, codes};
 use crate::host::resolve_short;
-use crate::resource::security::{Action, Rule};
 use crate::snapshot::{MergedRule, Service, Snapshot};
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-pub(super) fn find(world: &World<'_>, snapshot: &Snapshot, found: &mut Vec<Diagnostic>) {
-    allows_everything(world, found);
-    split_rules(world, found);
-    foreign_rules(world, snapshot, found);
-}
-
-/// AM-E7: a rule that says only who, and after it one that says only what: they need not hold together.
-fn split_rules(world: &World<'_>, found: &mut Vec<Diagnostic>) {
-    let only_from = |rule: &Rule| !rule.from.is_empty() && rule.to.is_empty() && rule.when.is_empty();
-    let only_to = |rule: &Rule| rule.from.is_empty() && !rule.to.is_empty();
-    for (object, policy) in world.authorization_policies() {
-        for (index, pair) in policy.rules.windows(2).enumerate() {
-            if only_from(&pair[0]) && only_to(&pair[1]) {
-                let message = format!(
-                    "rules[{index}] says only from, this one only to: each holds alone, the first for whatever is asked, \
-                     this for whoever asks"
-                );
-                found.push(about(codes::OR_INSTEAD_OF_AND, object, &format!("spec.rules[{}]", index + 1), message));
-            }
-        }
-    }
-}
-
 /// DestinationRules for services of other namespaces: those that no client finds (AM-E2), and those that take the place
 /// of the owner's without its subsets (AM-E5). The root namespace's are for all.
-fn foreign_rules(world: &World<'_>, snapshot: &Snapshot, found: &mut Vec<Diagnostic>) {
+pub(super) fn find(world: &World<'_>, snapshot: &Snapshot, found: &mut Vec<Diagnostic>) {
     let all = |object: &str| object == world.mesh.root_namespace;
     for (object, rule) in world.destination_rules().filter(|(_, rule)| rule.workload_selector.is_none()) {
         let home = &*object.id.namespace;
@@ -75,15 +51,4 @@ fn dropped_subsets(snapshot: &Snapshot, client: &str, service: &Service) -> BTre
     let shown = |merged: &Arc<MergedRule>| merged.namespace == service.namespace && merged.is_shown_to(client);
     let owners: Vec<_> = rules.candidates(&service.namespace, service).into_iter().filter(shown).collect();
     names(&owners).difference(&names(&winners)).cloned().collect()
-}
-
-/// A rule without from, to and when holds for every request.
-fn allows_everything(world: &World<'_>, found: &mut Vec<Diagnostic>) {
-    for (object, policy) in world.authorization_policies().filter(|(_, policy)| policy.action == Action::Allow) {
-        let is_empty = |rule: &Rule| rule.from.is_empty() && rule.to.is_empty() && rule.when.is_empty();
-        if let Some(index) = policy.rules.iter().position(is_empty) {
-            let message = "this rule allows every request, so that no other ALLOW policy narrows anything here";
-            found.push(about(codes::ALLOWS_EVERYTHING, object, &format!("spec.rules[{index}]"), message));
-        }
-    }
 }
