@@ -170,6 +170,11 @@ fn the_first_rule_for_connections_takes_a_gateways_server() {
         |name: &str| base.clone() + &hosts(at_gateway("a", 1, &tls("a.test"))) + &hosts(at_gateway("b", 2, &tls(name)));
     assert_eq!(told("AM-E11", &both("a.test")), ["VirtualService shop/b spec.tls[0]"]);
     assert_eq!(told("AM-E11", &both("b.test")), none());
+    // One with a name that is taken is left out as a whole, and one with another name of it is not.
+    assert_eq!(told("AM-E11", &both("a.test, b.test")), ["VirtualService shop/b spec.tls[0]"]);
+    let one = |names: &str| format!("{{match: [{{sniHosts: [{names}]}}], {ROUTE}}}");
+    let two = format!("tls: [{}, {}]", one("a.test, b.test"), one("b.test"));
+    assert_eq!(told("AM-E11", &(base.clone() + &hosts(at_gateway("a", 1, &two)))), none());
 }
 
 #[test]

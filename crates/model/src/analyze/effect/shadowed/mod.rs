@@ -88,3 +88,7 @@ fn goes_first(older: &ResolvedVirtualService, other: &ResolvedVirtualService) ->
         _ => false,
     }
 }
+
+#[cfg(test)]
+#[path = "shadowed_tests.rs"]
+mod tests;

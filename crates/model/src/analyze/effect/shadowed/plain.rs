@@ -113,12 +113,17 @@ fn network(text: &str) -> String {
 }
 
 impl Match<'_> {
-    /// Whatever comes to `other` would come here before. Gateways look at no addresses and no clients.
+    /// Whatever comes to `other` would come here before. Gateways look at no addresses and no clients; and they leave a
+    /// match of `tls` out as a whole where one of its names is taken, so that one with other names may not be there.
     fn covers(&self, other: &Match<'_>, is_tcp: bool) -> bool {
-        let anywhere = !other.reach.in_mesh();
-        let keys = self.keys.is_empty() && is_tcp || !other.keys.is_empty() && other.keys.is_subset(&self.keys);
-        let keys = keys || is_tcp && anywhere;
-        keys && other.reach.places_within(&self.reach) && (anywhere || other.reach.clients_within(&self.reach))
+        let in_mesh = other.reach.in_mesh();
+        let at_gateways = other.reach.gateways.iter().any(|gateway| *gateway != "mesh");
+        let within = !other.keys.is_empty() && other.keys.is_subset(&self.keys);
+        let keys = match is_tcp {
+            true => !in_mesh || self.keys.is_empty() || within,
+            false => (!in_mesh || within) && (!at_gateways || self.keys.is_subset(&other.keys)),
+        };
+        keys && other.reach.places_within(&self.reach) && (!in_mesh || other.reach.clients_within(&self.reach))
     }
 }
 
@@ -129,7 +134,7 @@ fn beside_one_another(rules: &mut [Judged<'_>], is_tcp: bool) {
     for at in 0..rules.len() {
         let mut winners = Vec::new();
         for m in &rules[at].matches {
-            let keys = m.keys.first().cloned().map(Some).into_iter().chain([None]);
+            let keys = m.keys.iter().cloned().map(Some).chain([None]);
             let candidates = keys.filter_map(|key| by_key.get(&key)).flatten().take(LOOKED_AT);
             let mut covering = candidates.filter(|(rule, index)| rules[*rule].matches[*index].covers(m, is_tcp));
             winners.push(covering.next().map(|(rule, _)| rules[*rule].rule));
@@ -175,10 +180,11 @@ fn at_gateways<'s>(all: &mut [Rules<'s>], carries: Carries, bindings: &Bindings<
                 if m.winner.is_some() || !known {
                     continue;
                 }
-                let key = if is_tcp { None } else { m.keys.first().map(String::as_str) };
-                let mut candidates = earlier.get(&key).into_iter().flatten().take(LOOKED_AT);
+                let names = m.keys.iter().map(|name| Some(name.as_str())).filter(|_| !is_tcp);
+                let keys = names.chain(is_tcp.then_some(None));
+                let mut candidates = keys.filter_map(|key| earlier.get(&key)).flatten().take(LOOKED_AT);
                 let covering = candidates
-                    .find(|(other, _, wide)| goes_first(all[*other].0, vs) && (is_tcp || m.keys.is_subset(&wide.keys)));
+                    .find(|(other, _, wide)| goes_first(all[*other].0, vs) && (is_tcp || wide.keys.is_subset(&m.keys)));
                 let winner = covering.map(|(_, rule, _)| *rule);
                 let state = found.entry((*index, *at, *place)).or_insert(winner);
                 *state = state.and(winner);
