@@ -9,7 +9,7 @@ use crate::host::{is_wildcard, resolve_short, subset_of};
 use crate::resource::{Kind, Object, Spec};
 use crate::snapshot::{Health, ResolvedVirtualService, Snapshot};
 use crate::translate::{Bound, Carries};
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 /// A VirtualService, and where it is served.
 struct Looked<'a> {
@@ -92,7 +92,7 @@ struct Asked<'a> {
 /// Matches for gateways that the VirtualService is not bound to, and for ports that nothing has.
 fn matches(snapshot: &Snapshot, looked: &Looked<'_>, tell: &mut dyn FnMut(&str, String)) {
     let Looked { vs, bound, .. } = looked;
-    let mut of_mesh: BTreeMap<bool, Option<BTreeSet<u32>>> = BTreeMap::new();
+    let mut of_mesh: Option<Option<BTreeSet<u32>>> = None;
     for asked in asked(vs) {
         let named = |gateway: &&String| asked.gateways.is_empty() || asked.gateways.contains(gateway);
         let gateways: Vec<&String> = vs.gateways.iter().filter(named).collect();
@@ -108,7 +108,7 @@ fn matches(snapshot: &Snapshot, looked: &Looked<'_>, tell: &mut dyn FnMut(&str, 
         let mut is_known = true;
         for gateway in gateways {
             if gateway == "mesh" {
-                let of_mesh = of_mesh.entry(true).or_insert_with(|| mesh_ports(snapshot, vs));
+                let of_mesh = of_mesh.get_or_insert_with(|| mesh_ports(snapshot, vs));
                 is_known &= of_mesh.is_some();
                 ports.extend(of_mesh.iter().flatten().copied());
             } else {
@@ -151,9 +151,10 @@ fn asked(vs: &ResolvedVirtualService) -> Vec<Asked<'_>> {
     all
 }
 
-/// The ports that clients in the mesh can dial for its hosts; None where a host is none that the input has.
+/// The ports at which clients in the mesh meet its rules; None where a host is none that the input has. Hosts without
+/// port 80 have them there too, as those have that are no service.
 fn mesh_ports(snapshot: &Snapshot, vs: &ResolvedVirtualService) -> Option<BTreeSet<u32>> {
-    let mut ports = BTreeSet::new();
+    let mut ports = BTreeSet::from([80]);
     for host in &vs.hosts {
         let services = snapshot.services_of_host(host)?;
         ports.extend(services.values().flat_map(|service| &service.ports).map(|port| port.number));

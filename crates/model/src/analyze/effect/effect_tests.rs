@@ -200,6 +200,10 @@ fn parts_of_virtual_services_that_no_proxy_has() {
     assert_eq!(of("a.test", &at(&matched("port: 80"))), none());
     assert_eq!(of("web", &matched("port: 8080")), ["spec.http[0].match[0].port"]);
     assert_eq!(of("web, x.test", &matched("port: 8080")), none());
+    // Port 80 has the hosts of the mesh that have no such port.
+    let base_81 = service("web", "{name: http, port: 81}");
+    let at_80 = virtual_service("a", "{hosts: [web], http: [{match: [{port: 80}], ROUTE}]}").replace("ROUTE", ROUTE);
+    assert_eq!(told("AM-E1", &(base_81 + &at_80)), none());
     assert_eq!(of("a.test", &at(&matched("gateways: [mesh]"))), ["spec.http[0].match[0].gateways"]);
     assert_eq!(of("a.test", &format!("gateways: [gw, mesh], {}", matched("gateways: [mesh]"))), none());
     // Names in the mesh: a short one is of this namespace, a full one may be of another input.
@@ -236,6 +240,17 @@ fn export_to_that_hides_what_a_virtual_service_leads_to() {
     let client =
         in_namespace(pod("caller"), "ops").replace("app: caller", "app: caller, sidecar.istio.io/inject: 'true'");
     assert_eq!(told("AM-E3", &(base.clone() + &web + &client + &vs("") + &rule(private))), hidden);
+    // A rule that is not for the gateway leads nobody there, and what is mirrored is missed by nobody.
+    let elsewhere = vs("gateways: [gw, mesh], ").replace("http: [{", "http: [{match: [{gateways: [mesh]}], ");
+    assert_eq!(of(&web, &elsewhere, &rule(private)), none());
+    let mirrored = vs("gateways: [gw], ").replace("route: [{destination", "mirrors: [{destination");
+    assert_eq!(
+        of(&web, &mirrored.replace("}]}]}", "}], route: [{destination: {host: web}}]}]}"), &rule(private)),
+        none()
+    );
+    // Nor is the gateway itself a client in the mesh.
+    let proxy = ingress.replace("app: ingress", "app: ingress, sidecar.istio.io/inject: 'true'");
+    assert_eq!(told("AM-E3", &(base.clone() + &proxy + &web + &vs("") + &rule(private))), none());
     // Services, by their annotation.
     let annotated = web.replace("namespace: shop", "namespace: shop, annotations: {networking.istio.io/exportTo: .}");
     let field = "Service shop/web metadata.annotations[\"networking.istio.io/exportTo\"]";

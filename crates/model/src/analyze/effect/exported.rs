@@ -9,9 +9,10 @@ use crate::analyze::world::{World, about};
 use crate::diagnostic::{Diagnostic, codes};
 use crate::host::{is_wildcard, resolve_short};
 use crate::resource::virtual_service::Destination;
-use crate::resource::{Kind, ResourceId};
-use crate::snapshot::{ExportTo, ResolvedVirtualService, Service, Snapshot};
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use crate::resource::{Kind, Map, ResourceId};
+use crate::snapshot::{ExportTo, Health, ResolvedVirtualService, Service, Snapshot, l4_destinations};
+use crate::translate::{Bound, Carries};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 
 /// Who does not see an object: by object, the clients' namespace and what leads them to it.
@@ -20,29 +21,29 @@ type Hidden<'s> = BTreeMap<(&'s ResourceId, &'static str), (String, String)>;
 pub(super) fn find(world: &World<'_>, snapshot: &Snapshot, bindings: &Bindings<'_>, found: &mut Vec<Diagnostic>) {
     let rules = Rules::of(world, snapshot);
     let workloads = workloads(world);
+    let by_virtual_service = bindings.by_virtual_service();
     let mut hidden = Hidden::new();
     for vs in snapshot.virtual_services() {
-        let mut clients: Option<BTreeSet<&str>> = None;
-        for destination in vs.destinations() {
+        let bound = by_virtual_service.get(&vs.id).map_or(&[] as &[_], Vec::as_slice);
+        for led in led(vs) {
+            let destination = led.destination;
             let Some(services) = snapshot.services_of_host(&destination.host) else { continue };
             let is_restricted = services.values().any(|service| service.export_to != ExportTo::Everyone);
             let subset = rules.of_subset(destination);
-            if !is_restricted && subset.is_none() {
-                continue;
-            }
-            let clients = clients.get_or_insert_with(|| clients_of(vs, bindings, &workloads));
-            let leads = || format!("VirtualService {}/{} leads there", vs.id.namespace, vs.id.name);
             // What its own namespace does not see is told of the route.
             let from_own = |service: &&Arc<Service>| service.export_to.includes(&vs.id.namespace);
-            let Some(service) = services.values().find(from_own) else { continue };
-            for client in clients.iter() {
+            let Some(service) = services.values().find(from_own).filter(|_| is_restricted || subset.is_some()) else {
+                continue;
+            };
+            let leads = || format!("VirtualService {}/{} leads them there, to a 503", vs.id.namespace, vs.id.name);
+            for client in clients_of(vs, &led, bound, bindings, &workloads) {
                 if !services.values().any(|service| service.export_to.includes(client)) {
-                    hidden.entry((&service.id, field_of(&service.id))).or_insert_with(|| (client.to_string(), leads()));
+                    hidden.entry((&service.id, field_of(&service.id))).or_insert_with(|| (client.to_owned(), leads()));
                 } else if let Some(rule) = subset
                     && !rules.sees_subset(snapshot, client, services, &destination.subset)
                 {
-                    let leads = || format!("{} to subset {}", leads(), destination.subset);
-                    hidden.entry((rule, "spec.exportTo")).or_insert_with(|| (client.to_string(), leads()));
+                    let leads = || format!("{} (subset {})", leads(), destination.subset);
+                    hidden.entry((rule, "spec.exportTo")).or_insert_with(|| (client.to_owned(), leads()));
                 }
             }
         }
@@ -50,9 +51,56 @@ pub(super) fn find(world: &World<'_>, snapshot: &Snapshot, bindings: &Bindings<'
     sidecars(world, snapshot, &mut hidden);
     for ((id, field), (client, leads)) in hidden {
         let Some(object) = world.find(id.kind, &id.namespace, &id.name) else { continue };
-        let message = format!("clients in {client} do not see it, and {leads}: what they send there gets 503");
+        let message = format!("clients in {client} do not see it, and {leads}");
         found.push(about(codes::HIDDEN, object, field, message));
     }
+}
+
+/// Where a rule leads.
+struct Led<'s> {
+    destination: &'s Destination,
+    kind: Carries,
+    /// Gateways and port of each of the rule's matches; none: it is in force everywhere.
+    matches: Vec<(&'s [String], u32)>,
+}
+
+impl Led<'_> {
+    /// Whether the rule is in force at a gateway or in the mesh; port 0: at any.
+    fn at(&self, gateway: &str, port: u32) -> bool {
+        let fits = |(gateways, of_port): &(&[String], u32)| {
+            (gateways.is_empty() || gateways.iter().any(|name| name == gateway))
+                && (port == 0 || *of_port == 0 || *of_port == port)
+        };
+        self.matches.is_empty() || self.matches.iter().any(fits)
+    }
+}
+
+/// The destinations of a VirtualService's routes. What is mirrored is missed by no client.
+fn led(vs: &ResolvedVirtualService) -> Vec<Led<'_>> {
+    let mut all = Vec::new();
+    for rule in vs.http.iter().filter(|rule| rule.health == Health::Sound) {
+        let matches: Vec<_> = rule.route.matches.iter().map(|m| (m.gateways.as_slice(), m.port)).collect();
+        for destination in rule.route.route.iter().filter_map(|route| route.destination.as_ref()) {
+            all.push(Led { destination, kind: Carries::Http, matches: matches.clone() });
+        }
+        if matches.is_empty() {
+            // It takes all: what follows is never reached.
+            break;
+        }
+    }
+    for rule in vs.tcp.iter().filter(|rule| rule.health == Health::Sound) {
+        let matches: Vec<_> = rule.route.matches.iter().map(|m| (m.gateways.as_slice(), m.port)).collect();
+        for destination in l4_destinations(&rule.route.route) {
+            all.push(Led { destination, kind: Carries::Tcp, matches: matches.clone() });
+        }
+    }
+    for rule in vs.tls.iter().filter(|rule| rule.health == Health::Sound) {
+        let matches: Vec<_> = rule.route.matches.iter().map(|m| (m.gateways.as_slice(), m.port)).collect();
+        for destination in l4_destinations(&rule.route.route) {
+            all.push(Led { destination, kind: Carries::PassedTls, matches: matches.clone() });
+        }
+    }
+    all
 }
 
 fn field_of(id: &ResourceId) -> &'static str {
@@ -62,27 +110,33 @@ fn field_of(id: &ResourceId) -> &'static str {
     }
 }
 
-/// Namespaces with pods that get a sidecar; None where the input has no pods at all.
+/// Namespaces with pods that get a sidecar and run no gateway; None where the input has no pods at all.
 fn workloads<'a>(world: &World<'a>) -> Option<BTreeSet<&'a str>> {
+    let selectors: BTreeSet<&Map> = world.gateways().map(|(_, gateway)| &gateway.selector).collect();
+    let gateways = selectors.into_iter().flat_map(|selector| world.pods.matching(selector));
+    let gateways: HashSet<&ResourceId> = gateways.map(|pod| &pod.object.id).collect();
     let mut labels = HashMap::new();
     let in_mesh = world.pods.all().iter().filter(|pod| {
         let namespace = &*pod.object.id.namespace;
         let labels = labels.entry(namespace).or_insert_with(|| world.namespace_labels(namespace));
-        pod.is_in_mesh(*labels)
+        let is_gateway = pod.labels.get("istio").is_some_and(|name| name.ends_with("gateway"));
+        !is_gateway && !gateways.contains(&pod.object.id) && pod.is_in_mesh(*labels)
     });
     let namespaces = in_mesh.map(|pod| &*pod.object.id.namespace).collect();
     (!world.pods.is_empty()).then_some(namespaces)
 }
 
-/// The namespaces of proxies that surely follow a VirtualService.
+/// The namespaces of proxies that follow a rule.
 fn clients_of<'a>(
     vs: &'a ResolvedVirtualService,
+    led: &Led<'_>,
+    bound: &[&Bound<'_>],
     bindings: &'a Bindings<'_>,
-    workloads: &'a Option<BTreeSet<&'a str>>,
+    workloads: &Option<BTreeSet<&'a str>>,
 ) -> BTreeSet<&'a str> {
-    let gateways = vs.gateways.iter().filter(|gateway| *gateway != "mesh");
-    let mut clients: BTreeSet<&str> = gateways.flat_map(|gateway| bindings.namespaces(gateway)).collect();
-    if vs.gateways.iter().any(|gateway| gateway == "mesh") {
+    let here = bound.iter().filter(|bound| bound.carries == led.kind && led.at(&bound.gateway, bound.port));
+    let mut clients: BTreeSet<&str> = here.flat_map(|bound| bindings.namespaces(&bound.gateway)).collect();
+    if vs.gateways.iter().any(|gateway| gateway == "mesh") && led.at("mesh", 0) {
         match (&vs.export_to, workloads) {
             (ExportTo::Namespaces(named), None) => clients.extend(named.iter().map(String::as_str)),
             (ExportTo::Everyone, None) => drop(clients.insert(&vs.id.namespace)),
@@ -146,7 +200,7 @@ fn sidecars<'s>(world: &World<'_>, snapshot: &'s Snapshot, hidden: &mut Hidden<'
             };
             let service = snapshot.services_of_host(host).and_then(|services| services.get(namespace));
             if let Some(service) = service.filter(|service| !service.export_to.includes(client)) {
-                let leads = || format!("Sidecar {client}/{} names it as {entry}", object.id.name);
+                let leads = || format!("Sidecar {client}/{} names it ({entry})", object.id.name);
                 hidden.entry((&service.id, field_of(&service.id))).or_insert_with(|| (client.to_owned(), leads()));
             }
         }
