@@ -3,6 +3,7 @@
 //! hosts, or is not there, Istio's own codes tell it. `effect` calls it.
 
 use super::Bindings;
+use crate::analyze::hosts::Hosts;
 use crate::analyze::world::{World, about};
 use crate::diagnostic::{Diagnostic, codes};
 use crate::host::{is_wildcard, resolve_short, subset_of};
@@ -23,24 +24,44 @@ struct Looked<'a> {
 
 pub(super) fn find(world: &World<'_>, snapshot: &Snapshot, bindings: &Bindings<'_>, found: &mut Vec<Diagnostic>) {
     let by_virtual_service = bindings.by_virtual_service();
+    let services = Services::of(world);
     for vs in snapshot.virtual_services() {
         let Some(object) = world.find(Kind::VirtualService, &vs.id.namespace, &vs.id.name) else { continue };
         let bound = by_virtual_service.get(&vs.id).map_or(&[] as &[_], Vec::as_slice);
         let served = |gateway: &String| gateway == "mesh" || bound.iter().any(|bound| *bound.gateway == **gateway);
         let in_mesh = vs.gateways.iter().any(|gateway| gateway == "mesh");
-        let looked = Looked { object, vs, bound, in_mesh, all_known: vs.gateways.iter().all(served) };
+        let all_known = !vs.gateways.is_empty() && vs.gateways.iter().all(served);
+        let looked = Looked { object, vs, bound, in_mesh, all_known };
         let mut tell = |field: &str, message: String| {
             found.push(about(codes::GATEWAY_NEVER_MATCHES, object, field, message));
         };
-        hosts(world, &looked, &mut tell);
+        hosts(&looked, &services, &mut tell);
         kinds(&looked, &mut tell);
         matches(snapshot, &looked, &mut tell);
         exported(&looked, bindings, &mut tell);
     }
 }
 
+/// Whether a service can be said to be missing.
+struct Services<'a> {
+    hosts: &'a Hosts<'a>,
+    /// Those of which the input has Services.
+    namespaces: BTreeSet<&'a str>,
+}
+
+impl<'a> Services<'a> {
+    fn of(world: &'a World<'a>) -> Self {
+        let namespaces = world.of(Kind::Service).iter().map(|service| &*service.id.namespace).collect();
+        Self { hosts: &world.hosts, namespaces }
+    }
+
+    fn may_miss(&self, namespace: &str, host: &str) -> bool {
+        self.namespaces.contains(namespace) && !self.hosts.has(host)
+    }
+}
+
 /// Hosts that no server of its gateways has, while others are had; short names in the mesh that no service has.
-fn hosts(world: &World<'_>, looked: &Looked<'_>, tell: &mut dyn FnMut(&str, String)) {
+fn hosts(looked: &Looked<'_>, services: &Services<'_>, tell: &mut dyn FnMut(&str, String)) {
     let Spec::VirtualService(spec) = &looked.object.spec else { return };
     let namespace = &*looked.vs.id.namespace;
     for (index, written) in spec.hosts.iter().enumerate().filter(|(_, host)| !host.is_empty()) {
@@ -48,7 +69,7 @@ fn hosts(world: &World<'_>, looked: &Looked<'_>, tell: &mut dyn FnMut(&str, Stri
         let host = resolve_short(written, namespace);
         if looked.in_mesh {
             let is_short = host != *written && !is_wildcard(written);
-            if is_short && !world.hosts.is_empty() && !world.hosts.has(&host) && looked.bound.is_empty() {
+            if is_short && services.may_miss(namespace, &host) && looked.bound.is_empty() {
                 tell(&field, format!("{namespace} has no service {written}: no client asks for {host}"));
             }
             continue;

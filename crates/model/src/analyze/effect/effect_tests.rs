@@ -209,6 +209,16 @@ fn parts_of_virtual_services_that_no_proxy_has() {
     // Names in the mesh: a short one is of this namespace, a full one may be of another input.
     assert_eq!(of("webb", http), ["spec.hosts[0]"]);
     assert_eq!(of("webb.ops.svc.cluster.local, www.test, '*.test'", http), none());
+    let elsewhere = in_namespace(service("web", HTTP), "ops");
+    assert_eq!(
+        told(
+            "AM-E1",
+            &(elsewhere + &virtual_service("a", &format!("{{hosts: [web], {}}}", http.replace("ROUTE", ROUTE))))
+        ),
+        none()
+    );
+    // Gateways that cannot be read are none.
+    assert_eq!(of("a.test", "gateways: {a: b}, http: [{ROUTE}]"), none());
     // The gateway's pods have to see it.
     assert_eq!(of("a.test", &at(&format!("exportTo: [ops], {http}"))), ["spec.exportTo"]);
     assert_eq!(of("a.test", &at(&format!("exportTo: [., ops], {http}"))), none());
