@@ -292,6 +292,8 @@ fn rules_for_requests_at_ports_that_are_not_http() {
     };
     assert_eq!(of(two, &at(80)), ["VirtualService shop/a spec.http[0].match[0].port"]);
     assert_eq!(of(two, &at(81)), none());
+    // Without rules there is nothing that could do nothing.
+    assert_eq!(of(plain, "{hosts: [web]}"), none());
     // At a gateway the server's protocol counts.
     let gw = gateway("gw", &http_server(80, "'*'"));
     assert_eq!(of(plain, &(vs.replace("http:", "gateways: [gw], http:"))).len() + told("AM-E4", &gw).len(), 0);

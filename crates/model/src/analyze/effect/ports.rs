@@ -8,7 +8,9 @@ use std::sync::Arc;
 
 pub(super) fn find(world: &World<'_>, snapshot: &Snapshot, found: &mut Vec<Diagnostic>) {
     let in_mesh = |vs: &&Arc<ResolvedVirtualService>| vs.gateways.iter().any(|gateway| gateway == "mesh");
-    for vs in snapshot.virtual_services().iter().filter(in_mesh).filter(|vs| !vs.http.is_empty()) {
+    // Of rules that could not be read nobody knows whether they are of HTTP.
+    let has_rules = |vs: &&Arc<ResolvedVirtualService>| vs.http.iter().any(|rule| rule.health != Health::BrokenMatch);
+    for vs in snapshot.virtual_services().iter().filter(in_mesh).filter(has_rules) {
         let Some(object) = world.find(Kind::VirtualService, &vs.id.namespace, &vs.id.name) else { continue };
         let services = |host: &String| snapshot.services_of_host(host).into_iter().flat_map(|of| of.values());
         let mut all_plain = None;
