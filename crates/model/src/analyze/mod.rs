@@ -5,9 +5,11 @@
 //! than it looks; `practices` what works and is better done another way. A rule is a function from the `World` to
 //! diagnostics: it names a code, an object and a field in it, and severity and place follow from these.
 
+mod bindings;
 mod effect;
 mod hosts;
 mod istio;
+mod led;
 mod pods;
 mod practices;
 mod world;
@@ -17,6 +19,7 @@ use crate::diagnostic::{Diagnostic, codes};
 use crate::explain::with_pods;
 use crate::resource::{MeshConfig, Object, ResourceSet};
 use crate::snapshot::{Held, Snapshot};
+use bindings::Bindings;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use world::World;
@@ -40,15 +43,16 @@ pub struct Input<'a> {
 pub fn analyze(input: &Input<'_>) -> Vec<Diagnostic> {
     let built = Snapshot::build(&with_pods(input.resources), input.mesh, &Held::default());
     let world = World::new(input);
+    let bindings = Bindings::of(&world, &built.snapshot);
     let mut found = istio::find(&world);
     if input.practices {
-        practices::find(&world, &mut found);
+        practices::find(&world, &built.snapshot, &bindings, &mut found);
     }
     let known = |code: &str| [codes::NOT_FOUND, codes::HELD].contains(&code);
     // What leads nowhere is told by `istio::find`, of each place.
     found.extend(built.diagnostics.into_iter().filter(|finding| !known(finding.code)));
     tell_conflicts(&mut found, conflict::find(&built.snapshot));
-    effect::find(&world, &built.snapshot, &mut found);
+    effect::find(&world, &built.snapshot, &bindings, &mut found);
     found
 }
 

@@ -2,7 +2,7 @@
 //! rules or a port, or do not see the object; names in the mesh that no service has. Where a gateway has none of the
 //! hosts, or is not there, Istio's own codes tell it. `effect` calls it.
 
-use super::Bindings;
+use crate::analyze::bindings::Bindings;
 use crate::analyze::hosts::Hosts;
 use crate::analyze::world::{World, about};
 use crate::diagnostic::{Diagnostic, codes};

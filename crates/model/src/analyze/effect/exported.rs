@@ -4,14 +4,15 @@
 //! What a VirtualService's own namespace does not see is told of its route (IST0101); here it is the clients that follow
 //! the VirtualService: the pods of its gateways, workloads of its namespace and of those that it is exported to.
 
-use super::Bindings;
+use crate::analyze::bindings::Bindings;
+use crate::analyze::led::{Led, led};
 use crate::analyze::world::{World, about};
 use crate::diagnostic::{Diagnostic, codes};
 use crate::host::{is_wildcard, resolve_short};
 use crate::resource::virtual_service::Destination;
 use crate::resource::{Kind, Map, ResourceId};
-use crate::snapshot::{ExportTo, Health, ResolvedVirtualService, Service, Snapshot, l4_destinations};
-use crate::translate::{Bound, Carries};
+use crate::snapshot::{ExportTo, ResolvedVirtualService, Service, Snapshot};
+use crate::translate::Bound;
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 
@@ -54,53 +55,6 @@ pub(super) fn find(world: &World<'_>, snapshot: &Snapshot, bindings: &Bindings<'
         let message = format!("clients in {client} do not see it, and {leads}");
         found.push(about(codes::HIDDEN, object, field, message));
     }
-}
-
-/// Where a rule leads.
-struct Led<'s> {
-    destination: &'s Destination,
-    kind: Carries,
-    /// Gateways and port of each of the rule's matches; none: it is in force everywhere.
-    matches: Vec<(&'s [String], u32)>,
-}
-
-impl Led<'_> {
-    /// Whether the rule is in force at a gateway or in the mesh; port 0: at any.
-    fn at(&self, gateway: &str, port: u32) -> bool {
-        let fits = |(gateways, of_port): &(&[String], u32)| {
-            (gateways.is_empty() || gateways.iter().any(|name| name == gateway))
-                && (port == 0 || *of_port == 0 || *of_port == port)
-        };
-        self.matches.is_empty() || self.matches.iter().any(fits)
-    }
-}
-
-/// The destinations of a VirtualService's routes. What is mirrored is missed by no client.
-fn led(vs: &ResolvedVirtualService) -> Vec<Led<'_>> {
-    let mut all = Vec::new();
-    for rule in vs.http.iter().filter(|rule| rule.health == Health::Sound) {
-        let matches: Vec<_> = rule.route.matches.iter().map(|m| (m.gateways.as_slice(), m.port)).collect();
-        for destination in rule.route.route.iter().filter_map(|route| route.destination.as_ref()) {
-            all.push(Led { destination, kind: Carries::Http, matches: matches.clone() });
-        }
-        if matches.is_empty() {
-            // It takes all: what follows is never reached.
-            break;
-        }
-    }
-    for rule in vs.tcp.iter().filter(|rule| rule.health == Health::Sound) {
-        let matches: Vec<_> = rule.route.matches.iter().map(|m| (m.gateways.as_slice(), m.port)).collect();
-        for destination in l4_destinations(&rule.route.route) {
-            all.push(Led { destination, kind: Carries::Tcp, matches: matches.clone() });
-        }
-    }
-    for rule in vs.tls.iter().filter(|rule| rule.health == Health::Sound) {
-        let matches: Vec<_> = rule.route.matches.iter().map(|m| (m.gateways.as_slice(), m.port)).collect();
-        for destination in l4_destinations(&rule.route.route) {
-            all.push(Led { destination, kind: Carries::PassedTls, matches: matches.clone() });
-        }
-    }
-    all
 }
 
 fn field_of(id: &ResourceId) -> &'static str {

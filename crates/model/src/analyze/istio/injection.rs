@@ -44,7 +44,7 @@ fn injection_labels(labels: &Map) -> Vec<String> {
 }
 
 /// The name of the injector's ConfigMap of a revision.
-pub(super) fn injector_name(revision: Option<&String>) -> String {
+pub(in crate::analyze) fn injector_name(revision: Option<&String>) -> String {
     match revision.map(String::as_str) {
         None | Some("" | "default") => "istio-sidecar-injector".to_owned(),
         Some(revision) => format!("istio-sidecar-injector-{revision}"),
@@ -52,12 +52,12 @@ pub(super) fn injector_name(revision: Option<&String>) -> String {
 }
 
 /// The injector's values, from its ConfigMap.
-pub(super) fn injector_values(world: &World<'_>, name: &str) -> Option<Value> {
+pub(in crate::analyze) fn injector_values(world: &World<'_>, name: &str) -> Option<Value> {
     let (_, map) = world.config_maps().find(|(object, _)| *object.id.name == *name)?;
     serde_json::from_str(map.data.get("values")?).ok()
 }
 
-fn injects_by_default(world: &World<'_>, labels: &Map) -> bool {
+pub(in crate::analyze) fn injects_by_default(world: &World<'_>, labels: &Map) -> bool {
     let values = injector_values(world, &injector_name(labels.get(REVISION)));
     values.is_some_and(|values| values["sidecarInjectorWebhook"]["enableNamespacesByDefault"] == true)
 }

@@ -18,6 +18,7 @@ mod virtual_service;
 mod webhook;
 mod workload;
 
+pub(super) use injection::{injector_name, injector_values, injects_by_default};
 pub(super) use virtual_service::destinations::missing_subsets;
 
 use super::world::World;

@@ -2,7 +2,7 @@
 
 use super::reach::Reach;
 use super::{Shadowed, goes_first, known_rules};
-use crate::analyze::effect::Bindings;
+use crate::analyze::bindings::Bindings;
 use crate::config::{Origin, RouteMatch};
 use crate::resource::virtual_service::{HttpMatch, HttpRoute};
 use crate::route::cover::Index;

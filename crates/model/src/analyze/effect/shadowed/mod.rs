@@ -8,7 +8,7 @@ mod http;
 mod plain;
 mod reach;
 
-use super::Bindings;
+use crate::analyze::bindings::Bindings;
 use crate::analyze::world::{World, about};
 use crate::config::Origin;
 use crate::diagnostic::{Diagnostic, codes};

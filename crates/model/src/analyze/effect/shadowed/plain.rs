@@ -3,7 +3,7 @@
 
 use super::reach::Reach;
 use super::{Shadowed, goes_first, known_rules};
-use crate::analyze::effect::Bindings;
+use crate::analyze::bindings::Bindings;
 use crate::config::Origin;
 use crate::resource::virtual_service::{L4Match, TcpRoute, TlsMatch, TlsRoute};
 use crate::snapshot::{Health, ResolvedVirtualService, Rule, Snapshot};

@@ -1,13 +1,27 @@
-//! Practices that VirtualServices can be judged by. `analyze` calls it, unless practices are left out.
+//! What works and is better done another way: the practices, a file each but for the short ones about VirtualServices. `analyze` calls it, unless practices are left out.
 
+mod exported;
+mod injected;
+mod jobs;
+mod monitoring;
+mod shared_gateway;
+mod shell;
+mod shell_syntax;
+
+use super::bindings::Bindings;
 use super::istio::missing_subsets;
 use super::world::{World, about};
 use crate::diagnostic::{Diagnostic, Severity, codes};
 use crate::host::is_wildcard;
 use crate::resource::virtual_service::HttpRoute;
+use crate::snapshot::Snapshot;
 use std::collections::{BTreeMap, BTreeSet};
 
-pub(super) fn find(world: &World<'_>, found: &mut Vec<Diagnostic>) {
+pub(super) fn find(world: &World<'_>, snapshot: &Snapshot, bindings: &Bindings<'_>, found: &mut Vec<Diagnostic>) {
+    monitoring::find(world, found);
+    jobs::find(world, found);
+    shared_gateway::find(world, snapshot, bindings, found);
+    exported::find(world, snapshot, bindings, found);
     several_subsets(world, found);
     several_hosts(world, found);
     if world.is_partial_without_rules() {
@@ -55,3 +69,7 @@ fn several_hosts(world: &World<'_>, found: &mut Vec<Diagnostic>) {
         }
     }
 }
+
+#[cfg(test)]
+#[path = "practices_tests.rs"]
+mod tests;

@@ -1,0 +1,88 @@
+//! AM-T4: one ingress gateway that serves the hosts of several applications.
+//!
+//! A gateway is the pods that Gateways select. An application is the hosts that lead to services in common: `www` and `api`
+//! of one service are one application, and so is one host with paths to several services. What is outside of the cluster
+//! is none.
+
+use crate::analyze::bindings::Bindings;
+use crate::analyze::led::led;
+use crate::analyze::world::{World, about, selector_text};
+use crate::diagnostic::{Diagnostic, codes};
+use crate::resource::{Kind, Map, ResourceId};
+use crate::snapshot::{GatewayObject, Snapshot};
+use crate::translate::Carries;
+use std::collections::{BTreeMap, BTreeSet};
+
+/// Hosts in a message.
+const SHOWN: usize = 5;
+
+/// What runs a gateway: its first workload, or the selector where the input has none.
+type Runs<'a> = Result<&'a ResourceId, &'a Map>;
+
+pub(super) fn find(world: &World<'_>, snapshot: &Snapshot, bindings: &Bindings<'_>, found: &mut Vec<Diagnostic>) {
+    let mut gateways: BTreeMap<Runs<'_>, Vec<&GatewayObject>> = BTreeMap::new();
+    for gateway in snapshot.gateways().iter().filter(|gateway| !is_egress(&gateway.spec.selector)) {
+        let pods = world.pods.matching(&gateway.spec.selector).map(|pod| &pod.object.id);
+        gateways.entry(pods.min().ok_or(&gateway.spec.selector)).or_default().push(gateway);
+    }
+    for of_pods in gateways.values() {
+        let applications = applications(snapshot, bindings, of_pods);
+        let Some(first) = of_pods.first().filter(|_| applications.len() > 1) else { continue };
+        let Some(object) = world.find(Kind::Gateway, &first.id.namespace, &first.id.name) else { continue };
+        let hosts: Vec<&str> = applications.iter().map(String::as_str).take(SHOWN).collect();
+        let more = if applications.len() > SHOWN { ", …" } else { "" };
+        let message = format!(
+            "the gateway {} serves {} applications: {}{more}",
+            selector_text(&first.spec.selector),
+            applications.len(),
+            hosts.join(", ")
+        );
+        found.push(about(codes::SHARED_GATEWAY, object, "spec.selector", message));
+    }
+}
+
+fn is_egress(selector: &Map) -> bool {
+    selector.values().any(|value| value.contains("egress"))
+}
+
+/// One host of each application.
+fn applications(snapshot: &Snapshot, bindings: &Bindings<'_>, gateways: &[&GatewayObject]) -> Vec<String> {
+    let mut by_host: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
+    for gateway in gateways {
+        let name = format!("{}/{}", gateway.id.namespace, gateway.id.name);
+        for bound in bindings.of_gateway(&name).iter().filter(|bound| bound.carries != Carries::MeshTls) {
+            let led = led(bound.virtual_service);
+            let here = led.iter().filter(|led| led.kind == bound.carries && led.at(&name, bound.port));
+            let services: BTreeSet<&str> =
+                here.map(|led| led.destination.host.as_str()).filter(|host| is_within(snapshot, host)).collect();
+            for host in &bound.hosts {
+                by_host.entry(host).or_default().extend(&services);
+            }
+        }
+    }
+    let mut applications: Vec<(&str, BTreeSet<&str>)> = Vec::new();
+    for (host, services) in by_host.into_iter().filter(|(_, services)| !services.is_empty()) {
+        let mut all = services;
+        let mut first = host;
+        applications.retain(|(other, theirs)| {
+            let shared = !theirs.is_disjoint(&all);
+            if shared {
+                all.extend(theirs);
+                first = first.min(other);
+            }
+            !shared
+        });
+        applications.push((first, all));
+    }
+    let mut hosts: Vec<String> = applications.into_iter().map(|(host, _)| host.to_owned()).collect();
+    hosts.sort();
+    hosts
+}
+
+/// Whether it is a service of the cluster, as far as the input tells.
+fn is_within(snapshot: &Snapshot, host: &str) -> bool {
+    match snapshot.services_of_host(host) {
+        Some(services) => services.values().any(|service| service.id.kind == Kind::Service),
+        None => host.ends_with(".svc.cluster.local"),
+    }
+}
