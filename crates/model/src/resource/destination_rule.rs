@@ -11,7 +11,8 @@ use std::collections::BTreeMap;
 #[serde(rename_all = "camelCase", default)]
 pub struct DestinationRule {
     pub host: String,
-    pub traffic_policy: Option<TrafficPolicy>,
+    /// Boxed, as that of a subset is: most rules have none, and it is large.
+    pub traffic_policy: Option<Box<TrafficPolicy>>,
     pub subsets: Vec<Subset>,
     pub export_to: Vec<String>,
     /// Which clients of the rule's own namespace it applies to.
@@ -23,7 +24,7 @@ pub struct DestinationRule {
 pub struct Subset {
     pub name: String,
     pub labels: BTreeMap<String, String>,
-    pub traffic_policy: Option<TrafficPolicy>,
+    pub traffic_policy: Option<Box<TrafficPolicy>>,
 }
 
 #[derive(Debug, Clone, Default, PartialEq, Deserialize)]

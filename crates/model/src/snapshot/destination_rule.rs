@@ -82,13 +82,13 @@ impl DestinationRules {
             Some(_) => BTreeSet::from([".".to_string()]),
             None => rule.export_to.iter().cloned().collect(),
         };
-        let merged = MergedRule {
+        let merged = Arc::new(MergedRule {
             namespace: ns.to_string(),
             origins: vec![origin_of(&object.id, "")],
             export_to: export_to.clone(),
-            denies: breaks_tls(rule.traffic_policy.as_ref(), "spec", &broken),
+            denies: breaks_tls(rule.traffic_policy.as_deref(), "spec", &broken),
             rule,
-        };
+        });
         let has = |what: &str| export_to.contains(what);
         if export_to.is_empty() || has("*") || has(".") || has(ns) {
             merge(self.local.entry(ns.to_string()).or_default(), merged.clone());
@@ -175,7 +175,7 @@ fn drop_broken_subsets(rule: &mut DestinationRule, broken: &Broken<'_>) {
         let path = format!("spec.subsets[{index}]");
         index += 1;
         let unknown = ["name", "labels"].iter().any(|name| broken.at_or_misspelt(&path, name));
-        !subset.name.is_empty() && !unknown && !breaks_tls(subset.traffic_policy.as_ref(), &path, broken)
+        !subset.name.is_empty() && !unknown && !breaks_tls(subset.traffic_policy.as_deref(), &path, broken)
     });
 }
 
@@ -196,7 +196,7 @@ fn key<'a>(rule: &DestinationRule, age: &'a Age) -> (bool, &'a Age) {
 }
 
 /// Adds a rule to those for its host: merged into each that is for the same clients, or beside them.
-fn merge(rules: &mut ByHost, incoming: MergedRule) {
+fn merge(rules: &mut ByHost, incoming: Arc<MergedRule>) {
     let list = rules.entry(&incoming.rule.host);
     let mut beside = true;
     for existing in list.iter_mut() {
@@ -229,6 +229,6 @@ fn merge(rules: &mut ByHost, incoming: MergedRule) {
         }
     }
     if beside {
-        list.push(Arc::new(incoming));
+        list.push(incoming);
     }
 }

@@ -87,8 +87,8 @@ pub(super) fn sought(
         sought.labels(preferred(service.distribution).iter().copied());
     }
     for rule in rules.all() {
-        let of_subsets = rule.rule.subsets.iter().filter_map(|subset| subset.traffic_policy.as_ref());
-        for policy in rule.rule.traffic_policy.iter().chain(of_subsets) {
+        let of_subsets = rule.rule.subsets.iter().filter_map(|subset| subset.traffic_policy.as_deref());
+        for policy in rule.rule.traffic_policy.as_deref().into_iter().chain(of_subsets) {
             let TrafficPolicy { load_balancer, outlier_detection, port_level_settings, .. } = policy;
             sought.policy(load_balancer.as_ref(), outlier_detection.as_ref());
             for port in port_level_settings {

@@ -92,7 +92,7 @@ pub(super) fn of_service(view: &View<'_>, service: &Arc<Service>) -> Vec<Built> 
     }
     let mut built = Vec::new();
     for port in service.ports.iter().filter(|p| p.protocol != Protocol::Udp) {
-        let general = rule.and_then(|r| r.rule.traffic_policy.as_ref());
+        let general = rule.and_then(|r| r.rule.traffic_policy.as_deref());
         let of_port = policy::over_mesh(policy::for_port(general, port.number), &view.snapshot.mesh);
         let uses: &[Use] = if passes(view, service, port) { &[Use::Own, Use::Passed] } else { &[Use::Own] };
         let mut as_dialled = false;
@@ -102,9 +102,9 @@ pub(super) fn of_service(view: &View<'_>, service: &Arc<Service>) -> Vec<Built> 
             built.extend(whole);
         }
         for subset in rule.into_iter().flat_map(|r| &r.rule.subsets) {
-            let merged = policy::for_subset(of_port.clone(), subset.traffic_policy.as_ref(), port.number);
+            let merged = policy::for_subset(of_port.clone(), subset.traffic_policy.as_deref(), port.number);
             // PASSTHROUGH of the whole, or in general of the subset, is not taken back by what follows for a port.
-            let as_dialled = as_dialled || subset.traffic_policy.as_ref().is_some_and(policy::is_passthrough);
+            let as_dialled = as_dialled || subset.traffic_policy.as_deref().is_some_and(policy::is_passthrough);
             for purpose in uses {
                 built.extend(one(view, service, port, (Some((subset, as_dialled)), *purpose), rule, merged.clone()));
             }

@@ -190,7 +190,7 @@ fn cluster_of(view: &View<'_>, local: &LocalScope, port: &Port, sees: &dyn Fn(&S
     policy::protocol(&mut cluster, port.protocol, true);
     // The service's rule for all of its clients: one for some of them says nothing about the server.
     let rule = port.behind.as_ref().filter(|service| sees(service)).and_then(|service| view.rule_for_all(service));
-    let of_rule = rule.as_ref().and_then(|r| r.rule.traffic_policy.as_ref());
+    let of_rule = rule.as_ref().and_then(|r| r.rule.traffic_policy.as_deref());
     let of_rule = policy::over_mesh(policy::for_port(of_rule, port.service_port), mesh);
     let of_sidecar = view.sidecar.and_then(|s| {
         let of_listener =

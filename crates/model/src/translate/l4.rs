@@ -83,7 +83,7 @@ fn proxy(
     rule: Option<&DestinationRule>,
 ) -> TcpProxy {
     // What a rule says of subsets and ports is its clusters' matter, and of HTTP alone.
-    let tcp = rule.and_then(|r| r.traffic_policy.as_ref()?.connection_pool.as_ref()?.tcp.as_ref());
+    let tcp = rule.and_then(|r| r.traffic_policy.as_deref()?.connection_pool.as_ref()?.tcp.as_ref());
     TcpProxy {
         stat_prefix,
         clusters,
@@ -100,9 +100,9 @@ fn proxy(
 /// A subset's own, where one is meant: it takes over nothing.
 fn tunnel(rule: &DestinationRule, subset: &str) -> Option<Tunnel> {
     let policy = if subset.is_empty() {
-        rule.traffic_policy.as_ref()
+        rule.traffic_policy.as_deref()
     } else {
-        rule.subsets.iter().find(|s| s.name == subset)?.traffic_policy.as_ref()
+        rule.subsets.iter().find(|s| s.name == subset)?.traffic_policy.as_deref()
     };
     let written = policy?.tunnel.as_ref()?;
     let (host, port) = (&written.target_host, written.target_port);
@@ -118,7 +118,7 @@ fn hashes_source(rule: &DestinationRule, subset: &str) -> bool {
             .map(|lb| lb.consistent_hash.as_ref().and_then(|hash| hash.use_source_ip).unwrap_or(false))
     };
     let subset = rule.subsets.iter().find(|s| s.name == subset);
-    of(subset.and_then(|s| s.traffic_policy.as_ref())).or(of(rule.traffic_policy.as_ref())).unwrap_or(false)
+    of(subset.and_then(|s| s.traffic_policy.as_deref())).or(of(rule.traffic_policy.as_deref())).unwrap_or(false)
 }
 
 /// The port of a listener, and the service whose connections come to it.

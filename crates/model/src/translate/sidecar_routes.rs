@@ -211,7 +211,7 @@ fn of_service(view: &View<'_>, service: &Arc<Service>, port: &ServicePort) -> Bu
     let mut action = to_cluster(cluster);
     if let RouteAction::Forward(forward) = &mut action {
         forward.retry = retry::policy(view.snapshot.mesh.default_http_retry_policy.as_ref(), false);
-        let policy = view.rule(&service.host).and_then(|merged| merged.rule.traffic_policy.as_ref());
+        let policy = view.rule(&service.host).and_then(|merged| merged.rule.traffic_policy.as_deref());
         let of_port = policy
             .and_then(|p| {
                 p.port_level_settings.iter().find(|s| s.port.as_ref().is_some_and(|n| n.number == port.number))

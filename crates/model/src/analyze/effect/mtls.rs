@@ -47,12 +47,12 @@ fn judge<'a>(
     let candidates = snapshot.destination_rules.candidates(client, service);
     let Some(merged) = for_client(&candidates, client, &BTreeMap::new()) else { return };
     let objects = || merged.origins.iter().filter_map(|origin| senders.rule(&origin.namespace, &origin.name));
-    let general = merged.rule.traffic_policy.as_ref();
+    let general = merged.rule.traffic_policy.as_deref();
     let subsets = merged.rule.subsets.iter().map(Some);
     for (subset, port) in
         std::iter::once(None).chain(subsets).flat_map(|subset| service.ports.iter().map(move |port| (subset, port)))
     {
-        let of_subset = subset.and_then(|subset| subset.traffic_policy.as_ref());
+        let of_subset = subset.and_then(|subset| subset.traffic_policy.as_deref());
         if subset.is_some() && of_subset.is_none() {
             continue;
         }
@@ -121,10 +121,10 @@ fn place(rule: &DestinationRule, subset: Option<&str>, port: u32, mode: ClientTl
         policy.tls.as_ref().filter(|tls| tls.mode == mode).map(|_| format!("{path}.tls.mode"))
     };
     match subset {
-        None => in_policy(rule.traffic_policy.as_ref(), "spec.trafficPolicy".to_owned()),
+        None => in_policy(rule.traffic_policy.as_deref(), "spec.trafficPolicy".to_owned()),
         Some(name) => {
             let index = rule.subsets.iter().position(|subset| subset.name == name)?;
-            in_policy(rule.subsets[index].traffic_policy.as_ref(), format!("spec.subsets[{index}].trafficPolicy"))
+            in_policy(rule.subsets[index].traffic_policy.as_deref(), format!("spec.subsets[{index}].trafficPolicy"))
         }
     }
 }
@@ -153,8 +153,8 @@ impl<'a> Senders<'a> {
         let mut rules = HashMap::new();
         let mut by_host: HostIndex<BTreeSet<&str>> = HostIndex::default();
         for (object, rule) in world.destination_rules() {
-            let of_subsets = rule.subsets.iter().any(|subset| says(subset.traffic_policy.as_ref()));
-            if rule.workload_selector.is_none() && (of_subsets || says(rule.traffic_policy.as_ref())) {
+            let of_subsets = rule.subsets.iter().any(|subset| says(subset.traffic_policy.as_deref()));
+            if rule.workload_selector.is_none() && (of_subsets || says(rule.traffic_policy.as_deref())) {
                 rules.insert((&*object.id.namespace, &*object.id.name), (object, rule));
                 if *object.id.namespace != *world.mesh.root_namespace {
                     by_host.entry(&resolve_short(&rule.host, &object.id.namespace)).insert(&*object.id.namespace);

@@ -127,8 +127,8 @@ fn mirrors(spec: &HttpRoute, context: &RouteContext<'_>) -> Vec<Mirror> {
 /// How the DestinationRule says that requests stick: the subset's port, the subset, the port, then the rule.
 fn hash_of<'a>(destination: &Destination, context: &RouteContext<'a>) -> Option<&'a ConsistentHash> {
     let rule = &context.view.rule(&destination.host)?.rule;
-    let general = rule.traffic_policy.as_ref();
-    let subset = rule.subsets.iter().find(|s| s.name == destination.subset).and_then(|s| s.traffic_policy.as_ref());
+    let general = rule.traffic_policy.as_deref();
+    let subset = rule.subsets.iter().find(|s| s.name == destination.subset).and_then(|s| s.traffic_policy.as_deref());
     of_port(subset, destination)
         .or_else(|| of_policy(subset))
         .or_else(|| of_port(general, destination))
