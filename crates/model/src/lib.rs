@@ -8,6 +8,7 @@ pub mod config;
 pub mod conflict;
 pub mod diagnostic;
 pub mod explain;
+pub mod fix;
 pub mod host;
 pub mod mesh_test;
 pub mod protocol;

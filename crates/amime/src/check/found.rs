@@ -9,30 +9,28 @@ use std::collections::HashSet;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-/// What to look at.
+/// What they are judged by.
 pub(crate) struct Inputs<'a> {
-    pub(crate) paths: &'a [PathBuf],
     pub(crate) mesh_config: Option<&'a PathBuf>,
     pub(crate) mesh_networks: Option<&'a PathBuf>,
     pub(crate) practices: bool,
 }
 
-/// Reads and judges; files that cannot be read are an error.
-pub(crate) fn find(inputs: &Inputs<'_>, suppressions: &Suppressions) -> anyhow::Result<Outcome> {
-    let files = manifests::load_all(inputs.paths)?;
+/// Judges manifests that were read; settings of the mesh that cannot be read are an error.
+pub(crate) fn find(files: &[Loaded], inputs: &Inputs<'_>, suppressions: &Suppressions) -> anyhow::Result<Outcome> {
     let mut texts = Texts::default();
-    for file in &files {
+    for file in files {
         texts.insert(file.file.clone(), file.text.clone());
     }
     let (mesh, mut diagnostics) = mesh_config(inputs.mesh_config, &mut texts)?;
     let networks = mesh_networks(inputs.mesh_networks, &mut texts, &mut diagnostics)?;
-    let (resources, duplicates) = ResourceSet::of_files(&files);
+    let (resources, duplicates) = ResourceSet::of_files(files);
     let for_tools: Vec<Arc<Object>> = files.iter().flat_map(|file| file.for_tools.iter().cloned()).collect();
     // What an Amime mesh does not do is `up`'s and the control plane's to tell.
     let of_mesh = [codes::NOT_ENFORCED, codes::NO_EFFECT];
     let own = files.iter().flat_map(Loaded::all_diagnostics).filter(|found| !of_mesh.contains(&found.code));
     diagnostics.extend(own.chain(duplicates));
-    diagnostics.extend(unknown(&files, &for_tools));
+    diagnostics.extend(unknown(files, &for_tools));
     let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).map_or(0, |since| since.as_secs());
     diagnostics.extend(analyze(&Input {
         resources: &resources,

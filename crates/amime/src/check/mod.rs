@@ -1,9 +1,11 @@
-//! What `amime check` does with manifests: read, judge, leave out what is suppressed, print. `cmd::check` calls it.
+//! What `amime check` does with manifests: read, judge, leave out what is suppressed, mend, print. `cmd::check` calls it.
 
+mod fix;
 mod found;
 mod output;
 mod suppress;
 
+pub(crate) use fix::{Repaired, repair};
 pub(crate) use found::{Inputs, find};
 pub(crate) use output::{Output, print};
 pub(crate) use suppress::Suppressions;

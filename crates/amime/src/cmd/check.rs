@@ -1,8 +1,10 @@
-//! `amime check`: reads manifests, finds what is wrong in them, prints it and says by its exit code whether it is bad.
+//! `amime check`: reads manifests, finds what is wrong in them, mends what it can where it is asked to, prints the rest
+//! and says by its exit code whether it is bad.
 
-use crate::check::{Inputs, Output, Suppressions, find, print};
+use crate::check::{Inputs, Output, Repaired, Suppressions, find, print, repair};
+use crate::manifests;
 use amime_model::diagnostic::{Severity, codes};
-use anyhow::Context;
+use anyhow::{Context, ensure};
 use std::io::{IsTerminal, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -18,6 +20,7 @@ Examples:
   helm template shop | amime check -                rendered manifests, from standard input
   amime check k8s/ -o sarif > check.sarif           for code scanning
   amime check k8s/ --fail-on warning                warnings fail too
+  amime check k8s/ --fix --dry-run                  what --fix would change
 
 Exit codes: 0 nothing at or above --fail-on, 1 something, 2 the command line is wrong or a file cannot be read.
 
@@ -54,6 +57,14 @@ pub(crate) struct Args {
     /// What to leave out, and why [default: .amime-check.yaml, where it is there]
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
+
+    /// Mend what has one remedy, in the files themselves, and show what changed
+    #[arg(long, conflicts_with = "explain")]
+    fix: bool,
+
+    /// With --fix: show what would change, and change nothing
+    #[arg(long, requires = "fix")]
+    dry_run: bool,
 
     /// Print the page of a code, and check nothing
     #[arg(long, value_name = "CODE", conflicts_with = "paths")]
@@ -104,14 +115,38 @@ fn check(args: &Args) -> anyhow::Result<ExitCode> {
         None => Suppressions::default(),
     };
     let inputs = Inputs {
-        paths: &args.paths,
         mesh_config: args.mesh_config.as_ref(),
         mesh_networks: args.mesh_networks.as_ref(),
         practices: !args.no_practices,
     };
-    let outcome = find(&inputs, &suppressions)?;
-    let colour = std::io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none();
-    std::io::stdout().lock().write_all(print(&outcome, args.output, colour).as_bytes())?;
+    let from_stdin = args.paths.iter().any(|path| path == Path::new(manifests::STDIN));
+    ensure!(!args.fix || !from_stdin, "--fix changes files: standard input is none");
+    let files = manifests::load_all(&args.paths)?;
+    let mut outcome = find(&files, &inputs, &suppressions)?;
+    if args.fix {
+        let repaired = repair(files, &outcome, &inputs, &suppressions)?;
+        if !args.dry_run {
+            repaired.write()?;
+        }
+        show(&repaired, args)?;
+        outcome = repaired.outcome.filter(|_| !args.dry_run).unwrap_or(outcome);
+    }
+    std::io::stdout().lock().write_all(print(&outcome, args.output, has_colour(&std::io::stdout())).as_bytes())?;
     let fails = args.fail_on.severity().is_some_and(|from| outcome.fails(from));
     Ok(if fails { ExitCode::FAILURE } else { ExitCode::SUCCESS })
+}
+
+/// For people before the findings; where a program reads these, beside them.
+fn show(repaired: &Repaired, args: &Args) -> anyhow::Result<()> {
+    let (out, err) = (std::io::stdout(), std::io::stderr());
+    let text = |colour: bool| format!("{}{}\n\n", repaired.diff(colour), repaired.summary(!args.dry_run));
+    match args.output {
+        Output::Human => out.lock().write_all(text(has_colour(&out)).as_bytes())?,
+        _ => err.lock().write_all(text(has_colour(&err)).as_bytes())?,
+    }
+    Ok(())
+}
+
+fn has_colour(to: &impl IsTerminal) -> bool {
+    to.is_terminal() && std::env::var_os("NO_COLOR").is_none()
 }

@@ -40,7 +40,7 @@ pub use security::{AuthorizationPolicy, PeerAuthentication, RequestAuthenticatio
 pub use service_entry::{ServiceEntry, WorkloadEntry, WorkloadGroup, WorkloadSelector};
 pub use set::{ResourceSet, unknown_kinds};
 pub use sidecar::{ProxyConfigResource, Sidecar};
-pub(crate) use spelling::closest;
+pub(crate) use spelling::{closest, is_slip};
 pub use validate::validate;
 pub use virtual_service::VirtualService;
 pub use workload::{CronJob, Pod, PodSpec, PodTemplate, Workload};

@@ -68,6 +68,11 @@ impl Object {
         node.map(|node| decode(node, &Path::ROOT, &Findings::new(false))).unwrap_or_default()
     }
 
+    /// Where that key stands, in the mapping at a path.
+    pub(crate) fn key_place(&self, path: &str, key: &str) -> Option<Place> {
+        Some(self.source.as_ref()?.root().place_of_key(path, key))
+    }
+
     /// Where that field was written (`spec.http[1].timeout`), or its nearest parent that was.
     pub fn place(&self, path: &str) -> Option<Place> {
         Some(self.source.as_ref()?.root().place_of(path))

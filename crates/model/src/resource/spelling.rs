@@ -12,6 +12,12 @@ pub(crate) fn closest<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) 
     (distance <= (word.len().max(candidate.len()) / 3).min(3)).then_some(candidate)
 }
 
+/// Whether a word is surely a misspelt form of the other: a letter amiss, or two in a long word.
+pub(crate) fn is_slip(word: &str, meant: &str) -> bool {
+    let (word, meant) = (fold(word), fold(meant));
+    word.len() <= 64 && distance(&word, &meant) <= if word.len().min(meant.len()) < 5 { 1 } else { 2 }
+}
+
 /// `per_try_timeout` to `perTryTimeout`, as protobuf makes JSON names.
 pub(super) fn camel_case(name: &str) -> String {
     let mut camel = String::with_capacity(name.len());

@@ -309,6 +309,7 @@ impl Builder {
     fn unique_keys(&mut self, children: Vec<u32>) -> Vec<u32> {
         let mut kept = Vec::with_capacity(children.len());
         let mut problems = Vec::new();
+        let mut twice = Vec::new();
         let mut seen: HashMap<String, u32> = HashMap::new();
         // Short mappings, which nearly all are, are compared without a table.
         let long = children.len() > 32;
@@ -326,7 +327,9 @@ impl Builder {
                 keys.find(|earlier| earlier.key_text() == name).map(|earlier| earlier.id())
             };
             if let Some(earlier) = earlier.and_then(|id| self.document.node(id)) {
-                let first = earlier.place();
+                let (first, earlier) = (earlier.place(), earlier.id());
+                let before = kept.iter().position(|id| *id == earlier).and_then(|at| kept.get(at + 1)).copied();
+                twice.extend(before.map(|before| [pair[0], pair[1], before]));
                 problems.push((pair[0], format!("`{name}` is given twice, first in line {}", first.line)));
                 continue;
             }
@@ -335,6 +338,7 @@ impl Builder {
             }
             kept.extend_from_slice(pair);
         }
+        self.document.twice.extend(twice);
         for (key, message) in problems {
             let diagnostic = self.problem(key, message);
             self.document.problems.push(diagnostic);
@@ -375,6 +379,7 @@ impl Document {
             children: Vec::new(),
             root: 0,
             problems: Vec::new(),
+            twice: Vec::new(),
         }
     }
 

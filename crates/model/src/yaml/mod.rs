@@ -15,4 +15,4 @@ pub use build::{Parsed, parse};
 pub use path::{Path, Segment};
 pub use scalar::Resolved;
 pub(crate) use tree::line_of;
-pub use tree::{Document, Entries, Items, Node, Scalar, Style, Tag, View};
+pub use tree::{Document, Entries, Items, Node, Scalar, Style, Tag, Twice, View};

@@ -21,6 +21,17 @@ pub struct Document {
     pub(super) root: u32,
     /// What is wrong without making the document unreadable: keys given twice.
     pub(super) problems: Vec<Diagnostic>,
+    /// What was left out for that: key and value, and the value that stays.
+    pub(super) twice: Vec<[u32; 3]>,
+}
+
+/// An entry whose key stands before it in the same mapping.
+#[derive(Debug, Clone, Copy)]
+pub struct Twice<'a> {
+    pub key: Node<'a>,
+    pub value: Node<'a>,
+    /// Of the key that stands before it.
+    pub first: Node<'a>,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -125,6 +136,21 @@ impl Document {
         &self.text
     }
 
+    /// Entries that are left out, for their key stands before.
+    pub fn twice(&self) -> impl ExactSizeIterator<Item = Twice<'_>> {
+        let node = |id: u32| Node { document: self, id };
+        self.twice.iter().map(move |[key, value, first]| Twice {
+            key: node(*key),
+            value: node(*value),
+            first: node(*first),
+        })
+    }
+
+    /// All nodes, also those that no collection has.
+    pub fn nodes(&self) -> impl Iterator<Item = Node<'_>> {
+        (0..self.nodes.len() as u32).map(|id| Node { document: self, id })
+    }
+
     /// What is wrong in it, by field paths from its root.
     pub fn problems(&self) -> &[Diagnostic] {
         &self.problems
@@ -139,6 +165,23 @@ impl<'a> Node<'a> {
 
     fn data(self) -> NodeData {
         self.document.nodes[self.id as usize]
+    }
+
+    /// The bytes of the file that a scalar was written as, with its quotes; none where that is more than its text
+    /// (escapes, blocks, several lines) or nothing.
+    pub fn written(self) -> Option<std::ops::Range<usize>> {
+        let Content::Scalar { start, len, in_file: true, style, .. } = self.data().content else { return None };
+        let text = self.document.text.as_bytes();
+        let (start, end) = (start as usize, (start + len) as usize);
+        let quote = |at: usize| text.get(at).filter(|byte| matches!(byte, b'"' | b'\''));
+        match style {
+            Style::Plain => (len > 0).then_some(start..end),
+            Style::Quoted => {
+                let opens = start.checked_sub(1).and_then(quote)?;
+                (quote(end) == Some(opens)).then_some(start - 1..end + 1)
+            }
+            Style::Block => None,
+        }
     }
 
     pub fn view(self) -> View<'a> {
@@ -198,6 +241,12 @@ impl<'a> Node<'a> {
     pub fn place(self) -> Place {
         let NodeData { line, column, .. } = self.data();
         Place { file: self.document.file.clone(), line, column }
+    }
+
+    /// Line and column, as in `place`.
+    pub fn position(self) -> (u32, u32) {
+        let NodeData { line, column, .. } = self.data();
+        (line, column)
     }
 
     /// The place of a field: a scalar's or an item's own, the key's for a mapping or sequence under a key.

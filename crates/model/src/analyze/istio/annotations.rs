@@ -5,6 +5,7 @@ use super::annotation_table::{Annotation, Phase, TABLE};
 use super::annotation_values::check;
 use crate::analyze::world::{World, about};
 use crate::diagnostic::{Diagnostic, codes};
+use crate::resource::closest;
 use crate::resource::{Kind, Object};
 
 /// Set by the control plane itself.
@@ -30,10 +31,17 @@ fn is_istio(name: &str) -> bool {
 
 fn judge(object: &Object, name: &str, value: &str, found: &mut Vec<Diagnostic>) {
     let field = format!("metadata.annotations[\"{name}\"]");
-    let mut tell = |code, message: String| found.push(about(code, object, &field, message));
     let Some(known) = TABLE.iter().find(|known| known.name == name) else {
-        return tell(codes::UNKNOWN_ANNOTATION, format!("Istio has no annotation {name}"));
+        let mut unknown = about(codes::UNKNOWN_ANNOTATION, object, &field, format!("Istio has no annotation {name}"))
+            .with_place(object.key_place("metadata.annotations", name));
+        let of_kind = |known: &&Annotation| {
+            known.kinds.iter().any(|kind| *kind == "Any" || *kind == object.id.kind.as_str()) && !known.deprecated
+        };
+        let names = TABLE.iter().filter(of_kind).map(|known| known.name);
+        unknown.suggestion = closest(name, names).map(str::to_owned);
+        return found.push(unknown);
     };
+    let mut tell = |code, message: String| found.push(about(code, object, &field, message));
     // Who has the label too knows.
     if known.deprecated && !(name == INJECT && object.meta.labels.contains_key(INJECT)) {
         let instead = if name == INJECT { "; use the label of that name" } else { "" };
