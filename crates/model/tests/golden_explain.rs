@@ -5,7 +5,7 @@
 
 mod golden_files;
 
-use amime_model::explain::{Explainer, Hop, Question, Trace, with_pods};
+use amime_model::explain::{Explainer, Hop, Question, Trace, has_workloads, with_gateways, with_pods};
 use amime_model::resource::{MeshConfig, ResourceSet, load, load_mesh_config};
 use amime_model::snapshot::{Held, Snapshot};
 use std::fmt::Write;
@@ -15,8 +15,13 @@ fn output(input: &str) -> String {
     let (resources, _) = ResourceSet::of_files([&loaded]);
     let mesh = input.lines().find_map(|line| line.strip_prefix("# mesh: "));
     let mesh = mesh.map_or_else(MeshConfig::default, |text| load_mesh_config("mesh.yaml", text).config);
-    let snapshot = Snapshot::build(&with_pods(&resources), &mesh, &Held::default()).snapshot;
+    let there = has_workloads(&resources);
+    let resources = if there { with_pods(&resources) } else { with_gateways(&resources) };
+    let snapshot = Snapshot::build(&resources, &mesh, &Held::default()).snapshot;
     let mut explainer = Explainer::new(&snapshot).with_ingresses(&loaded.for_tools);
+    if !there {
+        explainer = explainer.without_workloads();
+    }
     let mut text = String::new();
     for asked in input.lines().filter_map(|line| line.strip_prefix("# ask: ")) {
         let question: Question = serde_json::from_str(asked).expect("a question");

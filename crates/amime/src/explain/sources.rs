@@ -4,10 +4,9 @@ use crate::manifests::{load_all, read};
 use amime_model::config::ProxyConfig;
 use amime_model::conflict;
 use amime_model::diagnostic::{Diagnostic, Severity};
-use amime_model::explain::{Explainer, Verdict, with_gateways};
+use amime_model::explain::{Explainer, has_workloads, with_gateways};
 use amime_model::resource::{Kind, Loaded, Object, ResourceSet};
 use amime_model::snapshot::{Held, Snapshot};
-use amime_model::workload;
 use anyhow::Context;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -18,22 +17,18 @@ pub(crate) struct Manifests {
     /// Which the mesh leaves alone.
     pub(crate) ingresses: Vec<Arc<Object>>,
     /// Whether there is anything that could answer for a service.
-    pub(crate) has_workloads: bool,
+    has_workloads: bool,
 }
 
 impl Manifests {
     pub(crate) fn explainer(&self) -> Explainer<'_> {
-        Explainer::new(&self.snapshot).with_ingresses(&self.ingresses)
+        let explainer = Explainer::new(&self.snapshot).with_ingresses(&self.ingresses);
+        if self.has_workloads { explainer } else { explainer.without_workloads() }
     }
 
     /// Whether there are security policies, which nobody evaluates.
     pub(crate) fn has_policies(&self) -> bool {
         self.snapshot.in_force().any(|object| object.id.kind.is_security())
-    }
-
-    /// A verdict that does not speak of endpoints where the manifests do not.
-    pub(crate) fn judged(&self, verdict: Verdict) -> Verdict {
-        if self.has_workloads { verdict } else { verdict.with_endpoints() }
     }
 }
 
@@ -49,9 +44,7 @@ pub(crate) fn manifests(paths: &[PathBuf], mesh_config: Option<&Path>) -> anyhow
     conflict::find(&built.snapshot).iter().for_each(tell);
     let for_tools = loaded.into_iter().flat_map(|file| file.for_tools);
     let ingresses = for_tools.filter(|object| object.id.kind == Kind::Ingress).collect();
-    let mut answering = workload::CONTROLLERS.into_iter().chain([Kind::Pod, Kind::WorkloadEntry]);
-    let has_workloads = answering.any(|kind| resources.of_kind(kind).next().is_some());
-    Ok(Manifests { snapshot: built.snapshot, ingresses, has_workloads })
+    Ok(Manifests { snapshot: built.snapshot, ingresses, has_workloads: has_workloads(&resources) })
 }
 
 /// Reads a config dump. What of it is not understood is told on standard error.

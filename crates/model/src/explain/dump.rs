@@ -33,7 +33,8 @@ impl<'c> DumpExplainer<'c> {
 
     pub fn trace(&self, question: &Question) -> Result<Trace, QuestionError> {
         let (connection, target) = self.asked(question)?;
-        let known = Known { config: self.config, snapshot: None, exclusions: &[], scope: None, pod: None };
+        let known =
+            Known { config: self.config, snapshot: None, exclusions: &[], scope: None, pod: None, has_workloads: true };
         Ok(trace::of_proxy(&known, &connection, &target, question, Vec::new()))
     }
 
@@ -47,7 +48,7 @@ impl<'c> DumpExplainer<'c> {
         let address = question.address()?.or_else(|| self.address_of(&target)).unwrap_or(NOBODY);
         let destination = SocketAddr::new(address, target.port);
         let source = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
-        Ok((Connection { kind: self.kind, destination, source }, target))
+        Ok((Connection { kind: self.kind, destination, source, has_all_secrets: false }, target))
     }
 
     /// Istio writes a service's addresses among the names of its virtual host.

@@ -34,6 +34,7 @@ pub struct Explainer<'s> {
     snapshot: &'s Snapshot,
     /// Ingresses, which the mesh leaves alone; they tell what is in front of a gateway.
     ingresses: &'s [Arc<Object>],
+    has_workloads: bool,
     shared: HashMap<SharedScope, Arc<Translation>>,
     whole: HashMap<Scope, Arc<Translation>>,
 }
@@ -77,9 +78,15 @@ pub fn with_gateways(resources: &ResourceSet) -> ResourceSet {
     expand(resources, &mut AddressPlan::default()).resources
 }
 
+/// Whether anything is written that could answer for a service.
+pub fn has_workloads(resources: &ResourceSet) -> bool {
+    let mut answering = CONTROLLERS.into_iter().chain([Kind::Pod, Kind::WorkloadEntry]);
+    answering.any(|kind| resources.of_kind(kind).next().is_some())
+}
+
 impl<'s> Explainer<'s> {
     pub fn new(snapshot: &'s Snapshot) -> Self {
-        Self { snapshot, ingresses: &[], shared: HashMap::new(), whole: HashMap::new() }
+        Self { snapshot, ingresses: &[], has_workloads: true, shared: HashMap::new(), whole: HashMap::new() }
     }
 
     /// With objects of kind Ingress among these, which tell of load balancers.
@@ -87,12 +94,18 @@ impl<'s> Explainer<'s> {
         Self { ingresses, ..self }
     }
 
+    /// The input has no workloads at all, so that it does not tell who answers for a service: somebody is taken to.
+    pub fn without_workloads(self) -> Self {
+        Self { has_workloads: false, ..self }
+    }
+
     /// What happens to the request.
     pub fn explain(&mut self, question: &Question) -> Result<Verdict, QuestionError> {
         Ok(match self.asked(question)? {
             Asked::Nowhere { why, .. } => Verdict::refused(&why),
             Asked::Proxy(asked) => {
-                walk(&asked.translation.config, &asked.connection, question, &asked.target, &mut |_| {})
+                let verdict = walk(&asked.translation.config, &asked.connection, question, &asked.target, &mut |_| {});
+                if self.has_workloads { verdict } else { verdict.with_endpoints() }
             }
         })
     }
@@ -104,7 +117,7 @@ impl<'s> Explainer<'s> {
                 let trace = Trace { shape, hops, remedy: Some(remedy), ..Trace::of(question, Verdict::refused(&why)) };
                 Ok(trace)
             }
-            Asked::Proxy(asked) => Ok(trace::of_snapshot(self.snapshot, *asked, question)),
+            Asked::Proxy(asked) => Ok(trace::of_snapshot(self.snapshot, self.has_workloads, *asked, question)),
         }
     }
 
@@ -152,7 +165,12 @@ impl<'s> Explainer<'s> {
                 None => return Err(QuestionError::Unresolved(target.host)),
             },
         };
-        let connection = Connection { kind, destination, source: SocketAddr::new(own, 0) };
+        let connection = Connection {
+            kind,
+            destination,
+            source: SocketAddr::new(own, 0),
+            has_all_secrets: self.snapshot.has_secrets(),
+        };
         Ok(Asked::Proxy(Box::new(AskedProxy { pod, scope, translation, connection, target, hops, shape })))
     }
 

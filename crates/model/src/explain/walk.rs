@@ -32,6 +32,8 @@ pub(super) struct Connection {
     pub kind: NodeKind,
     pub destination: SocketAddr,
     pub source: SocketAddr,
+    /// Whether a Secret that the configuration names and does not have is missing; else it is somewhere else.
+    pub has_all_secrets: bool,
 }
 
 pub(super) fn walk(
@@ -53,6 +55,10 @@ pub(super) fn walk(
     let ended = chain.tls.is_some();
     if ended != (target.scheme == Scheme::Https) && ended {
         return Verdict::refused("the listener expects TLS");
+    }
+    let missing = connection.has_all_secrets.then(|| missing_secrets(config, chain).next()).flatten();
+    if let Some(name) = missing.filter(|_| ended) {
+        return Verdict::refused(&format!("the gateway has no certificate {name}"));
     }
     let opaque = target.scheme == Scheme::Tcp || (target.scheme == Scheme::Https && !ended);
     match chain.filters.last() {
@@ -83,6 +89,13 @@ pub(super) fn listener_for(config: &ProxyConfig, kind: NodeKind, destination: So
                 .or_else(|| config.listeners.get(names::VIRTUAL_OUTBOUND).map(|l| &**l))
         }
     }
+}
+
+/// What the chain's TLS needs of Kubernetes' Secrets and the configuration does not have. Without it nobody is answered.
+pub(super) fn missing_secrets<'c>(config: &'c ProxyConfig, chain: &'c FilterChain) -> impl Iterator<Item = &'c str> {
+    let named = chain.tls.iter().flat_map(|tls| tls.certificates.iter().chain(&tls.validation));
+    let absent = named.filter(|name| !config.secrets.contains_key(name.as_str()));
+    absent.filter_map(|name| name.strip_prefix("kubernetes://"))
 }
 
 /// The port that inspection finds in plaintext HTTP/1.1.

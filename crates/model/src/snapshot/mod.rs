@@ -260,6 +260,11 @@ impl Snapshot {
         of(namespace).or_else(of_root)
     }
 
+    /// Whether there is a Secret at all: where there is none, certificates are kept elsewhere.
+    pub fn has_secrets(&self) -> bool {
+        !self.secrets.is_empty()
+    }
+
     pub fn secret(&self, namespace: &str, name: &str) -> Option<&Arc<Secret>> {
         self.secrets.get(&(namespace.to_string(), name.to_string()))
     }

@@ -58,6 +58,9 @@ fn hops(known: &Known<'_>, to: &Destination) -> Vec<Hop> {
     let endpoints = endpoints_of(known, cluster);
     let service = cluster.origins.iter().find(|origin| origin.kind != "DestinationRule");
     hops.push(endpoint_hop(cluster, endpoints).by(service.map(|origin| By::of(known.snapshot, origin))));
+    if !known.has_workloads && endpoints.is_none_or(|endpoints| endpoints.localities.is_empty()) {
+        untold(&mut hops);
+    }
     let pods = pods(known, endpoints);
     hops.extend(policies::hops(known, cluster, endpoints, &pods));
     if to.state == State::Ready {
@@ -183,6 +186,17 @@ fn endpoints_of<'a>(known: &Known<'a>, cluster: &'a Cluster) -> Option<&'a Clust
     }
 }
 
+/// Without workloads an empty list says nothing.
+fn untold(hops: &mut [Hop]) {
+    if let Some(hop) = hops.last_mut().filter(|hop| hop.what == NONE) {
+        hop.what = "taken to be there".to_string();
+        hop.details = vec!["no workload is in these files".to_string()];
+    }
+}
+
+/// There are no endpoints.
+const NONE: &str = "none";
+
 fn endpoint_hop(cluster: &Cluster, endpoints: Option<&ClusterEndpoints>) -> Hop {
     let all = || endpoints.into_iter().flat_map(|e| &e.localities);
     let count: usize = all().map(|locality| locality.endpoints.len()).sum();
@@ -191,7 +205,7 @@ fn endpoint_hop(cluster: &Cluster, endpoints: Option<&ClusterEndpoints>) -> Hop 
         Discovery::DynamicDns(_) => return Hop::new(Stage::Endpoints, "the name that the request is for, by DNS"),
         Discovery::Opaque(what) => return Hop::new(Stage::Endpoints, format!("not understood: {what}")),
         Discovery::StrictDns(_) | Discovery::LogicalDns(_) => "by DNS".to_string(),
-        Discovery::Eds(_) | Discovery::Static(_) if count == 0 => "none".to_string(),
+        Discovery::Eds(_) | Discovery::Static(_) if count == 0 => NONE.to_string(),
         Discovery::Eds(_) | Discovery::Static(_) => count.to_string(),
     };
     let mut hop = Hop::new(Stage::Endpoints, what);

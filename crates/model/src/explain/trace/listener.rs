@@ -2,9 +2,9 @@
 //! that has the host.
 
 use super::super::Target;
-use super::super::walk::Connection;
-use super::{By, Hop, Known, Lost, Stage};
-use crate::config::{FilterChain, Listener};
+use super::super::walk::{Connection, missing_secrets};
+use super::{By, Hop, Known, Lost, Stage, sidecar};
+use crate::config::{FilterChain, Listener, Origin};
 use crate::host::overlaps;
 use crate::resource::gateway::Server;
 use crate::snapshot::{GatewayObject, Registry, Snapshot, origin_of, selects};
@@ -42,17 +42,25 @@ pub(super) fn hop(known: &Known<'_>, connection: &Connection, target: &Target, l
             let hop = Hop::new(Stage::Gateway, format!("listener {}", listener.name));
             hop.by(listener.origins.first().map(|origin| By::of(None, origin)))
         }
-        (NodeKind::Sidecar, _, _) if listener.name == names::VIRTUAL_OUTBOUND => {
-            Hop::new(Stage::Listener, format!("the client's sidecar: {} (nobody listens for it)", listener.name))
-                .detail(format!("no service that the client sees has port {}", connection.destination.port()))
-        }
-        (NodeKind::Sidecar, snapshot, _) => {
-            let hop = Hop::new(Stage::Listener, format!("the client's sidecar: {}", listener.name));
-            match listener.origins.first() {
-                Some(only) if !listener.address.ip().is_unspecified() => hop.by(Some(By::of(snapshot, only))),
-                _ => hop.detail("the services of the port share it; the request's host decides"),
+        (NodeKind::Sidecar, _, _) => {
+            let hop = sidecar_hop(known, connection, listener);
+            match known.snapshot.zip(known.pod).and_then(|(snapshot, pod)| sidecar::why_none(snapshot, pod)) {
+                Some(why) => hop.detail(format!("taken as if the client had a sidecar; it has none: {why}")),
+                None => hop,
             }
         }
+    }
+}
+
+fn sidecar_hop(known: &Known<'_>, connection: &Connection, listener: &Listener) -> Hop {
+    if listener.name == names::VIRTUAL_OUTBOUND {
+        return Hop::new(Stage::Listener, format!("the client's sidecar: {} (nobody listens for it)", listener.name))
+            .detail(format!("no service that the client sees has port {}", connection.destination.port()));
+    }
+    let hop = Hop::new(Stage::Listener, format!("the client's sidecar: {}", listener.name));
+    match listener.origins.first() {
+        Some(only) if !listener.address.ip().is_unspecified() => hop.by(Some(By::of(known.snapshot, only))),
+        _ => hop.detail("the services of the port share it; the request's host decides"),
     }
 }
 
@@ -63,7 +71,12 @@ pub(super) fn narrow(known: &Known<'_>, connection: &Connection, chain: &FilterC
         let by = By::of(known.snapshot, origin);
         hop.lost.retain(|lost| lost.by != by);
         hop.by = Some(by);
+        if let Some(server) = known.snapshot.and_then(|snapshot| server_of(snapshot, origin)) {
+            hop.what = titled(server);
+        }
         hop.details.push("ends TLS".to_string());
+        let there = if connection.has_all_secrets { "is not there" } else { "is not in these files" };
+        hop.details.extend(missing_secrets(known.config, chain).map(|name| format!("Secret {name} {there}")));
     }
 }
 
@@ -91,7 +104,7 @@ fn gateway(
                     format!("its hosts ({}) are not {}", server.hosts.join(", "), target.host)
                 }
                 None if hop.by.is_none() => {
-                    hop.what = format!("{}, hosts {}", port(server), server.hosts.join(", "));
+                    hop.what = titled(server);
                     hop.by = Some(by);
                     continue;
                 }
@@ -106,8 +119,17 @@ fn gateway(
     hop
 }
 
-fn port(server: &Server) -> String {
-    server.port.as_ref().map_or_else(String::new, |p| format!("port {} {}", p.number, p.protocol))
+fn titled(server: &Server) -> String {
+    let port = server.port.as_ref().map_or_else(String::new, |p| format!("port {} {}", p.number, p.protocol));
+    format!("{port}, hosts {}", server.hosts.join(", "))
+}
+
+/// The server that an origin names.
+fn server_of<'s>(snapshot: &'s Snapshot, origin: &Origin) -> Option<&'s Server> {
+    let is_own = |g: &&GatewayObject| *g.id.namespace == *origin.namespace && *g.id.name == *origin.name;
+    let gateway = snapshot.gateways().iter().find(is_own)?;
+    let mut servers = gateway.spec.servers.iter().enumerate();
+    servers.find(|(index, _)| origin.path == format!("spec.servers[{index}]")).map(|(_, server)| server)
 }
 
 /// A listener is named after the port that its servers write, or after what a Service makes of that.

@@ -9,13 +9,14 @@ mod losers;
 mod policies;
 mod remedy;
 mod route;
+mod sidecar;
 
 pub(super) use destination::name_of;
 pub(super) use listener::has_host;
 
 use super::question::Question;
 use super::verdict::{State, Verdict};
-use super::walk::{Connection, Step, walk};
+use super::walk::{Connection, Step, missing_secrets, walk};
 use super::{AskedProxy, Target};
 use crate::config::{Origin, ProxyConfig};
 use crate::diagnostic::Place;
@@ -217,9 +218,11 @@ pub(super) struct Known<'a> {
     pub scope: Option<&'a Scope>,
     /// The proxy's own pod.
     pub pod: Option<&'a Pod>,
+    /// Else nothing is told of who answers for a service.
+    pub has_workloads: bool,
 }
 
-pub(super) fn of_snapshot(snapshot: &Snapshot, asked: AskedProxy, question: &Question) -> Trace {
+pub(super) fn of_snapshot(snapshot: &Snapshot, has_workloads: bool, asked: AskedProxy, question: &Question) -> Trace {
     let AskedProxy { pod, scope, translation, connection, target, mut hops, shape } = asked;
     let known = Known {
         config: &translation.config,
@@ -227,6 +230,7 @@ pub(super) fn of_snapshot(snapshot: &Snapshot, asked: AskedProxy, question: &Que
         exclusions: &translation.exclusions,
         scope: Some(&scope),
         pod: Some(&pod),
+        has_workloads,
     };
     if connection.kind == NodeKind::Sidecar {
         let address = connection.destination.ip();
@@ -246,12 +250,17 @@ pub(super) fn of_proxy(
     let mut decided = route::Decided::default();
     let verdict = walk(known.config, connection, question, target, &mut |step| match step {
         Step::Listener(listener) => hops.push(listener::hop(known, connection, target, listener)),
-        Step::Chain(chain) => listener::narrow(known, connection, chain, &mut hops),
+        Step::Chain(chain) => {
+            listener::narrow(known, connection, chain, &mut hops);
+            let missing = missing_secrets(known.config, chain).next().filter(|_| connection.has_all_secrets);
+            decided.secret = missing.map(str::to_owned);
+        }
         Step::Routes { table, request, selection } => {
             decided = route::hops(known, connection, target, table, request, selection, &mut hops);
         }
         Step::Tcp(proxy) => hops.push(route::tcp(known, proxy)),
     });
+    let verdict = if known.has_workloads { verdict } else { verdict.with_endpoints() };
     route::edits(&verdict, target, &mut hops);
     route::weights(&verdict, &mut hops);
     let mut branches: Vec<_> =

@@ -1,9 +1,9 @@
 //! The hops at the server: whether its pods have a sidecar, and the security policies that are for them. These are
 //! named and never decided: nothing here says that a request is allowed.
 
-use super::{By, Hop, Known, Stage};
+use super::{By, Hop, Known, Stage, sidecar};
 use crate::config::{Cluster, ClusterEndpoints};
-use crate::resource::{Kind, MatchLabels, Object, ResourceId, Spec};
+use crate::resource::{MatchLabels, Object, Spec};
 use crate::snapshot::{Pod, Snapshot};
 use std::collections::BTreeSet;
 
@@ -13,7 +13,7 @@ pub(super) fn hops(
     endpoints: Option<&ClusterEndpoints>,
     pods: &[&Pod],
 ) -> Vec<Hop> {
-    let mut hops = vec![sidecar(known, endpoints, pods)];
+    let mut hops = vec![sidecar::hop(known, endpoints, pods)];
     let mut hop = Hop::new(Stage::Policies, "not evaluated");
     let tls = cluster.tls.is_some() || cluster.transport_socket_matches.iter().any(|m| m.tls.is_some());
     hop.details.push(match tls {
@@ -33,31 +33,6 @@ pub(super) fn hops(
     }
     hops.push(hop);
     hops
-}
-
-fn sidecar(known: &Known<'_>, endpoints: Option<&ClusterEndpoints>, pods: &[&Pod]) -> Hop {
-    let hop = |what: &str| Hop::new(Stage::Sidecar, what.to_string());
-    let told = endpoints.into_iter().flat_map(|e| &e.localities).flat_map(|l| &l.endpoints);
-    if told.flat_map(|e| &e.transport_labels).any(|(key, value)| key == "tlsMode" && value == "istio") {
-        return hop("of the pod: its endpoints say so");
-    }
-    let (Some(snapshot), Some(pod)) = (known.snapshot, pods.first()) else { return hop("not known") };
-    const INJECT: &str = "sidecar.istio.io/inject";
-    if let Some(value) = pod.labels.get(INJECT) {
-        let what = if value == "true" { "of the pod" } else { "none" };
-        return hop(what).detail(format!("the pod is labelled {INJECT}={value}"));
-    }
-    let namespace = snapshot.object(&ResourceId::new(Kind::Namespace, "", pod.namespace.as_str()));
-    let by = namespace.map(|object| By::of_object(object, "metadata.labels"));
-    let label = |key: &str| namespace.and_then(|object| object.meta.labels.get(key)).map(String::as_str);
-    match (label("istio-injection"), label("istio.io/rev")) {
-        (Some("enabled"), _) => hop("of the pod").by(by).detail("istio-injection=enabled"),
-        (Some(value), _) => hop("none").by(by).detail(format!("istio-injection={value}")),
-        (None, Some(revision)) => hop("of the pod").by(by).detail(format!("istio.io/rev={revision}")),
-        (None, None) => {
-            hop("not known").detail(format!("nothing here says whether namespace {} is injected", pod.namespace))
-        }
-    }
 }
 
 /// Those of the root namespace and of the pods' own, for all pods or by labels.

@@ -35,6 +35,7 @@ pub(super) fn of(
              exportTo, the client's Sidecar)",
             target.host
         )),
+        (Action::Refuse, _) if decided.secret.is_some() => decided.secret.as_ref().map(|name| secret(known, name)),
         (Action::Refuse, _) => Some(refused(known, snapshot, connection, target)),
         _ => None,
     }
@@ -163,6 +164,12 @@ fn no_endpoints(snapshot: &Snapshot, to: &Destination) -> String {
         }
     }
     format!("the pods of {by} are not ready")
+}
+
+/// A gateway reads the Secrets of its own namespace alone.
+fn secret(known: &Known<'_>, name: &str) -> String {
+    let namespace = known.pod.map(|pod| pod.namespace.as_str()).unwrap_or_default();
+    format!("write Secret {namespace}/{name} (type kubernetes.io/tls), in the namespace of the gateway's pods")
 }
 
 fn refused(known: &Known<'_>, snapshot: &Snapshot, connection: &Connection, target: &Target) -> String {

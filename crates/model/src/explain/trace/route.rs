@@ -17,6 +17,8 @@ pub(super) struct Decided {
     pub has_host: bool,
     /// Rules that do not take the request, with what it lacks.
     pub misses: Vec<Lost>,
+    /// A Secret that TLS needs is not there.
+    pub secret: Option<String>,
 }
 
 pub(super) fn hops(
@@ -66,7 +68,7 @@ pub(super) fn hops(
     hop.lost.extend(host.routes[passed..].iter().map(later));
     hop.lost.extend(losers::rules(known, connection, host));
     hops.push(hop);
-    Decided { has_host: host.origin.is_some(), misses }
+    Decided { has_host: host.origin.is_some(), misses, secret: None }
 }
 
 /// What the matcher missed, told of this request.
