@@ -51,6 +51,7 @@ async fn check(binary: &Path, what: &str, files: &[PathBuf], sidecars: &[&str], 
         .await;
         if asks {
             ask(what, who, envoy).await;
+            explain(what, envoy).await;
         }
     }
     let complaints = control.output().text();
@@ -78,6 +79,29 @@ async fn ask(what: &str, who: &Who, envoy: &Envoy) {
     }
     let faults = envoy.faults().await;
     assert!(faults.is_empty(), "{what}: {}: after {asked} requests: {faults:?}", who.id());
+}
+
+/// `amime explain --dump` has an answer to each of these requests from what Envoy says that it has.
+async fn explain(what: &str, envoy: &Envoy) {
+    let text = envoy.admin("/config_dump?include_eds").await.expect("a dump");
+    let dump: serde_json::Value = serde_json::from_str(&text).expect("JSON");
+    let folder = tempfile::tempdir().expect("a folder");
+    let (file, requests) = (folder.path().join("dump.json"), folder.path().join("requests.jsonl"));
+    let asked = routes(&dump);
+    let line = |(host, path): &(String, String)| {
+        format!("{}\n", serde_json::json!({"from": "the proxy", "url": format!("http://{host}{path}")}))
+    };
+    std::fs::write(&file, text).expect("written");
+    std::fs::write(&requests, asked.iter().map(line).collect::<String>()).expect("written");
+    let output = std::process::Command::new(env!("CARGO_BIN_EXE_amime"))
+        .args(["explain", "--dump"])
+        .args([file.as_path(), Path::new("--requests"), requests.as_path()])
+        .output()
+        .expect("run");
+    let answers = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert!(output.status.success(), "{what}: {}", String::from_utf8_lossy(&output.stderr));
+    assert_eq!(answers.lines().count(), asked.len(), "{what}: {answers}");
+    assert!(!answers.contains("\"refuse\""), "{what}: {answers}");
 }
 
 /// Hosts and paths of all route configurations of a dump. Rules of a service hold at port 80 too, as in Istio; where

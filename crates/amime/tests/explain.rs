@@ -99,6 +99,38 @@ fn many_requests_and_logs_are_answered_a_line_each() {
     assert_eq!(answers[1]["verdict"]["destinations"][0]["host"], "web.shop.svc.cluster.local");
 }
 
+/// A dump has no files and no pods, and the same decisions.
+#[test]
+fn a_dump_of_a_proxy_is_answered_as_its_files_are() {
+    let file = tempfile::NamedTempFile::new().expect("a file");
+    std::fs::write(file.path(), common::config::dump(&common::config::shop()).to_string()).expect("written");
+    let dump = file.path().to_str().expect("text");
+    let asked = |args: &[&str]| {
+        let output = explain(&[&["--dump", dump], args].concat(), "");
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8(output.stdout).expect("UTF-8")
+    };
+    for args in [
+        &["http://reviews:9080/reviews/1"][..],
+        &["-H", "end-user: jason", "http://reviews:9080/reviews/1"],
+        &["http://ratings:9080/"],
+        &["-H", "x-try: outage", "http://ratings:9080/"],
+        &["http://web.shop/"],
+        &["--address", "203.0.113.9", "http://elsewhere.example.com:1234/"],
+    ] {
+        let of_dump: Value = serde_json::from_str(&asked(&[args, &["-o", "json"]].concat())).expect("JSON");
+        let of_files = shop(&[args, &["--from", "web-v1", "-o", "json"]].concat());
+        let of_files: Value = serde_json::from_str(&of_files).expect("JSON");
+        assert_eq!(of_dump["verdict"], of_files["verdict"], "{args:?}");
+        assert_eq!(of_dump["summary"], of_files["summary"], "{args:?}");
+    }
+    let text = asked(&["http://reviews:9080/reviews/1"]);
+    assert_in_order(&text, &["VirtualService shop/reviews http[1]", "✗ VirtualService shop/reviews http[0]", "90 %"]);
+    assert!(!text.contains("reviews.yaml"), "{text}");
+    let table = asked(&["--all", "http://reviews:9080/reviews/1"]);
+    assert_in_order(&table, &["end-user=jason", "http[0]", "90%", "http[1]"]);
+}
+
 #[test]
 fn mistakes_are_told() {
     let shop = example("shop");

@@ -2,12 +2,8 @@
 
 mod common;
 
-use amime_model::config::{ProxyConfig, Secret};
-use amime_model::resource::{MeshConfig, ResourceSet, load};
-use amime_model::snapshot::{Held, Snapshot};
-use amime_model::translate::{Interception, Node, NodeKind, Scope, translate};
-use amime_model::workload::{AddressPlan, expand};
-use amime_xds::json::{DumpOptions, Versions, config_dump};
+use amime_model::config::ProxyConfig;
+use common::config::{dump, shop};
 use common::control::{Control, run_printed};
 use common::{eventually, example};
 use serde_json::{Value, json};
@@ -15,29 +11,6 @@ use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader, Write};
 use std::net::{SocketAddr, TcpListener};
 use std::process::{Command, Output, Stdio};
-use std::sync::Arc;
-
-/// What the sidecar of the example's web pod is told.
-fn shop() -> ProxyConfig {
-    let mut files: Vec<_> =
-        std::fs::read_dir(example("shop")).expect("files").map(|e| e.expect("a file").path()).collect();
-    files.sort();
-    let loaded: Vec<_> =
-        files.iter().map(|f| load(&f.to_string_lossy(), &std::fs::read_to_string(f).expect("text"))).collect();
-    let (resources, _) = ResourceSet::of_files(&loaded);
-    let expanded = expand(&resources, &mut AddressPlan::default()).resources;
-    let built = Snapshot::build(&expanded, &MeshConfig::default(), &Held::default());
-    let pod = built.snapshot.pods().find(|pod| pod.name.starts_with("web")).expect("the web pod");
-    let node = Node::of_pod(pod, NodeKind::Sidecar, Interception::Redirect, false);
-    let mut config = translate(&built.snapshot, &Scope::of(&built.snapshot, &node)).config;
-    let secret = Secret::Certificate { name: "default".into(), chain: Vec::new(), key: b"KEY".to_vec() };
-    config.secrets.insert("default".into(), Arc::new(secret));
-    config
-}
-
-fn dump(config: &ProxyConfig) -> Value {
-    config_dump(config, &Versions::default(), DumpOptions { include_eds: true, node: None })
-}
 
 /// Serves these pages, by path and query, until the test ends.
 fn pages(pages: impl IntoIterator<Item = (&'static str, Value)>) -> SocketAddr {

@@ -6,6 +6,7 @@
 // Each test binary uses a part of it, and none of it leaves the binary.
 #![allow(dead_code, unreachable_pub)]
 
+pub mod config;
 pub mod control;
 pub mod process;
 pub mod proxy;

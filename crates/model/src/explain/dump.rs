@@ -2,12 +2,13 @@
 //!
 //! What the mesh's DNS says is not in a dump; the addresses are those that stand among a virtual host's names.
 
-use super::question::{Question, QuestionError, Target};
+use super::question::{Question, QuestionError, Scheme, Target};
 use super::trace::{self, Known, Trace};
 use super::verdict::Verdict;
-use super::walk::{Connection, walk};
-use crate::config::{ProxyConfig, RouteConfig, VirtualHost};
+use super::walk::{Connection, listener_for, walk};
+use crate::config::{FilterChain, NetworkFilter, ProxyConfig, RouteConfig, VirtualHost};
 use crate::translate::{NodeKind, names};
+use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 /// Answers questions about the configuration of one proxy.
@@ -46,9 +47,37 @@ impl<'c> DumpExplainer<'c> {
     fn asked(&self, question: &Question) -> Result<(Connection, Target), QuestionError> {
         let target = question.target()?;
         let address = question.address()?.or_else(|| self.address_of(&target)).unwrap_or(NOBODY);
-        let destination = SocketAddr::new(address, target.port);
+        let destination = SocketAddr::new(address, self.port(&target, address));
         let source = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
         Ok((Connection { kind: self.kind, destination, source, has_all_secrets: false }, target))
+    }
+
+    /// A gateway's listeners have the ports of its pods (8080), which are not those that clients dial (80): what a URL
+    /// has without saying so, and no listener has, is the only port of that kind.
+    fn port(&self, target: &Target, address: IpAddr) -> u16 {
+        let (tls, usual) = match (target.scheme, target.port) {
+            (Scheme::Http, 80) => (false, 8080),
+            (Scheme::Https, 443) => (true, 8443),
+            _ => return target.port,
+        };
+        let dialled = SocketAddr::new(address, target.port);
+        if self.kind == NodeKind::Sidecar || listener_for(self.config, self.kind, dialled).is_some() {
+            return target.port;
+        }
+        let is_alike = |listener: &&crate::config::Listener| {
+            let is_tls = |chain: &FilterChain| chain.tls.is_some() || !chain.matches.server_names.is_empty();
+            let is_http = |chain: &FilterChain| matches!(chain.filters.last(), Some(NetworkFilter::Http(_)));
+            listener.filter_chains.iter().any(|chain| is_tls(chain) == tls && (tls || is_http(chain)))
+        };
+        let alike = self.config.listeners.values().map(|listener| &**listener).filter(is_alike);
+        // Where it is opened elsewhere, its name has the port that is written.
+        let written = |listener: &crate::config::Listener| listener.name.rsplit_once('_')?.1.parse().ok();
+        let ports: BTreeSet<u16> = alike.map(|listener| written(listener).unwrap_or(listener.address.port())).collect();
+        match ports.len() {
+            1 => ports.first().copied().unwrap_or(target.port),
+            _ if ports.contains(&usual) => usual,
+            _ => target.port,
+        }
     }
 
     /// Istio writes a service's addresses among the names of its virtual host.
