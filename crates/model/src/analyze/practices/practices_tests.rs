@@ -165,6 +165,8 @@ fn a_gateway_of_several_applications_is_told() {
     let here = ["Gateway shop/edge spec.selector"];
     let two = at("a", "edge", "a.example", "web") + &at("b", "edge", "b.example", "blog");
     assert_eq!(told("AM-T4", &(services.clone() + &ingress + &two)), here);
+    let any = at("a", "edge", "'*'", "web") + &at("b", "edge", "'*'", "blog");
+    assert_eq!(told("AM-T4", &(services.clone() + &ingress + &any)), here);
     // Two Gateways of the same pods are one gateway.
     let split = at("a", "edge", "a.example", "web") + &at("b", "other", "b.example", "blog");
     let other = gateway("other", "istio: ingressgateway");
@@ -186,6 +188,8 @@ fn a_gateway_of_several_applications_is_told() {
     for quiet in [
         ingress.clone() + &at("a", "edge", "a.example", "web") + &at("b", "edge", "www.example", "web"),
         ingress.clone() + &paths,
+        ingress.clone() + &paths + &at("c", "edge", "a.example", "blog"),
+        ingress.clone() + &at("a", "edge", "'*'", "web") + &at("b", "edge", "'*'", "web"),
         ingress.clone() + &by_app + &split,
         ingress.clone()
             + &external

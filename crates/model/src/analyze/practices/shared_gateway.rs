@@ -11,7 +11,8 @@ use crate::diagnostic::{Diagnostic, codes};
 use crate::resource::{Kind, Map, ResourceId};
 use crate::snapshot::{GatewayObject, Snapshot};
 use crate::translate::Carries;
-use std::collections::{BTreeMap, BTreeSet};
+use std::borrow::Cow;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 /// Hosts in a message.
 const SHOWN: usize = 5;
@@ -47,7 +48,7 @@ fn is_egress(selector: &Map) -> bool {
 
 /// One host of each application.
 fn applications(snapshot: &Snapshot, bindings: &Bindings<'_>, gateways: &[&GatewayObject]) -> Vec<String> {
-    let mut by_host: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
+    let mut by_host: BTreeMap<Cow<'_, str>, BTreeSet<&str>> = BTreeMap::new();
     for gateway in gateways {
         let name = format!("{}/{}", gateway.id.namespace, gateway.id.name);
         for bound in bindings.of_gateway(&name).iter().filter(|bound| bound.carries != Carries::MeshTls) {
@@ -56,27 +57,41 @@ fn applications(snapshot: &Snapshot, bindings: &Bindings<'_>, gateways: &[&Gatew
             let services: BTreeSet<&str> =
                 here.map(|led| led.destination.host.as_str()).filter(|host| is_within(snapshot, host)).collect();
             for host in &bound.hosts {
+                // Every host is no name that an application has: each VirtualService may be one.
+                let id = &bound.virtual_service.id;
+                let host =
+                    if host == "*" { format!("* ({}/{})", id.namespace, id.name).into() } else { Cow::from(host) };
                 by_host.entry(host).or_default().extend(&services);
             }
         }
     }
-    let mut applications: Vec<(&str, BTreeSet<&str>)> = Vec::new();
-    for (host, services) in by_host.into_iter().filter(|(_, services)| !services.is_empty()) {
-        let mut all = services;
-        let mut first = host;
-        applications.retain(|(other, theirs)| {
-            let shared = !theirs.is_disjoint(&all);
-            if shared {
-                all.extend(theirs);
-                first = first.min(other);
-            }
-            !shared
-        });
-        applications.push((first, all));
+    one_of_each(by_host)
+}
+
+/// One host of each application: hosts with a service in common, also through others, are one.
+fn one_of_each(by_host: BTreeMap<Cow<'_, str>, BTreeSet<&str>>) -> Vec<String> {
+    let by_host: Vec<_> = by_host.into_iter().filter(|(_, services)| !services.is_empty()).collect();
+    // Each host's link leads to an earlier one of its application, or to itself.
+    let mut links: Vec<usize> = (0..by_host.len()).collect();
+    let mut of_service: HashMap<&str, usize> = HashMap::new();
+    for (index, (_, services)) in by_host.iter().enumerate() {
+        for service in services {
+            let other = *of_service.entry(service).or_insert(index);
+            let (one, other) = (first(&mut links, index), first(&mut links, other));
+            links[one.max(other)] = one.min(other);
+        }
     }
-    let mut hosts: Vec<String> = applications.into_iter().map(|(host, _)| host.to_owned()).collect();
-    hosts.sort();
-    hosts
+    let hosts = by_host.into_iter().enumerate().filter(|(index, _)| links[*index] == *index);
+    hosts.map(|(_, (host, _))| host.into_owned()).collect()
+}
+
+/// Where the links from a host end; they are made shorter on the way.
+fn first(links: &mut [usize], mut at: usize) -> usize {
+    while links[at] != at {
+        links[at] = links[links[at]];
+        at = links[at];
+    }
+    at
 }
 
 /// Whether it is a service of the cluster, as far as the input tells.
