@@ -58,3 +58,18 @@ fn an_unknown_field_is_told_with_what_was_meant_and_nothing_runs() {
     assert_eq!(code, Some(2), "{text}");
     assert!(text.contains("a.mesh-test.yaml:3:12") && text.contains("try `status`"), "{text}");
 }
+
+#[test]
+fn what_must_never_be_is_told_with_the_request_that_does_it() {
+    let (code, text) = of_shop("never: [{reaches: reviews, subset: v2, from: [shop/web-v1]}]", &[]);
+    assert_eq!(code, Some(1), "{text}");
+    assert!(text.contains("never: expected no request from shop/web-v1 reaches reviews v2"), "{text}");
+    assert!(text.contains("end-user: jason") && text.contains("VirtualService shop/reviews http[0]"), "{text}");
+    let (code, text) = of_shop("never: [{reaches: reviews, subset: v2, unless: {headers: {end-user: jason}}}]", &[]);
+    assert_eq!(code, Some(0), "{text}");
+    let (code, text) = of_shop("never: [{reaches: reviews, from: [internet]}]", &[]);
+    assert_eq!(code, Some(0), "{text}");
+    let (code, text) = of_shop("never: [{reaches: revues}]", &[]);
+    assert_eq!(code, Some(1), "{text}");
+    assert!(text.contains("there is no service revues"), "{text}");
+}

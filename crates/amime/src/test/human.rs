@@ -61,11 +61,13 @@ fn write_case(out: &mut String, case: &CaseReport) {
                 );
             }
             out.push('\n');
-            for line in trace::render(trace).lines() {
+            for line in trace.iter().map(|trace| trace::render(trace)).collect::<String>().lines() {
                 let indent = if line.is_empty() { "" } else { "      " };
                 let _ = writeln!(out, "{indent}{line}");
             }
-            out.push('\n');
+            if trace.is_some() {
+                out.push('\n');
+            }
         }
     }
 }

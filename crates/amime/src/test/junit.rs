@@ -29,7 +29,8 @@ fn case(case: &CaseReport) -> Case {
         Outcome::Failed { mismatches, trace } => {
             let one = |m: &super::Mismatch| format!("{}: expected {}, found {}", m.field, m.expected, m.found);
             let all: Vec<String> = mismatches.iter().map(one).collect();
-            let plain = anstream::adapter::strip_str(&human::render(trace)).to_string();
+            let rendered = trace.iter().map(|trace| human::render(trace)).collect::<String>();
+            let plain = anstream::adapter::strip_str(&rendered).to_string();
             failed(format!("{}: {}", case.place, all.join("; ")), plain)
         }
     };

@@ -57,12 +57,11 @@ pub(crate) struct CaseReport {
 
 pub(crate) enum Outcome {
     /// With the security policies that are for the destination, and that nobody evaluated.
-    Passed {
-        not_evaluated: Vec<String>,
-    },
+    Passed { not_evaluated: Vec<String> },
     Failed {
         mismatches: Vec<Mismatch>,
-        trace: Box<Trace>,
+        /// None where no request is to be shown.
+        trace: Option<Box<Trace>>,
     },
     /// It could not be asked at all.
     Unanswered(String),

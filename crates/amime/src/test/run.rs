@@ -5,7 +5,7 @@ use crate::explain::sources::{self, Manifests};
 use crate::manifests;
 use amime_model::diagnostic::Texts;
 use amime_model::explain::{Explainer, Stage, Trace, Verdict};
-use amime_model::mesh_test::{Case, LoadedTests, judge, load_tests, rules};
+use amime_model::mesh_test::{Case, Invariant, LoadedTests, Mismatch, breach, judge, load_tests, rules};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::time::Instant;
@@ -67,7 +67,11 @@ struct Tester<'m> {
 impl Tester<'_> {
     fn file(&mut self, tests: LoadedTests) -> FileReport {
         let broken = tests.has_errors();
-        let cases = if broken { Vec::new() } else { tests.cases.iter().map(|case| self.case(case)).collect() };
+        let mut cases = Vec::new();
+        if !broken {
+            cases.extend(tests.cases.iter().map(|case| self.case(case)));
+            cases.extend(tests.invariants.iter().map(|invariant| self.invariant(invariant)));
+        }
         FileReport { file: tests.file.to_string(), diagnostics: tests.diagnostics, cases }
     }
 
@@ -87,8 +91,22 @@ impl Tester<'_> {
         let trace = self.explainer.trace(&question).map_err(|error| error.to_string())?;
         Ok(match mismatches.is_empty() {
             true => Outcome::Passed { not_evaluated: not_evaluated(&trace) },
-            false => Outcome::Failed { mismatches, trace: Box::new(trace) },
+            false => Outcome::Failed { mismatches, trace: Some(Box::new(trace)) },
         })
+    }
+
+    fn invariant(&mut self, invariant: &Invariant) -> CaseReport {
+        let Invariant { name, place, never } = invariant;
+        let outcome = match breach(never, &mut self.explainer, &self.mesh.snapshot) {
+            Err(why) => Outcome::Unanswered(why),
+            Ok(None) => Outcome::Passed { not_evaluated: Vec::new() },
+            Ok(Some(breach)) => {
+                let mismatch = Mismatch { field: "never".into(), expected: never.sentence(), found: breach.found() };
+                let trace = breach.question().and_then(|question| self.explainer.trace(question).ok());
+                Outcome::Failed { mismatches: vec![mismatch], trace: trace.map(Box::new) }
+            }
+        };
+        CaseReport { name: name.clone(), place: place.clone(), outcome }
     }
 
     fn note(&mut self, verdict: &Verdict) {

@@ -8,6 +8,7 @@ use crate::resource::kube::{ServicePort, ServiceType};
 use crate::resource::{Kind, Object, Spec, kube};
 use crate::snapshot::{Pod, Service, Snapshot, origin_of, selects, target_in_pod};
 use serde::Deserialize;
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 /// The annotation of the AWS Load Balancer Controller that makes it send to pods.
@@ -54,6 +55,28 @@ fn gateways<'s>(snapshot: &'s Snapshot, target: &Target) -> Vec<&'s Arc<Pod>> {
 /// The gateway that has the host.
 pub(super) fn gateway<'s>(snapshot: &'s Snapshot, target: &Target) -> Option<&'s Arc<Pod>> {
     gateways(snapshot, target).first().copied()
+}
+
+/// The gateways that are open to the outside, one of each workload. Where no Service is in front of one, it is taken to
+/// be open.
+pub(super) fn open_gateways<'s>(snapshot: &'s Snapshot, ingresses: &'s [Arc<Object>]) -> Vec<&'s Arc<Pod>> {
+    let chosen = |pod: &&Arc<Pod>| snapshot.gateways().iter().any(|g| selects(&g.spec.selector, &pod.labels));
+    let is_open = |object: &Object, service: &Service| match &object.spec {
+        Spec::Service(spec) => match spec.spec.service_type {
+            ServiceType::LoadBalancer | ServiceType::NodePort => true,
+            ServiceType::ClusterIP => ingresses.iter().any(|i| sends_to_pods(i) && backend(i, service).is_some()),
+            ServiceType::ExternalName => false,
+        },
+        _ => false,
+    };
+    let mut seen = BTreeSet::new();
+    let pods = snapshot.pods().filter(chosen);
+    pods.filter(|pod| {
+        let services = services_of(snapshot, pod);
+        let open = services.is_empty() || services.iter().any(|(object, service)| is_open(object, service));
+        open && seen.insert((&pod.namespace, &pod.workload.workload))
+    })
+    .collect()
 }
 
 /// A Service in front of a gateway, by the port that a client dials.

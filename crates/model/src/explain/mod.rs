@@ -7,6 +7,7 @@ mod dump;
 mod entry;
 mod http;
 mod question;
+mod reach;
 mod tcp;
 mod trace;
 mod verdict;
@@ -14,6 +15,7 @@ mod walk;
 
 pub use dump::DumpExplainer;
 pub use question::{OneOrMany, Question, QuestionError};
+pub use reach::{Wanted, Way};
 pub use trace::{Branch, By, Hop, Lost, Shape, Stage, Trace};
 pub use verdict::{Action, Destination, Edited, MirrorTo, ObjectName, Retries, Sent, State, Verdict};
 

@@ -38,7 +38,7 @@ pub enum OneOrMany {
 }
 
 impl OneOrMany {
-    pub(super) fn values(&self) -> &[String] {
+    pub fn values(&self) -> &[String] {
         match self {
             Self::One(value) => std::slice::from_ref(value),
             Self::Many(values) => values,

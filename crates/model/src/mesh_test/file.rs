@@ -1,5 +1,6 @@
 //! A test file: read strictly, each test and case with its place.
 
+use super::never::{BY_NAME, Invariant, Never};
 use crate::diagnostic::{Diagnostic, Place, Severity, codes};
 use crate::explain::{OneOrMany, Question};
 use crate::resource::{Duration, decode_strictly};
@@ -20,6 +21,8 @@ pub struct LoadedTests {
     pub mesh_config: Option<String>,
     /// The cases of all tests, in the order of the file.
     pub cases: Vec<Case>,
+    /// What no request may come to.
+    pub invariants: Vec<Invariant>,
     pub diagnostics: Vec<Diagnostic>,
 }
 
@@ -39,6 +42,7 @@ struct File {
     manifests: Vec<String>,
     mesh_config: Option<String>,
     tests: Vec<Test>,
+    never: Vec<Never>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -110,6 +114,7 @@ pub fn load_tests(file: &str, text: &str) -> LoadedTests {
         manifests: Vec::new(),
         mesh_config: None,
         cases: Vec::new(),
+        invariants: Vec::new(),
         diagnostics: parsed.errors,
     };
     for document in &parsed.documents {
@@ -122,8 +127,11 @@ pub fn load_tests(file: &str, text: &str) -> LoadedTests {
         for (index, test) in read.tests.into_iter().enumerate() {
             loaded.add(&test, &|path| root.place_of(&format!("tests[{index}]{path}")));
         }
+        for (index, never) in read.never.into_iter().enumerate() {
+            loaded.invariant(never, root.place_of(&format!("never[{index}]")));
+        }
     }
-    if loaded.cases.is_empty() && !loaded.has_errors() {
+    if loaded.cases.is_empty() && loaded.invariants.is_empty() && !loaded.has_errors() {
         let place = Place { file: loaded.file.clone(), line: 1, column: 1 };
         loaded.wrong(&place, "there is no test in this file", "tests");
     }
@@ -170,6 +178,17 @@ impl LoadedTests {
             self.wrong(&place, "the request has both from and at", "one of the two");
         }
         self.cases.push(Case { name, place, request, expect });
+    }
+
+    fn invariant(&mut self, never: Never, place: Place) {
+        if never.reaches.is_empty() {
+            self.wrong(&place, "nothing is said that no request may come to", "reaches: HOST");
+        }
+        if never.by.as_ref().is_some_and(|by| by != BY_NAME) {
+            self.wrong(&place, "requests are told apart by names alone", "by: name");
+        }
+        let name = if never.name.is_empty() { never.sentence() } else { never.name.clone() };
+        self.invariants.push(Invariant { name, place, never });
     }
 
     fn wrong(&mut self, place: &Place, message: &str, expected: &str) {

@@ -1,14 +1,16 @@
 //! Tests of a mesh: what a request must come to, written beside the manifests (`*.mesh-test.yaml`).
 //!
 //! `amime test` calls it. A file is read as manifests are (`file`), each case is asked of `explain`, and its verdict is
-//! compared (`judge`); nothing is matched here.
+//! compared (`judge`); invariants over all requests (`never`) are asked of `explain::reach`. Nothing is matched here.
 
 mod file;
 mod judge;
 mod names;
+mod never;
 
 pub use file::{Case, Edits, Expect, LoadedTests, Request, load_tests};
 pub use judge::{Mismatch, judge};
+pub use never::{Breach, Invariant, Never, Unless, breach};
 
 use crate::config::Origin;
 use crate::snapshot::Snapshot;
@@ -31,3 +33,6 @@ pub fn rules(snapshot: &Snapshot) -> Vec<&Origin> {
     }
     rules
 }
+
+#[cfg(test)]
+mod mesh_test_tests;

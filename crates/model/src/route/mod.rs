@@ -18,6 +18,7 @@ pub mod request;
 pub mod rewrite;
 pub mod table;
 pub mod template;
+pub mod witness;
 
 pub use decide::{Decision, Forwarding, Outcome, Respond};
 pub use matcher::Miss;
