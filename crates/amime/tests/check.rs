@@ -163,6 +163,19 @@ fn standard_input_cannot_be_mended_and_what_is_suppressed_is_not() {
 }
 
 #[test]
+fn a_file_that_is_no_text_is_left_and_keeps_no_other() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let misspelt = WRONG.replace("kind: VirtualService", "kind: VirtualServce");
+    let binary = [misspelt.as_bytes(), b"---\n\xff\n"].concat();
+    std::fs::write(folder.path().join("a.yaml"), &binary).expect("a file");
+    std::fs::write(folder.path().join("b.yaml"), &misspelt).expect("a file");
+    assert_eq!(check(folder.path(), &[".", "--fix"], "").status.code(), Some(1));
+    assert_eq!(std::fs::read(folder.path().join("a.yaml")).expect("a file"), binary);
+    let mended = std::fs::read_to_string(folder.path().join("b.yaml")).expect("a file");
+    assert_eq!(mended, WRONG.replace("timeot", "timeout"));
+}
+
+#[test]
 fn a_write_that_is_cut_off_leaves_the_old_file() {
     let folder = tempfile::tempdir().expect("a folder");
     let long = format!("{WRONG}{}", "# A comment as long as many are.\n".repeat(1000));

@@ -1,6 +1,7 @@
 //! `--fix`: mends what `model::fix` can mend until nothing more can be, shows what changes and writes it.
 
 use super::{Inputs, Outcome, Suppressions, find};
+use amime_model::diagnostic::codes;
 use amime_model::fix::fix;
 use amime_model::resource::{Loaded, load};
 use anstyle::{AnsiColor, Color, Style};
@@ -37,7 +38,8 @@ pub(crate) fn repair(
     let mut changed: BTreeMap<Arc<str>, (Arc<str>, Arc<str>)> = BTreeMap::new();
     for _ in 0..ROUNDS {
         let mut mended = false;
-        for file in &mut files {
+        // Of a file that is no text the part before is all that was read.
+        for file in files.iter_mut().filter(|file| file.diagnostics.iter().all(|found| found.code != codes::SYNTAX)) {
             let Some(fixed) = fix(&file.file, &file.text, &left.as_ref().unwrap_or(outcome).diagnostics) else {
                 continue;
             };
