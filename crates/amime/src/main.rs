@@ -13,6 +13,7 @@ mod proxy;
 mod serve;
 mod signals;
 mod test;
+mod unverified_tls;
 mod up;
 
 use clap::{Parser, Subcommand};

@@ -73,3 +73,20 @@ fn what_must_never_be_is_told_with_the_request_that_does_it() {
     assert_eq!(code, Some(1), "{text}");
     assert!(text.contains("there is no service revues"), "{text}");
 }
+
+#[test]
+fn live_the_same_cases_are_sent_through_a_mesh() {
+    let output = test(&["examples", "--live", "-o", "json"]);
+    let report: serde_json::Value = serde_json::from_slice(&output.stdout).expect("JSON");
+    assert_eq!(output.status.code(), Some(0), "{report:#}");
+    let files = report["files"].as_array().expect("files");
+    let all: Vec<_> = files.iter().flat_map(|file| file["tests"].as_array().expect("tests")).collect();
+    let sent = |name: &str| &all.iter().find(|case| case["name"] == name).unwrap_or_else(|| panic!("{name}"))["sent"];
+    assert_eq!(sent("who gets which version of reviews: everyone else"), 500);
+    assert_eq!(sent("old paths move"), 1);
+    assert!(all.iter().all(|case| case.get("not_sent").is_none()), "{report:#}");
+    // Nobody would answer where nobody is.
+    let output = test(&["-f", "examples/shop/reviews.yaml", "examples/shop", "--live"]);
+    assert_eq!(output.status.code(), Some(2));
+    assert!(String::from_utf8_lossy(&output.stderr).contains("no workload is in examples/shop/reviews.yaml"));
+}

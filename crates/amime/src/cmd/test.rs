@@ -11,6 +11,7 @@ use std::process::ExitCode;
 Examples:
   amime test k8s/                                     every *.mesh-test.yaml below, against the manifests beside it
   helm template shop | amime test -f - tests/         against rendered manifests
+  amime test k8s/ --live                              sent as real requests too, through a mesh on this machine
   amime test k8s/ --coverage                          which rules no test reaches
   amime test k8s/ -o junit > report.xml               for CI
 
@@ -40,6 +41,10 @@ pub(crate) struct Args {
     #[arg(short, long, value_enum, default_value_t = Output::Human)]
     output: Output,
 
+    /// Send the requests too, through a mesh of real proxies on this machine, and compare
+    #[arg(long)]
+    live: bool,
+
     /// Name the rules that no test reaches
     #[arg(long)]
     coverage: bool,
@@ -49,7 +54,12 @@ pub(crate) struct Args {
 const USAGE: u8 = 2;
 
 pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
-    let inputs = Inputs { paths: &args.paths, manifests: &args.manifests, mesh_config: args.mesh_config.as_ref() };
+    let inputs = Inputs {
+        paths: &args.paths,
+        manifests: &args.manifests,
+        mesh_config: args.mesh_config.as_ref(),
+        live: args.live,
+    };
     let report = match run_tests(&inputs) {
         Ok(report) => report,
         Err(error) => {

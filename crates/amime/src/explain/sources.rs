@@ -26,6 +26,10 @@ impl Manifests {
         if self.has_workloads { explainer } else { explainer.without_workloads() }
     }
 
+    pub(crate) fn has_workloads(&self) -> bool {
+        self.has_workloads
+    }
+
     /// Whether there are security policies, which nobody evaluates.
     pub(crate) fn has_policies(&self) -> bool {
         self.snapshot.in_force().any(|object| object.id.kind.is_security())

@@ -1,6 +1,6 @@
 //! The outcome of tests for people: a line a case, and the way of the request where it fails.
 
-use super::{CaseReport, Outcome, Report};
+use super::{CaseReport, Outcome, Report, Sending};
 use crate::explain::human as trace;
 use crate::inspect::table::printable;
 use amime_model::diagnostic::render;
@@ -37,7 +37,7 @@ fn write_case(out: &mut String, case: &CaseReport) {
     let name = printable(case.name.clone());
     match &case.outcome {
         Outcome::Passed { not_evaluated } => {
-            let _ = writeln!(out, "  {GOOD}✓{GOOD:#} {name}");
+            let _ = writeln!(out, "  {GOOD}✓{GOOD:#} {name}{}", sending(case));
             for policy in not_evaluated {
                 let _ = writeln!(out, "      {DOUBTFUL}not evaluated{DOUBTFUL:#}: {}", printable(policy.clone()));
             }
@@ -72,8 +72,18 @@ fn write_case(out: &mut String, case: &CaseReport) {
     }
 }
 
+fn sending(case: &CaseReport) -> String {
+    match &case.live {
+        None => String::new(),
+        Some(Sending::Sent(1)) => format!("  {PLACE}sent{PLACE:#}"),
+        Some(Sending::Sent(times)) => format!("  {PLACE}sent {times} times{PLACE:#}"),
+        Some(Sending::Not(why)) => format!("  {DOUBTFUL}not sent{DOUBTFUL:#}: {}", printable(why.clone())),
+    }
+}
+
 fn write_failure(out: &mut String, name: &str, case: &CaseReport) {
-    let _ = writeln!(out, "  {BAD}✗ {name}{BAD:#}  {PLACE}{}{PLACE:#}", printable(case.place.to_string()));
+    let _ =
+        writeln!(out, "  {BAD}✗ {name}{BAD:#}  {PLACE}{}{PLACE:#}{}", printable(case.place.to_string()), sending(case));
 }
 
 fn write_coverage(out: &mut String, report: &Report) {

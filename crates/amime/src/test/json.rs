@@ -1,6 +1,6 @@
 //! The outcome of tests for programs.
 
-use super::{CaseReport, Outcome, Report};
+use super::{CaseReport, Outcome, Report, Sending};
 use amime_model::diagnostic::{Diagnostic, Place};
 use serde_json::{Value, json};
 
@@ -29,6 +29,11 @@ pub(super) fn print(report: &Report) -> String {
 
 fn case(case: &CaseReport) -> Value {
     let mut value = json!({"name": case.name, "location": place(&case.place), "passed": case.has_passed()});
+    match &case.live {
+        Some(Sending::Sent(times)) => value["sent"] = json!(times),
+        Some(Sending::Not(why)) => value["not_sent"] = json!(why),
+        None => {}
+    }
     match &case.outcome {
         Outcome::Passed { not_evaluated } if not_evaluated.is_empty() => {}
         Outcome::Passed { not_evaluated } => value["not_evaluated"] = json!(not_evaluated),

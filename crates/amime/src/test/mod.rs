@@ -4,6 +4,7 @@ mod files;
 mod human;
 mod json;
 mod junit;
+mod live;
 mod run;
 
 pub(crate) use run::{Inputs, run};
@@ -53,6 +54,16 @@ pub(crate) struct CaseReport {
     pub(crate) name: String,
     pub(crate) place: Place,
     pub(crate) outcome: Outcome,
+    /// With `--live`: how it was sent, or why not.
+    pub(crate) live: Option<Sending>,
+}
+
+/// What `--live` did with a case.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Sending {
+    /// So many requests.
+    Sent(usize),
+    Not(String),
 }
 
 pub(crate) enum Outcome {

@@ -1,13 +1,15 @@
 //! Asks every case, and notes which rules decide.
 
-use super::{CaseReport, FileReport, Outcome, Report, RuleReport, files};
+use super::live::{Live, Sent};
+use super::{CaseReport, FileReport, Outcome, Report, RuleReport, Sending, files};
 use crate::explain::sources::{self, Manifests};
 use crate::manifests;
 use amime_model::diagnostic::Texts;
 use amime_model::explain::{Explainer, Stage, Trace, Verdict};
 use amime_model::mesh_test::{Case, Invariant, LoadedTests, Mismatch, breach, judge, load_tests, rules};
+use anyhow::ensure;
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 /// What to test.
@@ -17,6 +19,8 @@ pub(crate) struct Inputs<'a> {
     /// Manifests, in place of those that the test files are about.
     pub(crate) manifests: &'a [PathBuf],
     pub(crate) mesh_config: Option<&'a PathBuf>,
+    /// Send the requests too.
+    pub(crate) live: bool,
 }
 
 /// Manifests and MeshConfig: files of equal ones are tested against one mesh.
@@ -38,8 +42,13 @@ pub(crate) fn run(inputs: &Inputs<'_>) -> anyhow::Result<Report> {
     let mut reports = Vec::new();
     let mut reached_of_all = BTreeMap::new();
     for ((paths, mesh_config), all) in by_mesh {
-        let mesh = sources::manifests(&paths, mesh_config.as_deref())?;
-        let mut tester = Tester { mesh: &mesh, explainer: mesh.explainer(), reached: BTreeSet::new() };
+        let mut mesh = sources::manifests(&paths, mesh_config.as_deref())?;
+        let live = inputs.live.then(|| start(&mesh, &paths, mesh_config.as_deref())).transpose()?;
+        if let Some(live) = &live {
+            // With the addresses that its pods have on this machine.
+            mesh.snapshot = live.snapshot.clone();
+        }
+        let mut tester = Tester { mesh: &mesh, explainer: mesh.explainer(), reached: BTreeSet::new(), live };
         reports.extend(all.into_iter().map(|(index, tests)| (index, tester.file(tests))));
         for origin in rules(&mesh.snapshot) {
             let rule = origin.to_string();
@@ -62,6 +71,14 @@ struct Tester<'m> {
     explainer: Explainer<'m>,
     /// The rules that decided something.
     reached: BTreeSet<String>,
+    live: Option<Live>,
+}
+
+/// A running mesh of the manifests.
+fn start(mesh: &Manifests, paths: &[PathBuf], mesh_config: Option<&Path>) -> anyhow::Result<Live> {
+    let named = paths.iter().map(|path| path.display().to_string()).collect::<Vec<_>>().join(", ");
+    ensure!(mesh.has_workloads(), "no workload is in {named}, so nobody would answer: test without --live");
+    Live::start(paths, mesh_config)
 }
 
 impl Tester<'_> {
@@ -76,15 +93,27 @@ impl Tester<'_> {
     }
 
     fn case(&mut self, case: &Case) -> CaseReport {
-        let outcome = self.outcome(case).unwrap_or_else(Outcome::Unanswered);
-        CaseReport { name: case.name.clone(), place: case.place.clone(), outcome }
+        let mut live = None;
+        let outcome = self.outcome(case, &mut live).unwrap_or_else(Outcome::Unanswered);
+        CaseReport { name: case.name.clone(), place: case.place.clone(), outcome, live }
     }
 
-    fn outcome(&mut self, case: &Case) -> Result<Outcome, String> {
+    fn outcome(&mut self, case: &Case, sending: &mut Option<Sending>) -> Result<Outcome, String> {
         let question = case.request.question(&case.expect).ok_or("the request has no URL")?;
         let verdict = self.explainer.explain(&question).map_err(|error| error.to_string())?;
         self.note(&verdict);
-        let mismatches = judge(&case.request, &case.expect, &verdict);
+        let mut mismatches = judge(&case.request, &case.expect, &verdict);
+        if let Some(live) = &mut self.live {
+            let dialled = self.explainer.dialled(&question).map_err(|error| error.to_string())?;
+            let sent = live.send(&question, dialled.as_ref(), &verdict).map_err(|error| format!("{error:#}"))?;
+            *sending = Some(match sent {
+                Sent::Not(why) => Sending::Not(why),
+                Sent::Sent { requests, disagreements } => {
+                    mismatches.extend(disagreements.into_iter().map(|found| differs(&verdict, found)));
+                    Sending::Sent(requests)
+                }
+            });
+        }
         if mismatches.is_empty() && !self.mesh.has_policies() {
             return Ok(Outcome::Passed { not_evaluated: Vec::new() });
         }
@@ -106,7 +135,7 @@ impl Tester<'_> {
                 Outcome::Failed { mismatches: vec![mismatch], trace: trace.map(Box::new) }
             }
         };
-        CaseReport { name: name.clone(), place: place.clone(), outcome }
+        CaseReport { name: name.clone(), place: place.clone(), outcome, live: None }
     }
 
     fn note(&mut self, verdict: &Verdict) {
@@ -114,6 +143,11 @@ impl Tester<'_> {
             self.reached.insert(format!("{} {}/{} {}", object.kind, object.namespace, object.name, object.rule));
         }
     }
+}
+
+/// The mesh did something else than `explain` says.
+fn differs(verdict: &Verdict, found: String) -> Mismatch {
+    Mismatch { field: "live".into(), expected: format!("as explained: {}", verdict.summary()), found }
 }
 
 /// The security policies that are for the destinations.

@@ -33,6 +33,11 @@ pub(crate) struct Printer {
 }
 
 impl Printer {
+    /// Prints nothing.
+    pub(crate) fn silent() -> Self {
+        Self { sender: mpsc::channel().0, waiting: Arc::default() }
+    }
+
     /// Prints text, ended by a new line, in its turn. Never waits: the mesh does not stop where a terminal does.
     pub(crate) fn print(&self, text: impl Into<String>) {
         // The thread ends last; what comes after it has nobody to be read by.

@@ -3,7 +3,7 @@
 pub(crate) mod announce;
 mod application;
 pub(crate) mod applications;
-mod capture;
+pub(crate) mod capture;
 pub(crate) mod findings;
 pub(crate) mod fleet;
 mod health;
@@ -20,6 +20,7 @@ pub(crate) mod proxies;
 pub(crate) mod reach;
 mod replace;
 mod run;
+pub(crate) mod running;
 pub(crate) mod standin;
 mod table;
 mod told;

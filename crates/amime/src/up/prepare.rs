@@ -12,7 +12,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 /// A gateway port that another program has.
-pub(super) const PORT_IN_USE: &str = "AM-U1";
+pub(crate) const PORT_IN_USE: &str = "AM-U1";
 /// A gateway port that is opened elsewhere, since another gateway has its place.
 const PORT_MOVED: &str = "AM-U4";
 /// `--replace` does not say which port, or names a workload that is not there.

@@ -1,43 +1,26 @@
-//! The life of `amime up`: take a network, read the files, start the fleet, follow every change, drain.
-//!
-//! Four kinds of threads: the proxies' workers, one for the stand-ins, one that prints, and this one, where the
-//! control plane, xDS and the decisions of this file run.
+//! The life of `amime up`: take a network, read the files, run the mesh, tell of it, drain.
 
 use super::Options;
 use super::announce;
-use super::applications::Applications;
-use super::fleet::{Fleet, Shared};
 use super::health;
 use super::log::{Log, Printer};
 use super::machine::{self, Network};
-use super::names;
-use super::phases::Phases;
-use super::prepare::{self, Prepare};
-use super::progress;
-use super::proxies::{Proxies, ProxiesHere};
-use super::reach;
-use super::standin;
+use super::prepare;
+use super::running::{Begun, Running, Stopped};
 use super::told::Told;
 use crate::signals::{Signals, reopen_logs_when_told};
-use amime_control::Distributor;
-use amime_control::engine::{self, EngineOptions};
 use amime_control::source::Input;
 use amime_model::workload::AddressPlan;
-use amime_proxy::Workers;
-use amime_xds::server::StreamOptions;
-use amime_xds::transport::channel_over;
-use anyhow::{Context, bail};
+use anyhow::Context;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use time::UtcOffset;
-use tokio::sync::{Notify, mpsc, watch};
+use tokio::sync::{mpsc, watch};
 
 /// How many batches of records may wait for the log.
 const RECORDS: usize = 1024;
-/// Bytes of xDS that may be under way in the process.
-const DUPLEX: usize = 1 << 20;
 /// How long the last lines are waited for.
 const LAST_LINES: Duration = Duration::from_millis(500);
 /// Ended by a second signal, as a shell says it.
@@ -83,20 +66,12 @@ async fn up(options: Options, files: u64, printer: &Printer) -> anyhow::Result<E
     let plan = AddressPlan::new(network.octets())
         .with_gateways(machine::gateway_addresses(), options.gateway_ports)
         .with_replacements(replacements);
-    let (phases, again) = (Phases::default(), Arc::new(Notify::new()));
-
-    let mut generations = {
-        let mut prepare = Prepare::new(network, plan, phases.clone());
-        let mut engine = EngineOptions::new(options.paths.iter().map(|path| Input::from_argument(path)).collect());
-        engine.mesh_config = options.mesh_config;
-        engine.again = again.clone();
-        engine.prepare = Box::new(move |resources| prepare.run(resources));
-        engine::start(engine)?
-    };
+    let inputs = options.paths.iter().map(|path| Input::from_argument(path)).collect();
+    let begun = Begun::read(inputs, options.mesh_config, network, plan)?;
     // From here on; before, a signal ends the process, also while it reads standard input.
     let mut signals = Signals::start()?;
     reopen_logs_when_told()?;
-    let first = generations.borrow_and_update().clone();
+    let first = begun.first().clone();
     let mut told = Told::new(printer.clone());
     told.tell(&first);
     if first.diagnostics.iter().any(|finding| finding.code == prepare::REPLACEMENT) {
@@ -105,61 +80,28 @@ async fn up(options: Options, files: u64, printer: &Printer) -> anyhow::Result<E
     if first.diagnostics.iter().any(|finding| finding.code == prepare::PORT_IN_USE) {
         return Ok(End::Failed);
     }
-
     if let Some(text) = announce::too_few_files(&first.snapshot, files) {
         printer.print(text);
     }
-    let distributor = Distributor::start(generations.clone(), StreamOptions::default()).context("starting")?;
-    let (client, server) = tokio::io::duplex(DUPLEX);
-    let serving = distributor.clone();
-    let ads = tokio::spawn(async move { serving.serve_in_process(server).await });
     let (records, received) = mpsc::channel(RECORDS);
     let following = tokio::spawn(Log::follow(printer.clone(), received));
-    let names = names::follow(&generations);
-    let applications = Applications::start().context("starting")?;
-    let workers = Workers::start(std::thread::available_parallelism().map_or(1, usize::from)).context("starting")?;
-    let proxies = ProxiesHere {
-        workers: workers.clone(),
-        background: tokio::runtime::Handle::current(),
-        records: (!options.quiet).then_some(records),
-        reach: reach::follow(&generations),
-        channel: channel_over(client),
-        interner: Arc::default(),
-    };
-    let shared = Shared {
-        applications: applications.handle.clone(),
-        mesh: standin::Mesh::new(names.clone()),
-        names,
-        phases,
-        printer: printer.clone(),
-        everybody_runs: progress::follow(distributor.clone(), printer.clone()),
-        proxies: Proxies::Here(Box::new(proxies)),
-    };
-    let mut fleet = Fleet::new(Arc::new(shared), &first);
-    fleet.follow(&first);
+    let mut mesh = Running::start(begun, printer, (!options.quiet).then_some(records))?;
 
     let mut is_ready = false;
     loop {
-        if !is_ready && fleet.is_complete() {
+        if !is_ready && mesh.is_complete() {
             is_ready = true;
-            told.ready(&first, fleet.len(), started);
+            told.ready(&first, mesh.pods(), started);
             ready.send_replace(true);
         }
         tokio::select! {
-            changed = generations.changed() => {
-                changed.context("the control plane has ended")?;
-                let generation = generations.borrow_and_update().clone();
-                told.tell(&generation);
-                fleet.follow(&generation);
-            }
-            Some(event) = fleet.next() => match fleet.handle(event) {
-                Ok(true) => again.notify_one(),
-                Ok(false) => {}
-                Err(error) if !is_ready => return Err(error),
-                Err(error) => printer.print(announce::error(&error)),
+            step = mesh.step() => match step {
+                Ok(Some(generation)) => told.tell(&generation),
+                Ok(None) => {}
+                Err(Stopped::Mesh(error)) => return Err(error),
+                Err(Stopped::Pod(error)) if !is_ready => return Err(error),
+                Err(Stopped::Pod(error)) => printer.print(announce::error(&error)),
             },
-            // Without it the mesh would go on with what it has, and say that it is ready.
-            () = distributor.stopped() => bail!("the thread that makes the configuration of proxies has ended"),
             () = signals.next() => break,
         }
     }
@@ -167,16 +109,13 @@ async fn up(options: Options, files: u64, printer: &Printer) -> anyhow::Result<E
     ready.send_replace(false);
     printer.print(format!(
         "ending: {} connections may finish what they began; press Ctrl-C again to end at once",
-        fleet.connections()
+        mesh.connections()
     ));
     let end = tokio::select! {
-        () = fleet.stop() => End::Drained,
+        () = mesh.stop() => End::Drained,
         () = signals.next() => End::AtOnce,
     };
     if matches!(end, End::Drained) {
-        workers.shutdown();
-        applications.stop();
-        ads.abort();
         // The last lines of the workers' records; they end with the proxies, which end with their workers.
         let _ = tokio::time::timeout(LAST_LINES, following).await;
     }

@@ -86,6 +86,25 @@ pub fn has_workloads(resources: &ResourceSet) -> bool {
     answering.any(|kind| resources.of_kind(kind).next().is_some())
 }
 
+/// Where a request is sent.
+#[derive(Debug, Clone)]
+pub struct Dialled {
+    pub kind: NodeKind,
+    /// The pod of the proxy that gets it: the client's own, or the gateway's.
+    pub pod: Arc<Pod>,
+    /// What the application dials; at a gateway, where that listens, if it does.
+    pub destination: Option<SocketAddr>,
+    pub is_http: bool,
+    pub is_tls: bool,
+    /// A server of the gateway's port asks clients for a certificate.
+    pub wants_certificate: bool,
+    /// Of the URL: the name that TLS asks for.
+    pub host: String,
+    pub authority: String,
+    /// With the query.
+    pub path: String,
+}
+
 impl<'s> Explainer<'s> {
     pub fn new(snapshot: &'s Snapshot) -> Self {
         Self { snapshot, ingresses: &[], has_workloads: true, shared: HashMap::new(), whole: HashMap::new() }
@@ -127,6 +146,32 @@ impl<'s> Explainer<'s> {
     pub fn routes(&mut self, question: &Question) -> Result<Option<VirtualHost>, QuestionError> {
         let Asked::Proxy(asked) = self.asked(question)? else { return Ok(None) };
         Ok(routes_of(&asked.translation.config, &asked.connection, question, &asked.target))
+    }
+
+    /// Where the request is sent, for those who send it; None where it comes to no proxy.
+    ///
+    /// # Errors
+    /// As `explain`.
+    pub fn dialled(&mut self, question: &Question) -> Result<Option<Dialled>, QuestionError> {
+        let Asked::Proxy(asked) = self.asked(question)? else { return Ok(None) };
+        let Connection { kind, destination, .. } = asked.connection;
+        let listener = walk::listener_for(&asked.translation.config, kind, destination);
+        let tls = |chain: &crate::config::FilterChain| chain.tls.as_ref().is_some_and(|t| t.require_client_certificate);
+        let target = asked.target;
+        Ok(Some(Dialled {
+            destination: match kind {
+                NodeKind::Sidecar => Some(destination),
+                NodeKind::Gateway => listener.map(|listener| listener.address),
+            },
+            wants_certificate: listener.is_some_and(|listener| listener.filter_chains.iter().any(tls)),
+            pod: asked.pod,
+            kind,
+            is_http: target.scheme != Scheme::Tcp,
+            is_tls: target.scheme == Scheme::Https,
+            host: target.host,
+            authority: question.authority.clone().unwrap_or(target.authority),
+            path: target.path,
+        }))
     }
 
     fn asked(&mut self, question: &Question) -> Result<Asked, QuestionError> {

@@ -58,7 +58,7 @@ impl Explainer<'_> {
                 }
             }
             if kind == NodeKind::Sidecar {
-                ways.extend(self.dialled(&proxy, wanted));
+                ways.extend(self.by_address(&proxy, wanted));
             }
         }
         Ok(ways)
@@ -168,7 +168,7 @@ impl Explainer<'_> {
     }
 
     /// An application may dial an address that no listener has.
-    fn dialled(&mut self, proxy: &Question, wanted: &Wanted<'_>) -> Option<Way> {
+    fn by_address(&mut self, proxy: &Question, wanted: &Wanted<'_>) -> Option<Way> {
         wanted.addresses.iter().find_map(|(ip, port)| {
             let url = format!("tcp://{}:{port}", std::net::SocketAddr::new(*ip, *port).ip());
             let question = Question { url, address: Some(ip.to_string()), ..proxy.clone() };

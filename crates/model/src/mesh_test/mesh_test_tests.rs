@@ -262,6 +262,7 @@ fn an_invariant_of_nobody_is_a_mistake() {
     let mesh = Mesh::of("", "");
     for (never, wanted) in [
         ("reaches: nothing", "no service nothing"),
+        ("reaches: reviews, subset: v9", "no DestinationRule of reviews has a subset v9"),
         ("reaches: db, from: [shop/nobody]", "no workload shop/nobody"),
         ("reaches: db, from: [namespace nowhere]", "no namespace nowhere"),
         ("reaches: db, except: [shop/nobody]", "no workload shop/nobody"),

@@ -5,7 +5,8 @@ use super::names::is_host;
 use crate::config::{HeaderMatch, Origin, PathMatch, RouteMatch, StringMatch, ValueMatch};
 use crate::diagnostic::Place;
 use crate::explain::{Destination, Explainer, Question, Wanted, Way};
-use crate::resource::Kind;
+use crate::host::{overlaps, resolve_short};
+use crate::resource::{Kind, Spec};
 use crate::snapshot::{EndpointHost, Pod, Registry, Service, ServiceAddress, Snapshot, selects};
 use serde::Deserialize;
 use std::collections::{BTreeMap, BTreeSet};
@@ -136,6 +137,11 @@ pub fn breach(never: &Never, explainer: &mut Explainer<'_>, snapshot: &Snapshot)
     if services.is_empty() {
         return Err(format!("there is no service {}", never.reaches));
     }
+    if let Some(subset) = &never.subset
+        && !services.iter().any(|service| has_subset(snapshot, service, subset))
+    {
+        return Err(format!("no DestinationRule of {} has a subset {subset}", never.reaches));
+    }
     let is_it = |to: &Destination| {
         is_host(&never.reaches, &to.host, to.port)
             && never.subset.as_ref().is_none_or(|s| to.subset.as_ref() == Some(s))
@@ -181,6 +187,16 @@ fn services<'s>(snapshot: &'s Snapshot, written: &'s str) -> impl Iterator<Item 
         service.ports.is_empty() || service.ports.iter().any(|port| is_host(written, &service.host, port.number))
     };
     snapshot.services().iter().filter(move |service| has_port(service))
+}
+
+fn has_subset(snapshot: &Snapshot, service: &Service, subset: &str) -> bool {
+    snapshot.in_force().any(|object| match &object.spec {
+        Spec::DestinationRule(rule) => {
+            let host = resolve_short(&rule.host, &object.id.namespace).to_ascii_lowercase();
+            overlaps(&host, &service.host) && rule.subsets.iter().any(|own| own.name == subset)
+        }
+        _ => false,
+    })
 }
 
 /// What an application could dial to come to the services: their own addresses and those of their pods. One that is

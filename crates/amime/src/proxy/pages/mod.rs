@@ -10,7 +10,6 @@ mod health;
 mod http_client;
 mod listeners;
 mod local;
-mod probe_tls;
 mod probes;
 mod server_info;
 mod stats;

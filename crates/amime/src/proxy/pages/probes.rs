@@ -1,9 +1,10 @@
 //! The application's probes and hooks, which the injector has turned towards the agent: asked for here, sent on to the
 //! application from an address that no redirection takes, so that they pass strict mTLS.
 
-use super::{http_client, probe_tls};
+use super::http_client;
 use crate::proxy::environment::Environment;
 use crate::serve::{Answer, problem, text};
+use crate::unverified_tls;
 use anyhow::{Context, bail};
 use bytes::{Bytes, BytesMut};
 use http::header::{CONNECTION, CONTENT_TYPE, HOST, LOCATION, TE, TRANSFER_ENCODING, UPGRADE, USER_AGENT};
@@ -135,7 +136,7 @@ impl Probers {
             *onward.headers_mut() = headers.clone();
             let stream = http_client::connect(to, self.source).await?;
             let answer = if get.scheme.eq_ignore_ascii_case("https") {
-                http_client::http1(probe_tls::connect(stream, to.ip()).await?, onward, MOST_READ).await?
+                http_client::http1(unverified_tls::connect(stream, to.ip().into()).await?, onward, MOST_READ).await?
             } else {
                 http_client::http1(stream, onward, MOST_READ).await?
             };

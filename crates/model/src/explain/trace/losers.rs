@@ -14,7 +14,9 @@ use std::collections::BTreeSet;
 /// The names under which VirtualServices may have the request's host.
 fn names(known: &Known<'_>, target: &Target, host: Option<&VirtualHost>) -> BTreeSet<String> {
     let mut names = BTreeSet::from([target.host.to_ascii_lowercase()]);
-    names.extend(host.map(|host| without_port(&host.name).to_string()).filter(|name| name.contains('.')));
+    names.extend(
+        host.map(|host| without_port(&host.name).to_string()).filter(|name| name.contains('.') && !is_wildcard(name)),
+    );
     names.extend(known.pod.map(|pod| resolve_short(&target.host, &pod.namespace)));
     names
 }

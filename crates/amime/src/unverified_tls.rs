@@ -1,25 +1,24 @@
-//! TLS to the application for HTTPS probes. Like the kubelet, which the agent stands in for, it asks whether somebody
-//! answers and not who: the certificate is not looked at.
+//! TLS to whoever answers: the certificate is not looked at. For HTTPS probes, which ask like the kubelet whether somebody
+//! answers and not who, and for the tests of a mesh that this process runs itself.
 
 use anyhow::Context;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::crypto::{CryptoProvider, aws_lc_rs, verify_tls12_signature, verify_tls13_signature};
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::{ClientConfig, DigitallySignedStruct, Error, SignatureScheme};
-use std::net::IpAddr;
 use std::sync::Arc;
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
-/// The handshake with the application at that address.
-pub(super) async fn connect(stream: TcpStream, to: IpAddr) -> anyhow::Result<TlsStream<TcpStream>> {
+/// The handshake, with that name as the SNI; an address is none.
+pub(crate) async fn connect(stream: TcpStream, to: ServerName<'static>) -> anyhow::Result<TlsStream<TcpStream>> {
     let provider = Arc::new(aws_lc_rs::default_provider());
     let builder = ClientConfig::builder_with_provider(provider.clone());
     let builder = builder.with_safe_default_protocol_versions().context("TLS")?;
     let config = builder.dangerous().with_custom_certificate_verifier(Arc::new(Anyone(provider))).with_no_client_auth();
     let connector = TlsConnector::from(Arc::new(config));
-    connector.connect(ServerName::IpAddress(to.into()), stream).await.context("the TLS handshake")
+    connector.connect(to, stream).await.context("the TLS handshake")
 }
 
 /// Takes any certificate whose owner holds its key.
