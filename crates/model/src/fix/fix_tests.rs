@@ -190,3 +190,20 @@ fn a_byte_order_mark_and_the_last_line_without_an_end_do_no_harm() {
     let before = before.trim_end();
     assert_eq!(mended(&format!("\u{feff}{before}")), Some(before.replace("timeot", "timeout")));
 }
+
+#[test]
+fn a_slip_anywhere_becomes_what_was_there_or_stays() {
+    let text = include_str!("../../tests/effect/routes.yaml");
+    let mut mended = 0;
+    let file = "m.yaml".into();
+    for document in &crate::yaml::parse(&file, text).documents {
+        for range in document.nodes().filter_map(|node| node.written()).filter(|range| range.len() > 4) {
+            let at = range.start + range.len() / 2;
+            let slip = format!("{}{}", &text[..at], &text[at + 1..]);
+            let Some(fixed) = fix(&file, &slip, &load("m.yaml", &slip).all_diagnostics()) else { continue };
+            assert_eq!(fixed.text, text, "{}", &text[range]);
+            mended += 1;
+        }
+    }
+    assert!(mended > 50, "{mended}");
+}
