@@ -3,31 +3,41 @@
 //! The binary prints it; pure, so that it is tested as text.
 
 use super::{Diagnostic, Place, Severity};
-use crate::yaml::line_of;
+use crate::yaml::{line_of, line_starts};
 use std::collections::BTreeMap;
 use std::fmt::Write;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 /// The texts that places point into.
 #[derive(Debug, Clone, Default)]
 pub struct Texts {
-    by_file: BTreeMap<Arc<str>, Arc<str>>,
+    by_file: BTreeMap<Arc<str>, Text>,
+}
+
+#[derive(Debug, Clone)]
+struct Text {
+    text: Arc<str>,
+    /// Where each line begins, from the first time that one is asked for: there may be as many findings as lines.
+    lines: OnceLock<Box<[usize]>>,
 }
 
 impl Texts {
     /// Adds a file, or its new text.
     pub fn insert(&mut self, file: Arc<str>, text: Arc<str>) {
-        self.by_file.insert(file, text);
+        self.by_file.insert(file, Text { text, lines: OnceLock::new() });
     }
 
     /// All files, by name, with their texts.
     pub fn files(&self) -> impl ExactSizeIterator<Item = (&str, &str)> {
-        self.by_file.iter().map(|(file, text)| (&**file, &**text))
+        self.by_file.iter().map(|(file, text)| (&**file, &*text.text))
     }
 
     /// The line of that place.
     pub fn line(&self, place: &Place) -> Option<&str> {
-        line_of(self.by_file.get(&place.file)?, place.line)
+        let Text { text, lines } = self.by_file.get(&place.file)?;
+        let starts = lines.get_or_init(|| line_starts(text));
+        let start = *starts.get(usize::try_from(place.line).ok()?.checked_sub(1)?)?;
+        line_of(&text[start..], 1)
     }
 }
 

@@ -55,3 +55,12 @@ fn carets_stand_under_the_word() {
     assert_eq!(shown.chars().count(), WIDTH + 2);
     assert_eq!(shown.chars().nth(marked.find('^').unwrap()), Some('h'));
 }
+
+#[test]
+fn the_line_of_a_place_is_found_by_every_end_of_a_line() {
+    let mut texts = Texts::default();
+    texts.insert("a.yaml".into(), "one\r\ntwo\rthree\n\nfive".into());
+    let line = |line| texts.line(&Place { file: "a.yaml".into(), line, column: 1 });
+    let lines: Vec<_> = (0..=6).map(line).collect();
+    assert_eq!(lines, [None, Some("one"), Some("two"), Some("three"), Some(""), Some("five"), None]);
+}

@@ -14,5 +14,5 @@ pub(crate) use build::place_of_offset;
 pub use build::{Parsed, parse};
 pub use path::{Path, Segment};
 pub use scalar::Resolved;
-pub(crate) use tree::line_of;
 pub use tree::{Document, Entries, Items, Node, Scalar, Style, Tag, Twice, View};
+pub(crate) use tree::{line_of, line_starts};

@@ -343,3 +343,10 @@ pub(crate) fn line_of(text: &str, line: u32) -> Option<&str> {
     let end = rest.find(['\n', '\r']).unwrap_or(rest.len());
     Some(&rest[..end])
 }
+
+/// Where each line of a text begins, in bytes. Lines end as for [`line_of`].
+pub(crate) fn line_starts(text: &str) -> Box<[usize]> {
+    let ends = text.match_indices(['\n', '\r']).map(|(end, _)| end);
+    let starts = ends.filter(|end| !text[*end..].starts_with("\r\n")).map(|end| end + 1);
+    std::iter::once(0).chain(starts).collect()
+}
