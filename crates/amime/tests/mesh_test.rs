@@ -1,5 +1,8 @@
 //! `amime test` as a process: the examples' own tests, failures, files that are wrong, and the reports.
 
+mod common;
+
+use common::process::Process;
 use std::path::Path;
 use std::process::{Command, Output};
 
@@ -89,4 +92,33 @@ fn live_the_same_cases_are_sent_through_a_mesh() {
     let output = test(&["-f", "examples/shop/reviews.yaml", "examples/shop", "--live"]);
     assert_eq!(output.status.code(), Some(2));
     assert!(String::from_utf8_lossy(&output.stderr).contains("no workload is in examples/shop/reviews.yaml"));
+}
+
+#[test]
+fn watched_files_are_tested_again_when_they_change() {
+    let folder = common::copy_of("shop");
+    let mut command = Command::new(env!("CARGO_BIN_EXE_amime"));
+    command.args(["test", "--watch"]).arg(folder.path()).env("NO_COLOR", "1");
+    let mut process = Process::spawn(command);
+    process.wait_output(0, "8 passed");
+    process.wait_output(0, "watching 1 folder;");
+    let rules = folder.path().join("reviews.yaml");
+    let text = std::fs::read_to_string(&rules).expect("text");
+    let saved = |text: &str| {
+        let from = process.output().len();
+        std::fs::write(&rules, text).expect("written");
+        from
+    };
+    let from = saved(&text.replace("weight: 90", "weight: 80").replace("weight: 10", "weight: 20"));
+    process.wait_output(from, "weights.v1: expected 90 %");
+    process.wait_output(from, "1 failed, 7 passed");
+    let from = saved(&text);
+    process.wait_output(from, "8 passed");
+    // A test that is new is found too.
+    let from = process.output().len();
+    let new = "tests: [{name: new, request: {url: 'http://none.example.com/'}, expect: {status: 404}}]";
+    std::fs::write(folder.path().join("new.mesh-test.yaml"), new).expect("written");
+    process.wait_output(from, "9 passed");
+    process.signal("INT");
+    assert_eq!(process.wait_exit(), 0, "{}", process.output());
 }

@@ -1,7 +1,7 @@
 //! `amime test`: reads the command line, runs the tests that lie beside manifests, and says by its exit code how they went.
 
 use crate::inspect::output;
-use crate::test::{Inputs, Output, print, run as run_tests};
+use crate::test::{Inputs, Output, print, run as run_tests, watch};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -12,6 +12,7 @@ Examples:
   amime test k8s/                                     every *.mesh-test.yaml below, against the manifests beside it
   helm template shop | amime test -f - tests/         against rendered manifests
   amime test k8s/ --live                              sent as real requests too, through a mesh on this machine
+  amime test k8s/ --watch                             again after each save
   amime test k8s/ --coverage                          which rules no test reaches
   amime test k8s/ -o junit > report.xml               for CI
 
@@ -23,7 +24,8 @@ A test file (docs/test.md has all of it):
         - {name: jason, request: {headers: {end-user: jason}}, expect: {subset: v2}}
         - {name: everyone else, expect: {weights: {v1: 90, v3: 10}}}
 
-Exit codes: 0 all passed, 1 a test failed, 2 the command line or a test file is wrong, or a file cannot be read.")]
+Exit codes: 0 all passed, 1 a test failed, 2 the command line or a test file is wrong, or a file cannot be read.
+With --watch 0 where Ctrl-C ended it.")]
 pub(crate) struct Args {
     /// Test files, and folders in which their names end in .mesh-test.yaml
     #[arg(required = true, value_name = "PATH")]
@@ -45,6 +47,10 @@ pub(crate) struct Args {
     #[arg(long)]
     live: bool,
 
+    /// Run again whenever a file changes, until Ctrl-C
+    #[arg(long)]
+    watch: bool,
+
     /// Name the rules that no test reaches
     #[arg(long)]
     coverage: bool,
@@ -60,7 +66,28 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
         mesh_config: args.mesh_config.as_ref(),
         live: args.live,
     };
-    let report = match run_tests(&inputs) {
+    if !args.watch {
+        return once(args, &inputs);
+    }
+    let watched = watch(&inputs, |folders| {
+        // What is wrong now may be mended by the next save.
+        if let Err(error) = once(args, &inputs) {
+            super::report(&error);
+        }
+        let plural = if folders == 1 { "" } else { "s" };
+        anstream::eprintln!("watching {folders} folder{plural}; Ctrl-C ends");
+    });
+    match watched {
+        Ok(()) => Ok(ExitCode::SUCCESS),
+        Err(error) => {
+            super::report(&error);
+            Ok(ExitCode::from(USAGE))
+        }
+    }
+}
+
+fn once(args: &Args, inputs: &Inputs<'_>) -> anyhow::Result<ExitCode> {
+    let report = match run_tests(inputs) {
         Ok(report) => report,
         Err(error) => {
             super::report(&error);

@@ -6,8 +6,10 @@ mod json;
 mod junit;
 mod live;
 mod run;
+mod watch;
 
 pub(crate) use run::{Inputs, run};
+pub(crate) use watch::watch;
 
 use amime_model::diagnostic::{Diagnostic, Place, Severity, Texts};
 use amime_model::explain::Trace;

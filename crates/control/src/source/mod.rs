@@ -6,4 +6,4 @@ mod watch;
 
 pub use files::Files;
 pub use listing::{Input, SourceError};
-pub(crate) use watch::Watch;
+pub use watch::Watch;

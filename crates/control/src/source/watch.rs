@@ -1,4 +1,5 @@
-//! Tells that something changed in the folders of the user's files. `engine` waits on it and then looks for itself.
+//! Tells that something changed in the folders of the user's files. `engine`, and tools that run again, wait
+//! on it and then look for themselves.
 //!
 //! Each folder is watched by itself, not recursively: what is moved in, put in the place of another or linked to is
 //! followed as the look finds it.
@@ -14,17 +15,17 @@ use tokio::sync::Notify;
 type Inode = (u64, u64);
 
 /// Watches until it is dropped.
-pub(crate) struct Watch {
+pub struct Watch {
     watcher: Option<RecommendedWatcher>,
     folders: BTreeMap<PathBuf, Inode>,
     changed: Arc<Notify>,
     /// Why it cannot be told of changes; it must look by itself then.
-    pub(crate) failure: Option<String>,
+    pub failure: Option<String>,
 }
 
 impl Watch {
     /// Watches nothing yet.
-    pub(crate) fn start() -> Self {
+    pub fn start() -> Self {
         let changed = Arc::new(Notify::new());
         let tell = changed.clone();
         let started = notify::recommended_watcher(move |event: notify::Result<notify::Event>| {
@@ -42,7 +43,7 @@ impl Watch {
 
     /// From now on watches these folders and no others. True where one is new: what happened in it before was not
     /// seen, so look again.
-    pub(crate) fn follow(&mut self, folders: &BTreeSet<PathBuf>) -> bool {
+    pub fn follow(&mut self, folders: &BTreeSet<PathBuf>) -> bool {
         let Some(watcher) = &mut self.watcher else { return false };
         self.folders.retain(|path, _| {
             let stays = folders.contains(path);
@@ -75,7 +76,7 @@ impl Watch {
     }
 
     /// Returns once something may have changed since it last returned.
-    pub(crate) async fn changed(&self) {
+    pub async fn changed(&self) {
         self.changed.notified().await;
     }
 }
