@@ -4,6 +4,7 @@
 mod check;
 mod cmd;
 mod control;
+mod diff;
 mod explain;
 mod inspect;
 mod junit;
@@ -36,6 +37,7 @@ Examples:
   amime config routes reviews-v1    what a proxy was told
   amime explain -f k8s/ http://shop.example.com/cart    the way of a request, and who decides each hop
   amime test k8s/                   do requests go where the tests beside the manifests say
+  amime diff HEAD k8s/              what a change does to requests
   amime completions bash > ~/.local/share/bash-completion/completions/amime
 
 Exit codes: 0 all is well, 1 findings or a failure, 2 the command line is wrong.
@@ -58,6 +60,7 @@ enum Command {
     Check(cmd::check::Args),
     Explain(cmd::explain::Args),
     Test(cmd::test::Args),
+    Diff(cmd::diff::Args),
     Completions(cmd::completions::Args),
 }
 
@@ -71,6 +74,7 @@ fn main() -> ExitCode {
         Command::Check(args) => cmd::check::run(&args),
         Command::Explain(args) => cmd::explain::run(&args),
         Command::Test(args) => cmd::test::run(&args),
+        Command::Diff(args) => cmd::diff::run(&args),
         Command::Completions(args) => cmd::completions::run(&args),
     };
     match outcome {

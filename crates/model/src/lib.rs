@@ -7,6 +7,7 @@ pub mod analyze;
 pub mod config;
 pub mod conflict;
 pub mod diagnostic;
+pub mod diff;
 pub mod explain;
 pub mod fix;
 pub mod host;

@@ -4,6 +4,7 @@ pub(crate) mod check;
 pub(crate) mod completions;
 pub(crate) mod config;
 pub(crate) mod control;
+pub(crate) mod diff;
 pub(crate) mod explain;
 pub(crate) mod proxy;
 pub(crate) mod status;

@@ -5,7 +5,7 @@ use amime_model::config::ProxyConfig;
 use amime_model::conflict;
 use amime_model::diagnostic::{Diagnostic, Severity};
 use amime_model::explain::{Explainer, has_workloads, with_gateways};
-use amime_model::resource::{Kind, Loaded, Object, ResourceSet};
+use amime_model::resource::{Loaded, Object, ResourceSet};
 use amime_model::snapshot::{Held, Snapshot};
 use anyhow::Context;
 use std::path::{Path, PathBuf};
@@ -15,14 +15,14 @@ use std::sync::Arc;
 pub(crate) struct Manifests {
     pub(crate) snapshot: Arc<Snapshot>,
     /// Which the mesh leaves alone.
-    pub(crate) ingresses: Vec<Arc<Object>>,
+    pub(crate) for_tools: Vec<Arc<Object>>,
     /// Whether there is anything that could answer for a service.
-    has_workloads: bool,
+    pub(crate) has_workloads: bool,
 }
 
 impl Manifests {
     pub(crate) fn explainer(&self) -> Explainer<'_> {
-        let explainer = Explainer::new(&self.snapshot).with_ingresses(&self.ingresses);
+        let explainer = Explainer::new(&self.snapshot).with_ingresses(&self.for_tools);
         if self.has_workloads { explainer } else { explainer.without_workloads() }
     }
 
@@ -38,7 +38,11 @@ impl Manifests {
 
 /// Reads files and folders. What is wrong in them is told on standard error, as far as it changes answers.
 pub(crate) fn manifests(paths: &[PathBuf], mesh_config: Option<&Path>) -> anyhow::Result<Manifests> {
-    let loaded = load_all(paths)?;
+    of_loaded(load_all(paths)?, mesh_config)
+}
+
+/// The same of what was read already.
+pub(crate) fn of_loaded(loaded: Vec<Loaded>, mesh_config: Option<&Path>) -> anyhow::Result<Manifests> {
     let (resources, duplicates) = ResourceSet::of_files(&loaded);
     loaded.iter().flat_map(Loaded::all_diagnostics).chain(duplicates).for_each(|found| tell(&found));
     let mesh = mesh_config.map(crate::manifests::mesh_config).transpose()?;
@@ -46,9 +50,8 @@ pub(crate) fn manifests(paths: &[PathBuf], mesh_config: Option<&Path>) -> anyhow
     let mesh = mesh.map(|mesh| mesh.config).unwrap_or_default();
     let built = Snapshot::build(&with_gateways(&resources), &mesh, &Held::default());
     conflict::find(&built.snapshot).iter().for_each(tell);
-    let for_tools = loaded.into_iter().flat_map(|file| file.for_tools);
-    let ingresses = for_tools.filter(|object| object.id.kind == Kind::Ingress).collect();
-    Ok(Manifests { snapshot: built.snapshot, ingresses, has_workloads: has_workloads(&resources) })
+    let for_tools = loaded.into_iter().flat_map(|file| file.for_tools).collect();
+    Ok(Manifests { snapshot: built.snapshot, for_tools, has_workloads: has_workloads(&resources) })
 }
 
 /// Reads a config dump. What of it is not understood is told on standard error.

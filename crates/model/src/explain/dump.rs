@@ -5,7 +5,7 @@
 use super::question::{Question, QuestionError, Scheme, Target};
 use super::trace::{self, Known, Trace};
 use super::verdict::Verdict;
-use super::walk::{Connection, listener_for, walk};
+use super::walk::{Connection, Tables, listener_for, walk};
 use crate::config::{FilterChain, NetworkFilter, ProxyConfig, RouteConfig, VirtualHost};
 use crate::translate::{NodeKind, names};
 use std::collections::BTreeSet;
@@ -29,19 +29,19 @@ impl<'c> DumpExplainer<'c> {
 
     pub fn explain(&self, question: &Question) -> Result<Verdict, QuestionError> {
         let (connection, target) = self.asked(question)?;
-        Ok(walk(self.config, &connection, question, &target, &mut |_| {}))
+        Ok(walk(self.config, &connection, question, &target, &mut Tables::default(), &mut |_| {}))
     }
 
     pub fn trace(&self, question: &Question) -> Result<Trace, QuestionError> {
         let (connection, target) = self.asked(question)?;
         let known =
             Known { config: self.config, snapshot: None, exclusions: &[], scope: None, pod: None, has_workloads: true };
-        Ok(trace::of_proxy(&known, &connection, &target, question, Vec::new()))
+        Ok(trace::of_proxy(&known, &connection, &target, question, Vec::new(), &mut Tables::default()))
     }
 
     pub fn routes(&self, question: &Question) -> Result<Option<VirtualHost>, QuestionError> {
         let (connection, target) = self.asked(question)?;
-        Ok(super::routes_of(self.config, &connection, question, &target))
+        Ok(super::routes_of(self.config, &connection, question, &target, &mut Tables::default()))
     }
 
     fn asked(&self, question: &Question) -> Result<(Connection, Target), QuestionError> {

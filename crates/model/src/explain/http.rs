@@ -2,17 +2,16 @@
 
 use super::question::{Question, Scheme, Target};
 use super::verdict::{Action, Destination, Edited, MirrorTo, ObjectName, Retries, Sent, State, Verdict};
-use super::walk::{Step, Told};
+use super::walk::{Step, Tables, Told};
 use crate::config::{Forward, HttpConnectionManager, Origin, ProxyConfig, RouteSource};
 use crate::route::decide::{RouteFilters, decide};
 use crate::route::edits::Edits;
 use crate::route::normalize::{Normalized, PathRules};
 use crate::route::template::Command;
-use crate::route::{Draws, Forwarding, Outcome, RequestView, RouteTable, Selection};
+use crate::route::{Draws, Forwarding, Outcome, RequestView, Selection};
 use crate::translate::names;
 use http::{HeaderMap, HeaderName, HeaderValue};
 use std::collections::BTreeSet;
-use std::sync::Arc;
 use std::time::Duration;
 
 /// Draws that fall into no share but a whole one: what only happens to some requests is not what happens to this.
@@ -23,6 +22,7 @@ pub(super) fn verdict(
     manager: &HttpConnectionManager,
     question: &Question,
     target: &Target,
+    tables: &mut Tables,
     told: &mut Told<'_>,
 ) -> Verdict {
     let routes = match &manager.routes {
@@ -30,7 +30,7 @@ pub(super) fn verdict(
         RouteSource::Rds(name) => config.routes.get(name.as_str()).cloned(),
     };
     let Some(routes) = routes else { return not_found() };
-    let table = match RouteTable::compile(Arc::clone(&routes)) {
+    let table = match tables.compiled(&routes) {
         Ok(table) => table,
         Err(error) => return Verdict { why: error.to_string(), ..not_found() },
     };

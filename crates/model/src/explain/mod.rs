@@ -16,6 +16,7 @@ mod walk;
 pub use dump::DumpExplainer;
 pub use question::{OneOrMany, Question, QuestionError};
 pub use reach::{Wanted, Way};
+pub(crate) use trace::percent;
 pub use trace::{Branch, By, Hop, Lost, Shape, Stage, Trace};
 pub use verdict::{Action, Destination, Edited, MirrorTo, ObjectName, Retries, Sent, State, Verdict};
 
@@ -29,7 +30,8 @@ use question::{Scheme, Sender, Target};
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
-use walk::{Connection, Step, walk};
+use walk::{Connection, Tables, walk};
+pub(crate) use walk::{Step, Told};
 
 /// Answers questions about one snapshot. Translations are made once for all proxies of equal scope.
 pub struct Explainer<'s> {
@@ -39,6 +41,7 @@ pub struct Explainer<'s> {
     has_workloads: bool,
     shared: HashMap<SharedScope, Arc<Translation>>,
     whole: HashMap<Scope, Arc<Translation>>,
+    tables: Tables,
 }
 
 /// Where a request begins, as far as it is known before its proxy is asked.
@@ -107,7 +110,14 @@ pub struct Dialled {
 
 impl<'s> Explainer<'s> {
     pub fn new(snapshot: &'s Snapshot) -> Self {
-        Self { snapshot, ingresses: &[], has_workloads: true, shared: HashMap::new(), whole: HashMap::new() }
+        Self {
+            snapshot,
+            ingresses: &[],
+            has_workloads: true,
+            shared: HashMap::new(),
+            whole: HashMap::new(),
+            tables: Tables::default(),
+        }
     }
 
     /// With objects of kind Ingress among these, which tell of load balancers.
@@ -122,10 +132,20 @@ impl<'s> Explainer<'s> {
 
     /// What happens to the request.
     pub fn explain(&mut self, question: &Question) -> Result<Verdict, QuestionError> {
+        self.explain_telling(question, &mut |_| {})
+    }
+
+    /// As [`Explainer::explain`], with the steps of the walk.
+    pub(crate) fn explain_telling(
+        &mut self,
+        question: &Question,
+        told: &mut Told<'_>,
+    ) -> Result<Verdict, QuestionError> {
         Ok(match self.asked(question)? {
             Asked::Nowhere { why, .. } => Verdict::refused(&why),
             Asked::Proxy(asked) => {
-                let verdict = walk(&asked.translation.config, &asked.connection, question, &asked.target, &mut |_| {});
+                let config = &asked.translation.config;
+                let verdict = walk(config, &asked.connection, question, &asked.target, &mut self.tables, told);
                 if self.has_workloads { verdict } else { verdict.with_endpoints() }
             }
         })
@@ -138,14 +158,16 @@ impl<'s> Explainer<'s> {
                 let trace = Trace { shape, hops, remedy: Some(remedy), ..Trace::of(question, Verdict::refused(&why)) };
                 Ok(trace)
             }
-            Asked::Proxy(asked) => Ok(trace::of_snapshot(self.snapshot, self.has_workloads, *asked, question)),
+            Asked::Proxy(asked) => {
+                Ok(trace::of_snapshot(self.snapshot, self.has_workloads, *asked, question, &mut self.tables))
+            }
         }
     }
 
     /// The virtual host that the request comes to, with all of its routes; None where it comes to none.
     pub fn routes(&mut self, question: &Question) -> Result<Option<VirtualHost>, QuestionError> {
         let Asked::Proxy(asked) = self.asked(question)? else { return Ok(None) };
-        Ok(routes_of(&asked.translation.config, &asked.connection, question, &asked.target))
+        Ok(routes_of(&asked.translation.config, &asked.connection, question, &asked.target, &mut self.tables))
     }
 
     /// Where the request is sent, for those who send it; None where it comes to no proxy.
@@ -199,9 +221,7 @@ impl<'s> Explainer<'s> {
                 }
             },
         };
-        let placed = pod.placement().is_some();
-        let node = Node::of_pod(&pod, kind, Interception::Redirect, placed);
-        let scope = Scope::of(self.snapshot, &node);
+        let scope = self.scope_of(&pod, kind);
         let translation = self.translation(&scope);
         let own = pod.addresses.first().copied().unwrap_or(IpAddr::V4(Ipv4Addr::LOCALHOST));
         let destination = match (kind, question.address()?) {
@@ -254,7 +274,21 @@ impl<'s> Explainer<'s> {
         if more == 0 { shown } else { format!("{shown} and {more} more") }
     }
 
-    fn translation(&mut self, scope: &Scope) -> Arc<Translation> {
+    /// What decides the configuration of the proxy in front of a pod.
+    pub(crate) fn scope_of(&self, pod: &Pod, kind: NodeKind) -> Scope {
+        let placed = pod.placement().is_some();
+        Scope::of(self.snapshot, &Node::of_pod(pod, kind, Interception::Redirect, placed))
+    }
+
+    /// Of the proxy that decides; None where the request comes to none.
+    pub(crate) fn translation_for(&mut self, question: &Question) -> Result<Option<Arc<Translation>>, QuestionError> {
+        Ok(match self.asked(question)? {
+            Asked::Proxy(asked) => Some(asked.translation),
+            Asked::Nowhere { .. } => None,
+        })
+    }
+
+    pub(crate) fn translation(&mut self, scope: &Scope) -> Arc<Translation> {
         if let Some(known) = self.whole.get(scope) {
             return known.clone();
         }
@@ -275,9 +309,10 @@ fn routes_of(
     connection: &Connection,
     question: &Question,
     target: &Target,
+    tables: &mut Tables,
 ) -> Option<VirtualHost> {
     let mut found = None;
-    walk(config, connection, question, target, &mut |step| {
+    walk(config, connection, question, target, tables, &mut |step| {
         if let Step::Routes { table, request, .. } = step {
             found = table.virtual_host(request.authority).cloned();
         }

@@ -1,36 +1,45 @@
 //! One request to be explained, as a line of JSON asks for it.
 
 use crate::translate::NodeKind;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 
 /// One of `from` and `at` is needed.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct Question {
     /// Repeated in the answer.
+    #[serde(skip_serializing_if = "String::is_empty")]
     pub id: String,
     /// `namespace/pod`: the application in that pod sends it. A workload's name will do, and the name alone where no
     /// other namespace has it. `internet` and `gateway` are none of these: it comes to the mesh by a gateway. Nor is
-    /// `namespace NAME`: an application there that no selector knows, whether there is one or not.
+    /// `namespace NAME`: an application there that no selector knows, whether there is one or not; nor `gateway NAME`,
+    /// which is `at`.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub from: Option<String>,
     /// `namespace/pod`: it arrives at that gateway.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub at: Option<String>,
     /// `http://`, `https://` or `tcp://`.
     pub url: String,
     /// What the application dials; None: what the mesh's DNS says.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub address: Option<String>,
     /// GET where absent.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub method: Option<String>,
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub headers: BTreeMap<String, OneOrMany>,
     /// The host header; None: the URL's.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub authority: Option<String>,
     /// Headers that the answer is taken to have, beside others, so that it shows when they are removed.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
     pub answer: Vec<String>,
 }
 
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(untagged)]
 pub enum OneOrMany {
     One(String),
@@ -89,6 +98,11 @@ impl Question {
         format!("{} {}", self.method.as_deref().unwrap_or("GET"), self.url)
     }
 
+    /// Of the URL; None where it is none.
+    pub fn host(&self) -> Option<String> {
+        self.target().ok().map(|target| target.host)
+    }
+
     pub(super) fn target(&self) -> Result<Target, QuestionError> {
         let error = || QuestionError::Url(self.url.clone());
         let (scheme, rest) = self.url.split_once("://").ok_or_else(error)?;
@@ -125,6 +139,7 @@ impl Question {
         let (kind, text) = match (self.from.as_deref(), self.at.as_deref()) {
             (Some("internet"), _) => return Ok(Sender::Internet),
             (Some("gateway"), _) => return Ok(Sender::Gateway),
+            (Some(from), _) if from.starts_with(AT_GATEWAY) => (NodeKind::Gateway, &from[AT_GATEWAY.len()..]),
             (Some(from), _) if from.starts_with(ANYONE_IN) => return Ok(Sender::Anyone(&from[ANYONE_IN.len()..])),
             (Some(from), _) => (NodeKind::Sidecar, from),
             (None, Some(at)) => (NodeKind::Gateway, at),
@@ -139,6 +154,8 @@ impl Question {
 
 /// Before a namespace's name: whoever is in it.
 const ANYONE_IN: &str = "namespace ";
+/// Before a gateway's: it is at that one.
+const AT_GATEWAY: &str = "gateway ";
 
 /// Who sends the request: which kind of proxy decides, and its pod.
 pub(super) enum Sender<'q> {

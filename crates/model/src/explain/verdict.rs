@@ -212,7 +212,7 @@ impl Destination {
 }
 
 impl State {
-    pub(super) fn of(config: &ProxyConfig, name: &str) -> Self {
+    pub(crate) fn of(config: &ProxyConfig, name: &str) -> Self {
         let Some(cluster) = config.clusters.get(name) else { return Self::NoCluster };
         let has_any = |endpoints: &crate::config::ClusterEndpoints| {
             endpoints.localities.iter().any(|l| l.endpoints.iter().any(|e| e.health.takes_requests()))

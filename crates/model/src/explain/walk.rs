@@ -4,20 +4,23 @@
 use super::question::{Question, Scheme, Target};
 use super::verdict::Verdict;
 use super::{http, tcp};
-use crate::config::{FilterChain, Listener, ListenerFilter, NetworkFilter, ProxyConfig, TcpProxy};
+use crate::config::{FilterChain, Listener, ListenerFilter, NetworkFilter, ProxyConfig, RouteConfig, TcpProxy};
 use crate::route::listener::{ConnectionView, by_original_destination, filter_chain};
+use crate::route::table::CompileError;
 use crate::route::{RequestView, RouteTable, Selection};
 use crate::translate::{NodeKind, names};
+use std::collections::HashMap;
 use std::net::SocketAddr;
+use std::sync::Arc;
 
 /// What the walk comes by.
-pub(super) enum Step<'a> {
+pub(crate) enum Step<'a> {
     /// The connection came to this listener.
     Listener(&'a Listener),
     Chain(&'a FilterChain),
     /// Routes were looked up; None: none takes the request.
     Routes {
-        table: &'a RouteTable,
+        table: &'a Arc<RouteTable>,
         request: &'a RequestView<'a>,
         selection: Option<&'a Selection<'a>>,
     },
@@ -25,7 +28,24 @@ pub(super) enum Step<'a> {
 }
 
 /// Who wants to know of the steps.
-pub(super) type Told<'a> = dyn FnMut(Step<'_>) + 'a;
+pub(crate) type Told<'a> = dyn FnMut(Step<'_>) + 'a;
+
+/// Compiled route configurations, for many questions are asked of one.
+#[derive(Default)]
+pub(super) struct Tables(HashMap<usize, Arc<RouteTable>>);
+
+impl Tables {
+    pub(super) fn compiled(&mut self, routes: &Arc<RouteConfig>) -> Result<Arc<RouteTable>, CompileError> {
+        // A table keeps its configuration, so that no other one can come to that address.
+        let address = Arc::as_ptr(routes).addr();
+        if let Some(known) = self.0.get(&address) {
+            return Ok(known.clone());
+        }
+        let table = Arc::new(RouteTable::compile(routes.clone())?);
+        self.0.insert(address, table.clone());
+        Ok(table)
+    }
+}
 
 /// Where the request comes in.
 pub(super) struct Connection {
@@ -41,6 +61,7 @@ pub(super) fn walk(
     connection: &Connection,
     question: &Question,
     target: &Target,
+    tables: &mut Tables,
     told: &mut Told<'_>,
 ) -> Verdict {
     let Some(listener) = listener_for(config, connection.kind, connection.destination) else {
@@ -63,7 +84,7 @@ pub(super) fn walk(
     let opaque = target.scheme == Scheme::Tcp || (target.scheme == Scheme::Https && !ended);
     match chain.filters.last() {
         Some(NetworkFilter::Http(_)) if opaque => Verdict::refused("the listener expects HTTP"),
-        Some(NetworkFilter::Http(manager)) => http::verdict(config, manager, question, target, told),
+        Some(NetworkFilter::Http(manager)) => http::verdict(config, manager, question, target, tables, told),
         Some(NetworkFilter::Tcp(proxy)) => {
             told(Step::Tcp(proxy));
             tcp::verdict(config, proxy)

@@ -16,7 +16,7 @@ pub(super) use listener::has_host;
 
 use super::question::Question;
 use super::verdict::{State, Verdict};
-use super::walk::{Connection, Step, missing_secrets, walk};
+use super::walk::{Connection, Step, Tables, missing_secrets, walk};
 use super::{AskedProxy, Target};
 use crate::config::{Origin, ProxyConfig};
 use crate::diagnostic::Place;
@@ -222,7 +222,13 @@ pub(super) struct Known<'a> {
     pub has_workloads: bool,
 }
 
-pub(super) fn of_snapshot(snapshot: &Snapshot, has_workloads: bool, asked: AskedProxy, question: &Question) -> Trace {
+pub(super) fn of_snapshot(
+    snapshot: &Snapshot,
+    has_workloads: bool,
+    asked: AskedProxy,
+    question: &Question,
+    tables: &mut Tables,
+) -> Trace {
     let AskedProxy { pod, scope, translation, connection, target, mut hops, shape } = asked;
     let known = Known {
         config: &translation.config,
@@ -236,7 +242,7 @@ pub(super) fn of_snapshot(snapshot: &Snapshot, has_workloads: bool, asked: Asked
         let address = connection.destination.ip();
         hops.push(listener::dns(snapshot, &target, address, question.address.is_some()));
     }
-    Trace { shape, ..of_proxy(&known, &connection, &target, question, hops) }
+    Trace { shape, ..of_proxy(&known, &connection, &target, question, hops, tables) }
 }
 
 /// From the proxy on; `hops` are those before it.
@@ -246,9 +252,10 @@ pub(super) fn of_proxy(
     target: &Target,
     question: &Question,
     mut hops: Vec<Hop>,
+    tables: &mut Tables,
 ) -> Trace {
     let mut decided = route::Decided::default();
-    let verdict = walk(known.config, connection, question, target, &mut |step| match step {
+    let verdict = walk(known.config, connection, question, target, tables, &mut |step| match step {
         Step::Listener(listener) => hops.push(listener::hop(known, connection, target, listener)),
         Step::Chain(chain) => {
             listener::narrow(known, connection, chain, &mut hops);
@@ -271,6 +278,6 @@ pub(super) fn of_proxy(
 }
 
 /// Of all weights; two digits at most.
-pub(super) fn percent(weight: u32, all: u64) -> f64 {
+pub(crate) fn percent(weight: u32, all: u64) -> f64 {
     (f64::from(weight) * 10_000.0 / (all.max(1) as f64)).round() / 100.0
 }
