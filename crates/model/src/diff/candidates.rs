@@ -38,7 +38,8 @@ pub(super) struct Choices {
 const JOINED: usize = 3;
 
 impl Choices {
-    pub(super) fn of<'m>(rules: impl IntoIterator<Item = &'m RouteMatch>) -> Self {
+    /// `removed` are headers that rules take away, which shows only where they are there.
+    pub(super) fn of<'m>(rules: impl IntoIterator<Item = &'m RouteMatch>, removed: &BTreeSet<String>) -> Self {
         let mut methods: BTreeSet<String> = BTreeSet::new();
         let mut authorities: BTreeSet<String> = BTreeSet::new();
         let mut paths: Vec<String> = vec!["/".to_owned()];
@@ -65,6 +66,9 @@ impl Choices {
             if rule.grpc_only {
                 values.entry((true, "content-type".to_owned())).or_default().push("application/grpc".to_owned());
             }
+        }
+        for name in removed {
+            values.entry((true, name.clone())).or_default();
         }
         let (headers, query): (Vec<_>, Vec<_>) = values.into_iter().partition(|((header, _), _)| *header);
         let optional = |all: Vec<((bool, String), Vec<String>)>| -> Vec<(String, Vec<Option<String>>)> {

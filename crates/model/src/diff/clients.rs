@@ -2,6 +2,7 @@
 
 use crate::config::DnsFamily;
 use crate::explain::Explainer;
+use crate::resource::{Kind, Object};
 use crate::snapshot::{Pod, Snapshot, selects};
 use crate::translate::{NodeKind, Scope, SharedScope, Translation};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -121,8 +122,10 @@ fn workloads(snapshot: &Snapshot) -> Found {
         all.entry((pod.namespace.clone(), pod.workload.workload.clone())).or_insert_with(|| pod.clone());
         found.namespaces.insert(pod.namespace.clone());
     }
-    let named =
-        snapshot.in_force().map(|object| object.id.namespace.to_string()).filter(|namespace| !namespace.is_empty());
-    found.namespaces.extend(named);
+    let named = |object: &Arc<Object>| match object.id.kind {
+        Kind::Namespace => object.id.name.to_string(),
+        _ => object.id.namespace.to_string(),
+    };
+    found.namespaces.extend(snapshot.in_force().map(named).filter(|namespace| !namespace.is_empty()));
     found
 }

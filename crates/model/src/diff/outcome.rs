@@ -24,16 +24,41 @@ pub(super) enum Unsent {
     NoSender,
 }
 
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone)]
 pub(super) struct Met {
     pub verdict: Verdict,
-    /// The rule that decided, as far as it is not in the verdict.
+    /// The rule that decided, without what it asks for.
     pub effect: Option<Route>,
     pub tcp: Option<TcpProxy>,
     /// TLS that the listener ends.
     pub tls: Option<DownstreamTls>,
     /// Of virtual host and table.
     edits: Vec<HeaderEdits>,
+}
+
+impl PartialEq for Met {
+    fn eq(&self, other: &Self) -> bool {
+        // That a header is taken away shows in the verdict, of requests that have it.
+        let effect = |met: &Self| met.effect.as_ref().map(without_removals);
+        self.verdict == other.verdict
+            && self.tcp == other.tcp
+            && self.tls == other.tls
+            && self.edits == other.edits
+            && effect(self) == effect(other)
+    }
+}
+
+fn without_removals(route: &Route) -> Route {
+    let mut route = route.clone();
+    route.request_headers.remove.clear();
+    route.response_headers.remove.clear();
+    if let RouteAction::Forward(forward) = &mut route.action {
+        for cluster in &mut forward.clusters {
+            cluster.request_headers.remove.clear();
+            cluster.response_headers.remove.clear();
+        }
+    }
+    route
 }
 
 /// The answer, with what it was found by.

@@ -294,14 +294,17 @@ type Both<'a, 't> = (Vec<Rule<'t>>, Vec<Rule<'t>>);
 
 /// All that can be made of the rules, where these are few; else of each that differs, alone and with each of the other side.
 fn drafts(rules: &Both<'_, '_>, changed: &(Vec<usize>, Vec<usize>)) -> Vec<Draft> {
-    let all = Choices::of(rules.0.iter().chain(&rules.1).map(|rule| rule.matches));
+    let differing = || {
+        let one = changed.0.iter().map(|index| &rules.0[*index]);
+        one.chain(changed.1.iter().map(|index| &rules.1[*index]))
+    };
+    let removed = differing().flat_map(|rule| edits(&rule.effect.route).0).collect();
+    let all = Choices::of(rules.0.iter().chain(&rules.1).map(|rule| rule.matches), &removed);
     if all.count() <= ALL {
         return all.first(ALL).collect();
     }
     let mut drafts = Vec::new();
-    let differing =
-        changed.0.iter().map(|index| &rules.0[*index]).chain(changed.1.iter().map(|index| &rules.1[*index]));
-    let of_changed = Choices::of(differing.map(|rule| rule.matches));
+    let of_changed = Choices::of(differing().map(|rule| rule.matches), &removed);
     if of_changed.count() <= ALL {
         drafts.extend(of_changed.first(ALL));
     }
@@ -311,9 +314,9 @@ fn drafts(rules: &Both<'_, '_>, changed: &(Vec<usize>, Vec<usize>)) -> Vec<Draft
             // Those that it may have to be without.
             let without: Vec<_> = own[..*index].iter().filter(|earlier| has_inverted(earlier.matches)).collect();
             let near = without.iter().rev().take(4).map(|rule| rule.matches);
-            drafts.extend(Choices::of(std::iter::once(rule.matches).chain(near)).first(OF_ONE));
+            drafts.extend(Choices::of(std::iter::once(rule.matches).chain(near), &removed).first(OF_ONE));
             for met in other.iter().filter(|met| met.effect != rule.effect).take(OTHERS) {
-                drafts.extend(Choices::of([rule.matches, met.matches]).first(OF_ONE));
+                drafts.extend(Choices::of([rule.matches, met.matches], &removed).first(OF_ONE));
             }
             if drafts.len() >= MOST {
                 drafts.truncate(MOST);
@@ -357,18 +360,23 @@ fn headers(draft: &Draft) -> HeaderMap {
     draft.headers.iter().filter_map(one).collect()
 }
 
-/// What a rule takes away shows only of what is there.
+/// What rules take away of answers shows only of what is there.
 fn with_edited_headers(mut question: Question, rules: [(&Vec<Rule<'_>>, Option<usize>); 2]) -> Question {
     for rule in rules.into_iter().filter_map(|(rules, index)| rules.get(index?)) {
-        let route = &rule.effect.route;
-        let of_clusters: Vec<_> = match &route.action {
-            RouteAction::Forward(forward) => forward.clusters.iter().collect(),
-            RouteAction::Redirect(_) | RouteAction::Respond(_) | RouteAction::Opaque(_) => Vec::new(),
-        };
-        let answered = of_clusters.iter().map(|cluster| &cluster.response_headers).chain([&route.response_headers]);
-        question.answer.extend(answered.flat_map(|edits| &edits.remove).cloned());
+        question.answer.extend(edits(&rule.effect.route).1);
     }
     question.answer.sort();
     question.answer.dedup();
     question
+}
+
+/// Headers that a rule takes away: of requests, of answers.
+fn edits(route: &Route) -> (Vec<String>, Vec<String>) {
+    let clusters = match &route.action {
+        RouteAction::Forward(forward) => forward.clusters.as_slice(),
+        RouteAction::Redirect(_) | RouteAction::Respond(_) | RouteAction::Opaque(_) => &[],
+    };
+    let of_requests = clusters.iter().map(|cluster| &cluster.request_headers).chain([&route.request_headers]);
+    let of_answers = clusters.iter().map(|cluster| &cluster.response_headers).chain([&route.response_headers]);
+    (of_requests.flat_map(|e| e.remove.clone()).collect(), of_answers.flat_map(|e| e.remove.clone()).collect())
 }

@@ -56,7 +56,7 @@ fn texts(tree: &Hir, more: bool, most: usize) -> Vec<String> {
     match tree.kind() {
         HirKind::Empty | HirKind::Look(_) => vec![String::new()],
         HirKind::Literal(literal) => vec![String::from_utf8_lossy(&literal.0).into_owned()],
-        HirKind::Class(class) => vec![one_of(class).to_string()],
+        HirKind::Class(class) => some_of(class).into_iter().map(String::from).collect(),
         HirKind::Repetition(repetition) => {
             let times = usize::try_from(repetition.min).unwrap_or(usize::MAX).clamp(usize::from(more), 64);
             texts(&repetition.sub, more, most).into_iter().map(|text| text.repeat(times)).collect()
@@ -71,18 +71,21 @@ fn texts(tree: &Hir, more: bool, most: usize) -> Vec<String> {
     }
 }
 
-/// A letter where the class has it.
-fn one_of(class: &Class) -> char {
-    let has = |wanted: char| match class {
-        Class::Unicode(class) => class.iter().any(|range| range.start() <= wanted && wanted <= range.end()),
-        Class::Bytes(class) => {
-            class.iter().any(|r| u32::from(r.start()) <= wanted as u32 && wanted as u32 <= u32::from(r.end()))
+/// A letter where the class has it, and where its ranges begin and end.
+fn some_of(class: &Class) -> Vec<char> {
+    const MOST: usize = 3;
+    let ranges: Vec<(char, char)> = match class {
+        Class::Unicode(class) => class.iter().map(|range| (range.start(), range.end())).collect(),
+        Class::Bytes(class) => class.iter().map(|range| (range.start().into(), range.end().into())).collect(),
+    };
+    let has = |wanted: &char| ranges.iter().any(|(first, last)| first <= wanted && wanted <= last);
+    let usual = [ANY, 'a', '1', 'A', '-', '.'].into_iter().find(has);
+    let ends = ranges.iter().flat_map(|(first, last)| [*first, *last]);
+    let mut some: Vec<char> = Vec::new();
+    for c in usual.into_iter().chain(ends.filter(char::is_ascii_graphic)).chain(('!'..='~').filter(has).take(1)) {
+        if some.len() < MOST && !some.contains(&c) {
+            some.push(c);
         }
-    };
-    let usual = [ANY, 'a', '1', 'A', '-', '.'].into_iter().find(|wanted| has(*wanted));
-    let first = || match class {
-        Class::Unicode(class) => class.iter().next().map(|range| range.start()),
-        Class::Bytes(class) => class.iter().next().map(|range| char::from(range.start())),
-    };
-    usual.or_else(|| ('!'..='~').find(|c| has(*c))).or_else(first).unwrap_or(ANY)
+    }
+    if some.is_empty() { vec![ranges.first().map_or(ANY, |(first, _)| *first)] } else { some }
 }
