@@ -149,3 +149,150 @@ fn mistakes_are_told() {
     told(&["-f", shop, "ftp://x/"], 1, "no URL of http, https or tcp");
     told(&["-f", "/does/not/exist", "http://x/"], 1, "/does/not/exist");
 }
+
+/// `amime diff` in a folder.
+fn diff(folder: &std::path::Path, args: &[&str], input: &str) -> (Option<i32>, String, String) {
+    let mut child = Command::new(env!("CARGO_BIN_EXE_amime"))
+        .current_dir(folder)
+        .arg("diff")
+        .args(args)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("started");
+    child.stdin.take().expect("piped").write_all(input.as_bytes()).ok();
+    let output = child.wait_with_output().expect("ended");
+    let text = |bytes: Vec<u8>| String::from_utf8(bytes).expect("UTF-8");
+    (output.status.code(), text(output.stdout), text(output.stderr))
+}
+
+/// A folder with the shop in `before`, and in `after` with another subset for jason, other shares and a policy.
+fn changed_shop() -> tempfile::TempDir {
+    let folder = tempfile::tempdir().expect("a folder");
+    for name in ["before", "after"] {
+        std::fs::create_dir(folder.path().join(name)).expect("made");
+        for file in ["gateway.yaml", "ratings.yaml", "reviews.yaml", "workloads.yaml"] {
+            let text = std::fs::read_to_string(example("shop").join(file)).expect("text");
+            let text = match name {
+                "after" => text
+                    .replacen("subset: v2", "subset: v3", 1)
+                    .replace("weight: 90", "weight: 80")
+                    .replace("weight: 10\n", "weight: 20\n"),
+                _ => text,
+            };
+            std::fs::write(folder.path().join(name).join(file), text).expect("written");
+        }
+    }
+    let policy = "apiVersion: security.istio.io/v1\nkind: AuthorizationPolicy\nmetadata: {name: deny, namespace: shop}\nspec: {}\n";
+    std::fs::write(folder.path().join("after/policy.yaml"), policy).expect("written");
+    folder
+}
+
+#[test]
+fn a_change_is_told_by_what_comes_of_requests() {
+    let folder = changed_shop();
+    let (code, text, error) = diff(folder.path(), &["before", "after"], "");
+    assert_eq!(code, Some(1), "{error}");
+    let wanted = [
+        "requests to shop/reviews with header end-user=jason: v2 → v3\n",
+        "-H 'end-user: jason' http://reviews.shop.svc.cluster.local:9080/",
+        "requests to shop/reviews: v1 90 %, v3 10 % → v1 80 %, v3 20 %\n",
+        "10 % of them move",
+        "not evaluated",
+        "AuthorizationPolicy shop/deny (added)",
+        "AuthorizationPolicy are not evaluated",
+    ];
+    assert_in_order(&text, &wanted);
+    // What is told of a witness is what explain says of it.
+    let command = text.lines().find(|line| line.contains("jason' http")).expect("a witness").trim();
+    let (program, amime) = ("amime explain", format!("'{}' explain", env!("CARGO_BIN_EXE_amime")));
+    for (side, subset) in [("before", "v2"), ("after", "v3")] {
+        let command = command.replacen(program, &amime, 1).replacen("-f after", &format!("-f {side}"), 1);
+        let output = Command::new("sh").arg("-c").arg(&command).current_dir(folder.path()).output().expect("ended");
+        let said = String::from_utf8_lossy(&output.stdout).into_owned();
+        assert_in_order(&said, &["verdict", &format!("100 % to reviews.shop.svc.cluster.local:9080 {subset}")]);
+    }
+    // Nothing changes, though the text does.
+    let ratings = folder.path().join("before/ratings.yaml");
+    let same = std::fs::read_to_string(&ratings).expect("text") + "# a comment\n";
+    std::fs::create_dir(folder.path().join("same")).expect("made");
+    let of_before = |file: &str| std::fs::read_to_string(folder.path().join("before").join(file)).expect("text");
+    let all = [&of_before("workloads.yaml"), &same, &of_before("reviews.yaml"), &of_before("gateway.yaml")]
+        .map(String::as_str)
+        .join("\n---\n");
+    let (code, text, _) = diff(folder.path(), &["before", "-"], &all);
+    assert_eq!((code, text.lines().next()), (Some(0), Some("No request changes.")), "{text}");
+}
+
+#[test]
+fn a_difference_as_json_as_markdown_and_weighed_by_traffic() {
+    let folder = changed_shop();
+    let seen = concat!(
+        r#"{"from": "shop/web-v1", "url": "http://reviews:9080/", "headers": {"end-user": "jason"}}"#,
+        "\n",
+        r#"{"from": "shop/web-v1", "url": "http://reviews:9080/"}"#,
+        "\n",
+        r#"{"from": "shop/web-v1", "url": "http://reviews:9080/x"}"#,
+        "\n",
+        r#"{"from": "shop/web-v1", "url": "http://ratings:9080/"}"#,
+        "\n"
+    );
+    let (code, json, _) = diff(folder.path(), &["before", "after", "-o", "json", "--requests", "-"], seen);
+    let json: Value = serde_json::from_str(&json).expect("JSON");
+    assert_eq!(code, Some(1));
+    assert_eq!((&json["observed"]["requests"], &json["observed"]["changed"]), (&Value::from(4), &Value::from(3)));
+    // What is seen most comes first.
+    assert_eq!(
+        (&json["requests"][0]["observed"], &json["requests"][1]["observed"]),
+        (&Value::from(2), &Value::from(1))
+    );
+    assert_eq!(json["requests"][1]["witness"]["headers"]["end-user"], "jason");
+    assert!(
+        json["requests"][0]["command"].as_str().is_some_and(|command| command.starts_with("amime explain -f after "))
+    );
+    let (_, markdown, _) = diff(folder.path(), &["before", "after", "-o", "markdown"], "");
+    assert_in_order(
+        &markdown,
+        &["### What changes", "| requests |", "| v2 | v3 |", "AuthorizationPolicy shop/deny (added)"],
+    );
+}
+
+#[test]
+fn revisions_of_git_are_compared() {
+    let folder = changed_shop();
+    let git = |args: &[&str]| {
+        let settings = ["-c", "user.name=a", "-c", "user.email=a@example.com", "-c", "commit.gpgsign=false"];
+        let done =
+            Command::new("git").args(settings).args(args).current_dir(folder.path()).output().expect("git is there");
+        assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
+    };
+    git(&["init", "-q"]);
+    std::fs::rename(folder.path().join("before"), folder.path().join("k8s")).expect("renamed");
+    git(&["add", "k8s"]);
+    git(&["commit", "-qm", "one"]);
+    std::fs::remove_dir_all(folder.path().join("k8s")).expect("removed");
+    std::fs::rename(folder.path().join("after"), folder.path().join("k8s")).expect("renamed");
+    let wanted = "requests to shop/reviews with header end-user=jason: v2 → v3\n";
+    let (code, text, error) = diff(folder.path(), &["HEAD", "k8s"], "");
+    assert_eq!(code, Some(1), "{error}");
+    assert!(text.contains(wanted), "{text}");
+    git(&["add", "k8s"]);
+    git(&["commit", "-qm", "two"]);
+    for args in [&["HEAD~1..HEAD", "--", "k8s"][..], &["HEAD~1", "HEAD", "--", "k8s"], &["HEAD~1.."]] {
+        let (code, text, error) = diff(folder.path(), args, "");
+        assert_eq!(code, Some(1), "{error}");
+        assert!(text.contains(wanted), "{text}");
+    }
+    let (code, text, _) = diff(folder.path(), &["HEAD", "k8s"], "");
+    assert_eq!(code, Some(0), "{text}");
+    let told = |args: &[&str], wanted: &str| {
+        let (code, _, error) = diff(folder.path(), args, "");
+        assert_eq!(code, Some(2), "{error}");
+        assert!(error.contains(wanted), "{error}");
+    };
+    told(&["k8s", "nothing"], "nothing is neither a file nor a folder nor a revision of git");
+    told(&["k8s"], "AFTER is missing");
+    told(&["-", "-"], "standard input can be read once");
+    told(&["k8s", "k8s", "--from", "gateway"], "--requests");
+}
