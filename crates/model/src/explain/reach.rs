@@ -4,7 +4,7 @@
 //! `mesh_test` asks it for invariants. The routes are those of the configuration that the proxy would run on, and every
 //! request that is named has been explained.
 
-use super::question::{OneOrMany, Question, QuestionError};
+use super::question::{OneOrMany, Question, QuestionError, Sender};
 use super::verdict::{Action, Destination, Verdict};
 use super::{Asked, Explainer, entry};
 use crate::config::{
@@ -13,7 +13,8 @@ use crate::config::{
 };
 use crate::route::RouteTable;
 use crate::route::witness::{Found, Witness, find};
-use crate::translate::{NodeKind, names};
+use crate::snapshot::Pod;
+use crate::translate::{Interception, Node, NodeKind, Scope, SharedScope, names};
 use std::collections::BTreeSet;
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -37,7 +38,7 @@ pub enum Way {
 }
 
 impl Explainer<'_> {
-    /// The ways from a client, who is named as in `Question::from`; `internet` is everybody at every gateway that is
+    /// The ways up to the first that is open, from a client, who is named as in `Question::from`; `internet` is everybody at every gateway that is
     /// open to the outside.
     ///
     /// # Errors
@@ -55,6 +56,9 @@ impl Explainer<'_> {
                 for chain in &listener.filter_chains {
                     let looked_at = Looked { config: &config, listener, chain, clusters: &clusters, wanted };
                     ways.extend(self.ways_by(&proxy, kind, &looked_at));
+                    if matches!(ways.last(), Some(Way::Open { .. })) {
+                        return Ok(ways);
+                    }
                 }
             }
             if kind == NodeKind::Sidecar {
@@ -64,22 +68,19 @@ impl Explainer<'_> {
         Ok(ways)
     }
 
-    /// Equal for clients of one configuration; None for those of several proxies.
+    /// What decides all that a client's sidecar sends out; None for those outside. Clients of equal ones reach the same.
     ///
     /// # Errors
     /// Where there is no such client.
-    pub fn key(&mut self, from: &str) -> Result<Option<usize>, QuestionError> {
-        match self.proxies_of(from)?.as_slice() {
-            [(proxy, NodeKind::Sidecar)] => {
-                let question = Question { address: Some(NOBODY.to_owned()), ..proxy.clone() };
-                match self.asked(&question)? {
-                    // Translations are kept as long as this is.
-                    Asked::Proxy(asked) => Ok(Some(Arc::as_ptr(&asked.translation).addr())),
-                    Asked::Nowhere { .. } => Ok(None),
-                }
-            }
-            _ => Ok(None),
-        }
+    pub(crate) fn shared_scope(&self, from: &str) -> Result<Option<SharedScope>, QuestionError> {
+        let question = Question { from: Some(from.to_owned()), ..Question::default() };
+        let pod = match question.sender()? {
+            Sender::Pod(kind, namespace, name) => self.pod(kind, namespace, name)?.clone(),
+            Sender::Anyone(namespace) => Arc::new(Pod::anyone_in(namespace)),
+            Sender::Gateway | Sender::Internet => return Ok(None),
+        };
+        let node = Node::of_pod(&pod, NodeKind::Sidecar, Interception::Redirect, pod.placement().is_some());
+        Ok(Some(Scope::of(self.snapshot, &node).shared))
     }
 
     /// A question of each proxy that the client's requests come to, without a URL of its own.
@@ -90,7 +91,7 @@ impl Explainer<'_> {
             return Ok(vec![(asked(question), NodeKind::Sidecar)]);
         }
         let pods = entry::open_gateways(self.snapshot, self.ingresses);
-        let at = |pod: &crate::snapshot::Pod| Some(format!("{}/{}", pod.namespace, pod.name));
+        let at = |pod: &Pod| Some(format!("{}/{}", pod.namespace, pod.name));
         Ok(pods
             .into_iter()
             .map(|pod| (asked(Question { at: at(pod), ..Question::default() }), NodeKind::Gateway))
@@ -141,11 +142,11 @@ impl Explainer<'_> {
                     Found::Unknown => Some(unknown()),
                     Found::Taken(witness) => {
                         let mut questions = looked.questions(proxy, kind, &witness, scheme).into_iter();
-                        Some(
-                            questions
-                                .find_map(|question| self.confirmed(question, looked.wanted))
-                                .unwrap_or_else(unknown),
-                        )
+                        let open = questions.find_map(|question| self.confirmed(question, looked.wanted));
+                        if let Some(open) = open {
+                            return vec![open];
+                        }
+                        Some(unknown())
                     }
                 });
             }

@@ -9,7 +9,7 @@ use crate::host::{overlaps, resolve_short};
 use crate::resource::{Kind, Spec};
 use crate::snapshot::{EndpointHost, Pod, Registry, Service, ServiceAddress, Snapshot, selects};
 use serde::Deserialize;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 
@@ -150,14 +150,13 @@ pub fn breach(never: &Never, explainer: &mut Explainer<'_>, snapshot: &Snapshot)
     let addresses = if names_alone { Vec::new() } else { addresses(snapshot, &services) };
     let but = but(&never.unless);
     let wanted = Wanted { is_it: &is_it, but: but.as_slice(), addresses: &addresses };
-    let mut seen = BTreeSet::new();
+    let mut seen = HashSet::new();
     let mut open: Option<(String, Question, bool)> = None;
     let mut also = Vec::new();
     let mut unknown = None;
     for client in clients(never, snapshot)? {
-        // Clients of one configuration are as one.
-        let key = explainer.key(&client).map_err(|error| error.to_string())?;
-        if key.is_some_and(|key| !seen.insert(key)) {
+        let scope = explainer.shared_scope(&client).map_err(|error| error.to_string())?;
+        if scope.is_some_and(|scope| !seen.insert(scope)) {
             continue;
         }
         for way in explainer.ways(&client, &wanted).map_err(|error| error.to_string())? {
