@@ -90,9 +90,13 @@ pub(super) fn ask(explainer: &mut Explainer<'_>, question: &Question) -> Result<
     let outcome = match verdict {
         Ok(verdict) => {
             let verdict = comparable(verdict);
-            // Where all destinations fail, the client gets the same whichever it would have been.
-            let failed = verdict.action == Action::Forward && verdict.status.is_some();
-            if failed {
+            let told_alone = match verdict.action {
+                // Where all destinations fail, the client gets the same whichever it would have been.
+                Action::Forward => verdict.status.is_some(),
+                Action::Passthrough | Action::Refuse => true,
+                Action::Respond => false,
+            };
+            if told_alone {
                 let verdict = Verdict {
                     action: verdict.action,
                     status: verdict.status,

@@ -100,7 +100,7 @@ impl Targets {
             for host in &routes.virtual_hosts {
                 let name = crate::route::table::without_port(&host.name);
                 match name {
-                    names::ALLOW_ANY | names::BLOCK_ALL => self.add(UNKNOWN, port, schemes),
+                    names::ALLOW_ANY | names::BLOCK_ALL | "blackhole" => self.add(UNKNOWN, port, schemes),
                     // One that stands for several rules' hosts may have more names than its own.
                     _ => self.add(name, port, schemes),
                 }
@@ -113,13 +113,13 @@ impl Targets {
         for listener in config.listeners.values() {
             let inbound = listener.name == names::VIRTUAL_INBOUND || listener.name == names::VIRTUAL_OUTBOUND;
             if !inbound {
-                self.chains(listener);
+                self.chains(listener, kind);
             }
         }
     }
 
     /// Names of TLS, and addresses that a chain is for.
-    fn chains(&mut self, listener: &Listener) {
+    fn chains(&mut self, listener: &Listener, kind: NodeKind) {
         let written = listener.name.rsplit('_').next().and_then(|port| port.parse().ok());
         let port = written.unwrap_or(listener.address.port());
         let chains = listener.filter_chains.iter().chain(listener.default_filter_chain.as_deref());
@@ -133,7 +133,10 @@ impl Targets {
             }
         }
         let address = listener.address.ip();
-        if !address.is_unspecified() && listener.direction == crate::config::Direction::Outbound {
+        if kind == NodeKind::Sidecar
+            && !address.is_unspecified()
+            && listener.direction == crate::config::Direction::Outbound
+        {
             self.add(&address.to_string(), port, &["tcp"]);
         }
     }
