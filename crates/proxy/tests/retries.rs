@@ -69,6 +69,24 @@ async fn an_answer_is_tried_again_with_its_body() {
 }
 
 #[tokio::test]
+async fn each_try_tells_the_time_that_is_left() {
+    let (told, mut tries) = tokio::sync::mpsc::unbounded_channel();
+    let origin = Server::http(Version::Http1, move |request: http::Request<Incoming>| {
+        let time: u64 = request.headers()["x-envoy-expected-rq-timeout-ms"].to_str().unwrap().parse().unwrap();
+        told.send(time).unwrap();
+        std::future::ready(Response::builder().status(503).body(full("")).unwrap())
+    })
+    .await;
+    let mut route = retrying(&["5xx"], 1);
+    route.timeout = Some(Duration::from_secs(60));
+    let running = Running::start(http_config(vec![forward(route)], [cluster("a", &[origin.address])])).await;
+    assert_eq!(get(running.address, "a", "/").await.status, 503);
+    let (first, second) = (tries.recv().await.unwrap(), tries.recv().await.unwrap());
+    assert_eq!(first, 60_000);
+    assert!(second < first, "{second}");
+}
+
+#[tokio::test]
 async fn retries_end() {
     let origin = scripted(&[503; 9]).await;
     let mut running =

@@ -62,6 +62,14 @@ pub const fn with(path: &'static str, headers: &'static [(&'static str, &'static
     Ask { path, headers, ..GET }
 }
 
+const SHOP: &[(&str, &str)] = &[("origin", "http://shop.example.com"), ("access-control-request-method", "PUT")];
+const EVIL: &[(&str, &str)] = &[("origin", "http://evil.example.com"), ("access-control-request-method", "PUT")];
+
+/// Asks whether a PUT from there is allowed.
+const fn preflight(path: &'static str, origin: &'static [(&'static str, &'static str)]) -> Ask {
+    Ask { method: "OPTIONS", path, headers: origin, ..GET }
+}
+
 pub const fn grpc(headers: &'static [(&'static str, &'static str)]) -> Ask {
     Ask { by: By::Grpc, method: "POST", path: "/echo.Echo/Say", headers, ..GET }
 }
@@ -297,6 +305,10 @@ spec:
             Ask { host: "redirects.example.com:1234", path: "/scheme", ..GET },
             Ask { by: By::Http2, path: "/uri/x", ..GET },
             Ask { method: "POST", path: "/uri/x", body: "x", ..GET },
+            Ask { method: "HEAD", path: "/uri/x", ..GET },
+            Ask { method: "HEAD", path: "/derive/x", ..GET },
+            Ask { by: By::Http2, method: "HEAD", path: "/uri/x", ..GET },
+            Ask { method: "OPTIONS", path: "/uri/x", ..GET },
         ],
     ),
     case(
@@ -317,6 +329,8 @@ spec:
             get("/found?x=1"),
             Ask { by: By::Http2, path: "/teapot", ..GET },
             Ask { method: "HEAD", path: "/teapot", ..GET },
+            Ask { method: "HEAD", path: "/empty", ..GET },
+            Ask { method: "HEAD", path: "/found", ..GET },
             Ask { method: "POST", path: "/teapot", body: "coffee", ..GET },
             Ask { path: "/teapot", ..grpc(&[]) },
         ],
@@ -517,6 +531,52 @@ spec:
             get("/"),
         ],
     ),
+    case(
+        "cors-corners",
+        "
+  http:
+  - match: [{uri: {prefix: /ignored}}]
+    corsPolicy: {allowOrigins: [{exact: 'http://shop.example.com'}], allowMethods: [PUT], allowHeaders: [x-a], maxAge: 5s, allowCredentials: true, exposeHeaders: [x-c], unmatchedPreflights: IGNORE}
+    route: [{destination: {host: solo.shop.internal, port: {number: 80}}}]
+  - match: [{uri: {prefix: /forwarded}}]
+    corsPolicy: {allowOrigins: [{exact: 'http://shop.example.com'}], unmatchedPreflights: FORWARD, allowMethods: [PUT], exposeHeaders: [x-c]}
+    route: [{destination: {host: solo.shop.internal, port: {number: 80}}}]
+  - match: [{uri: {prefix: /redirected}}]
+    corsPolicy: {allowOrigins: [{exact: 'http://shop.example.com'}], allowMethods: [PUT], exposeHeaders: [x-c]}
+    redirect: {uri: /there}
+  - match: [{uri: {prefix: /answered}}]
+    corsPolicy: {allowOrigins: [{exact: 'http://shop.example.com'}], allowMethods: [PUT], exposeHeaders: [x-c], unmatchedPreflights: IGNORE}
+    directResponse: {status: 418, body: {string: short and stout}}
+  - match: [{uri: {prefix: /aborted}}]
+    corsPolicy: {allowOrigins: [{exact: 'http://shop.example.com'}], allowMethods: [PUT], exposeHeaders: [x-c]}
+    fault: {abort: {httpStatus: 555, percentage: {value: 100}}}
+    route: [{destination: {host: solo.shop.internal, port: {number: 80}}}]
+  - match: [{uri: {prefix: /none}}]
+    corsPolicy: {allowOrigins: [{exact: 'http://shop.example.com'}], allowMethods: [PUT], exposeHeaders: [x-c]}
+    route: [{destination: {host: app.shop.internal, subset: none, port: {number: 80}}}]
+",
+        &[
+            preflight("/ignored", EVIL),
+            preflight("/ignored", SHOP),
+            with("/ignored", &[("origin", "http://evil.example.com")]),
+            with("/ignored", &[("origin", "http://shop.example.com")]),
+            Ask { method: "OPTIONS", ..with("/ignored", &[("origin", "http://evil.example.com")]) },
+            Ask { method: "OPTIONS", ..with("/ignored", &[("origin", ""), ("access-control-request-method", "PUT")]) },
+            Ask { method: "OPTIONS", ..with("/ignored", &[("origin", "http://evil.example.com"), ("access-control-request-method", "")]) },
+            Ask { method: "OPTIONS", ..with("/ignored", &[("origin", "http://shop.example.com"), ("access-control-request-method", "")]) },
+            preflight("/forwarded", EVIL),
+            preflight("/redirected", EVIL),
+            preflight("/redirected", SHOP),
+            with("/redirected", &[("origin", "http://shop.example.com")]),
+            preflight("/answered", EVIL),
+            preflight("/answered", SHOP),
+            with("/answered", &[("origin", "http://shop.example.com")]),
+            preflight("/aborted", SHOP),
+            with("/aborted", &[("origin", "http://shop.example.com")]),
+            preflight("/none", SHOP),
+            with("/none", &[("origin", "http://shop.example.com")]),
+        ],
+    ),
     Case {
         name: "hash",
         rules: "
@@ -617,6 +677,7 @@ spec: {host: query.shop.internal, trafficPolicy: {loadBalancer: {consistentHash:
   http:
   - {match: [{uri: {prefix: /edited}}], headers: {request: {set: {x-set: '1'}}, response: {set: {x-set: '1'}}}, route: [{destination: {host: solo.shop.internal, port: {number: 80}}}]}
   - {match: [{uri: {prefix: /dead}}], retries: {attempts: 0}, route: [{destination: {host: dead.shop.internal, port: {number: 80}}}]}
+  - {match: [{uri: {prefix: /h2}}], route: [{destination: {host: solo.shop.internal, port: {number: 81}}}]}
   - {match: [{uri: {prefix: /solo}}], route: [{destination: {host: solo.shop.internal, port: {number: 80}}}]}
 ",
         &[
@@ -624,6 +685,7 @@ spec: {host: query.shop.internal, trafficPolicy: {loadBalancer: {consistentHash:
             Ask { by: By::WebSocket, ..get("/edited") },
             Ask { by: By::WebSocket, ..get("/dead") },
             Ask { by: By::WebSocket, ..get("/none") },
+            Ask { by: By::WebSocket, ..get("/h2") },
         ],
     ),
     Case {

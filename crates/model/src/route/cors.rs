@@ -23,10 +23,9 @@ pub struct CompiledCors {
 /// What the policy means for one request.
 #[derive(Debug)]
 pub(super) enum CorsDecision {
-    /// A preflight that is answered with these headers.
+    /// A preflight that is answered with these headers: without an allowed origin, where that does not match and such
+    /// preflights are not sent on.
     Preflight(HeaderMap),
-    /// A preflight whose origin does not match and that is not sent on: answered without them.
-    Refused,
     /// Sent on; the response gets these headers.
     Allowed(HeaderMap),
     /// Not a cross-origin request of an allowed origin: sent on as it is.
@@ -49,26 +48,28 @@ impl CompiledCors {
     }
 
     pub(super) fn decide(&self, request: &RequestView<'_>) -> CorsDecision {
-        let Some(origin) = request.headers.get(header::ORIGIN) else { return CorsDecision::Plain };
+        // Empty is as not there.
+        let said = |name: HeaderName| request.headers.get(name).filter(|value| !value.is_empty());
+        let Some(origin) = said(header::ORIGIN) else { return CorsDecision::Plain };
         let listed = || origin.to_str().is_ok_and(|text| self.origins.iter().any(|o| o.holds(text, false)));
         let allowed = self.any_origin || listed();
-        let preflight =
-            request.method == "OPTIONS" && request.headers.contains_key(header::ACCESS_CONTROL_REQUEST_METHOD);
-        if !allowed {
-            return if preflight && !self.forward_not_matching { CorsDecision::Refused } else { CorsDecision::Plain };
+        let preflight = request.method == "OPTIONS" && said(header::ACCESS_CONTROL_REQUEST_METHOD).is_some();
+        if !allowed && (!preflight || self.forward_not_matching) {
+            return CorsDecision::Plain;
         }
         let mut headers = HeaderMap::new();
-        headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, origin.clone());
-        if self.credentials {
-            headers.insert(header::ACCESS_CONTROL_ALLOW_CREDENTIALS, HeaderValue::from_static("true"));
-        }
         let mut put = |name: HeaderName, value: &Option<HeaderValue>| {
             if let Some(value) = value {
                 headers.insert(name, value.clone());
             }
         };
-        // Of no use to a preflight, where Envoy sends it all the same.
-        put(header::ACCESS_CONTROL_EXPOSE_HEADERS, &self.expose_headers);
+        if allowed {
+            put(header::ACCESS_CONTROL_ALLOW_ORIGIN, &Some(origin.clone()));
+            // Of no use to a preflight, where Envoy sends it all the same.
+            put(header::ACCESS_CONTROL_EXPOSE_HEADERS, &self.expose_headers);
+        }
+        let credentials = self.credentials.then_some(HeaderValue::from_static("true"));
+        put(header::ACCESS_CONTROL_ALLOW_CREDENTIALS, &credentials);
         if !preflight {
             return CorsDecision::Allowed(headers);
         }

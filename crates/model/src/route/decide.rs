@@ -106,14 +106,12 @@ impl<'t> Selection<'t> {
         // Faults that come after CORS are not met by what CORS answers.
         let before = delay.filter(|_| filters.fault_first);
         let mut cors_headers = HeaderMap::new();
-        if let (true, Some(cors)) = (filters.cors, &self.compiled.cors) {
+        // As Envoy's filter, which leaves alone what has no cluster.
+        let forwards = matches!(self.route.action, RouteAction::Forward(_));
+        if let (true, Some(cors)) = (filters.cors && forwards, &self.compiled.cors) {
             match cors.decide(request) {
                 CorsDecision::Preflight(headers) => {
                     let respond = Respond { status: 200, headers, edited: true, ..Respond::default() };
-                    return Decision { delay: before, ..self.respond(respond) };
-                }
-                CorsDecision::Refused => {
-                    let respond = Respond { status: 200, edited: true, ..Respond::default() };
                     return Decision { delay: before, ..self.respond(respond) };
                 }
                 CorsDecision::Allowed(headers) => cors_headers = headers,
@@ -168,14 +166,12 @@ impl<'t> Selection<'t> {
             RouteAction::Redirect(redirect) => self.respond(Respond {
                 status: redirect.status,
                 location: Some(rewrite::location(&self, redirect, request)),
-                headers: cors,
                 edited: true,
                 ..Respond::default()
             }),
             RouteAction::Respond(response) => self.respond(Respond {
                 status: response.status,
                 body: &response.body,
-                headers: cors,
                 edited: true,
                 ..Respond::default()
             }),

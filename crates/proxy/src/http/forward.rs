@@ -31,7 +31,7 @@ use std::net::SocketAddr;
 use std::pin::pin;
 use std::rc::Rc;
 use std::task::Poll;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 const ATTEMPTS: HeaderName = HeaderName::from_static("x-envoy-attempt-count");
 
@@ -137,7 +137,11 @@ impl<'a> Job<'a> {
             .and_then(|policy| policy.per_try_timeout)
             .filter(|limit| !limit.is_zero())
             .map(|limit| (limit, begun));
-        let head = head.ok_or_else(Own::no_host)?;
+        let mut head = head.ok_or_else(Own::no_host)?;
+        if self.retries > 0 {
+            let spent = self.exchange.request_done_at.get().map_or(Duration::ZERO, |done| begun - done);
+            head.tell_time_left(&self.forwarding, self.deadline.total, spent, self.grpc);
+        }
         // HTTP/2 knows no such upgrade.
         let speech = if head.upgrade.is_some() { Speech::Http1 } else { self.cluster.speech(self.http2) };
         let head = head.for_try(&self.selection, &host, &self.forwarding, self.retries + 1, self.introduction(&host));

@@ -63,7 +63,7 @@ pub(super) fn head(
         }
         None => prepared.authority.clone(),
     };
-    tell_time(forwarding, &mut headers, total, prepared.grpc);
+    tell_time(forwarding, &mut headers, total, Duration::ZERO, prepared.grpc);
     // The log tells of the request as it went on.
     exchange.keep_request(&access_log::Head {
         method: prepared.method.as_str(),
@@ -82,15 +82,22 @@ pub(super) fn head(
     })
 }
 
-/// How long the upstream has: the time of one try, where that is less than that of all; in gRPC's own header too,
-/// where the route's time counts for gRPC.
-fn tell_time(forwarding: &Forwarding<'_>, headers: &mut HeaderMap, total: Option<Duration>, grpc: bool) {
+/// How long the upstream has: the time of one try, where that is less than what is left of all after `spent`; in
+/// gRPC's own header too, where the route's time counts for gRPC. A millisecond where nothing is left, for 0 is for ever.
+fn tell_time(
+    forwarding: &Forwarding<'_>,
+    headers: &mut HeaderMap,
+    total: Option<Duration>,
+    spent: Duration,
+    grpc: bool,
+) {
     let route = forwarding.route;
     if route.timeout.is_none() && route.max_grpc_timeout.is_none() && route.grpc_timeout_max.is_none() {
         return;
     }
     let one_try = route.retry.as_ref().and_then(|retry| retry.per_try_timeout).filter(|time| !time.is_zero());
-    let Some(time) = total.into_iter().chain(one_try).min() else { return };
+    let left = total.map(|total| total.saturating_sub(spent).max(Duration::from_millis(1)));
+    let Some(time) = left.into_iter().chain(one_try).min() else { return };
     let millis = time.as_millis() as u64;
     headers.insert(EXPECTED_TIMEOUT, HeaderValue::from(millis));
     if grpc && route.max_grpc_timeout.or(route.grpc_timeout_max).is_some() {
@@ -102,6 +109,17 @@ fn tell_time(forwarding: &Forwarding<'_>, headers: &mut HeaderMap, total: Option
 }
 
 impl Head {
+    /// For a try after the first: how long the upstream has now.
+    pub(super) fn tell_time_left(
+        &mut self,
+        forwarding: &Forwarding<'_>,
+        total: Option<Duration>,
+        spent: Duration,
+        grpc: bool,
+    ) {
+        tell_time(forwarding, &mut self.headers, total, spent, grpc);
+    }
+
     /// What differs from try to try.
     pub(super) fn for_try(
         mut self,
