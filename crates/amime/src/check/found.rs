@@ -4,15 +4,19 @@ use super::{Outcome, Suppressions};
 use crate::manifests;
 use amime_model::analyze::{Input, analyze};
 use amime_model::diagnostic::{Diagnostic, Texts, codes};
-use amime_model::resource::{Loaded, MeshConfig, Object, ResourceSet, load_mesh_networks, unknown_kinds};
+use amime_model::resource::{
+    Loaded, MeshConfig, Object, ResourceSet, load_chart_values, load_mesh_networks, unknown_kinds,
+};
 use std::collections::HashSet;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 /// What they are judged by.
 pub(crate) struct Inputs<'a> {
     pub(crate) mesh_config: Option<&'a PathBuf>,
     pub(crate) mesh_networks: Option<&'a PathBuf>,
+    /// Values of Istio's charts, with the chart's name.
+    pub(crate) values: &'a [(String, PathBuf)],
     pub(crate) practices: bool,
 }
 
@@ -25,12 +29,15 @@ pub(crate) fn find(files: &[Loaded], inputs: &Inputs<'_>, suppressions: &Suppres
     let (mesh, mut diagnostics) = mesh_config(inputs.mesh_config, &mut texts)?;
     let networks = mesh_networks(inputs.mesh_networks, &mut texts, &mut diagnostics)?;
     let (resources, duplicates) = ResourceSet::of_files(files);
-    let for_tools: Vec<Arc<Object>> = files.iter().flat_map(|file| file.for_tools.iter().cloned()).collect();
+    let mut for_tools: Vec<Arc<Object>> = files.iter().flat_map(|file| file.for_tools.iter().cloned()).collect();
     // What an Amime mesh does not do is `up`'s and the control plane's to tell.
     let of_mesh = [codes::NOT_ENFORCED, codes::NO_EFFECT];
     let own = files.iter().flat_map(Loaded::all_diagnostics).filter(|found| !of_mesh.contains(&found.code));
     diagnostics.extend(own.chain(duplicates));
     diagnostics.extend(unknown(files, &for_tools));
+    for (chart, path) in inputs.values {
+        for_tools.push(chart_values(chart, path, &mut texts, &mut diagnostics)?);
+    }
     let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).map_or(0, |since| since.as_secs());
     diagnostics.extend(analyze(&Input {
         resources: &resources,
@@ -66,6 +73,20 @@ fn mesh_networks(
     texts.insert(file, text);
     diagnostics.extend(found);
     Ok(object.map(Arc::new))
+}
+
+fn chart_values(
+    chart: &str,
+    path: &Path,
+    texts: &mut Texts,
+    diagnostics: &mut Vec<Diagnostic>,
+) -> anyhow::Result<Arc<Object>> {
+    let text: Arc<str> = String::from_utf8_lossy(&manifests::read(path)?).into();
+    let file: Arc<str> = path.to_string_lossy().into();
+    let (object, found) = load_chart_values(chart, &file, &text);
+    texts.insert(file, text);
+    diagnostics.extend(found);
+    Ok(Arc::new(object))
 }
 
 /// Kinds that nothing here looks at.

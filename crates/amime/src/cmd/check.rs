@@ -4,6 +4,7 @@
 use crate::check::{Inputs, Output, Repaired, Suppressions, find, print, repair};
 use crate::manifests;
 use amime_model::diagnostic::{Severity, codes};
+use amime_model::resource::CHARTS;
 use anyhow::{Context, ensure};
 use std::io::{IsTerminal, Write};
 use std::path::{Path, PathBuf};
@@ -18,6 +19,7 @@ const CONFIG: &str = ".amime-check.yaml";
 Examples:
   amime check k8s/                                  everything in a folder
   helm template shop | amime check -                rendered manifests, from standard input
+  amime check --values istiod=mesh/istiod.yaml          how the mesh itself is installed
   amime check k8s/ -o sarif > check.sarif           for code scanning
   amime check k8s/ --fail-on warning                warnings fail too
   amime check k8s/ --fix --dry-run                  what --fix would change
@@ -31,7 +33,7 @@ or by .amime-check.yaml (or --config FILE):
     - {code: AM-T7, resource: VirtualService shop/*, reason: used by every team}")]
 pub(crate) struct Args {
     /// Files and folders of Istio and Kubernetes YAML or JSON; - is standard input
-    #[arg(required_unless_present = "explain", value_name = "PATH")]
+    #[arg(required_unless_present_any = ["explain", "values"], value_name = "PATH")]
     paths: Vec<PathBuf>,
 
     /// How findings are printed
@@ -54,6 +56,10 @@ pub(crate) struct Args {
     #[arg(long, value_name = "FILE")]
     mesh_networks: Option<PathBuf>,
 
+    /// Values of one of Istio's charts, istiod or gateway, as they are installed with (may be given several times)
+    #[arg(long, value_name = "CHART=FILE", value_parser = chart_values)]
+    values: Vec<(String, PathBuf)>,
+
     /// What to leave out, and why [default: .amime-check.yaml, where it is there]
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
@@ -69,6 +75,13 @@ pub(crate) struct Args {
     /// Print the page of a code, and check nothing
     #[arg(long, value_name = "CODE", conflicts_with = "paths")]
     explain: Option<String>,
+}
+
+fn chart_values(given: &str) -> Result<(String, PathBuf), String> {
+    match given.split_once('=') {
+        Some((chart, file)) if CHARTS.contains(&chart) && !file.is_empty() => Ok((chart.to_owned(), file.into())),
+        _ => Err(format!("CHART=FILE is expected, CHART being {}", CHARTS.join(" or "))),
+    }
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
@@ -117,6 +130,7 @@ fn check(args: &Args) -> anyhow::Result<ExitCode> {
     let inputs = Inputs {
         mesh_config: args.mesh_config.as_ref(),
         mesh_networks: args.mesh_networks.as_ref(),
+        values: &args.values,
         practices: !args.no_practices,
     };
     let from_stdin = args.paths.iter().any(|path| path == Path::new(manifests::STDIN));

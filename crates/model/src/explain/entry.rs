@@ -64,7 +64,9 @@ pub(super) fn open_gateways<'s>(snapshot: &'s Snapshot, ingresses: &'s [Arc<Obje
     let is_open = |object: &Object, service: &Service| match &object.spec {
         Spec::Service(spec) => match spec.spec.service_type {
             ServiceType::LoadBalancer | ServiceType::NodePort => true,
-            ServiceType::ClusterIP => ingresses.iter().any(|i| sends_to_pods(i) && backend(i, service).is_some()),
+            ServiceType::ClusterIP => {
+                ingresses.iter().any(|i| sends_to_pods(i) && backend(i, &service.namespace, &service.name).is_some())
+            }
             ServiceType::ExternalName => false,
         },
         _ => false,
@@ -143,11 +145,10 @@ fn door<'s>(
 ) -> Result<Door<'s>, String> {
     let Spec::Service(spec) = &object.spec else { return Err("it is no Service".to_string()) };
     let spec = &spec.spec;
-    let ingress = ingresses
-        .iter()
-        .map(|i| &**i)
-        .find(|ingress| ingress.id.kind == Kind::Ingress && backend(ingress, service).is_some());
-    let of_ingress = ingress.and_then(|ingress| backend(ingress, service)).flatten();
+    let ingress = ingresses.iter().map(|i| &**i).find(|ingress| {
+        ingress.id.kind == Kind::Ingress && backend(ingress, &service.namespace, &service.name).is_some()
+    });
+    let of_ingress = ingress.and_then(|ingress| backend(ingress, &service.namespace, &service.name)).flatten();
     let number = |wanted: u16| spec.ports.iter().find(|p| p.port == i32::from(wanted)).cloned();
     let behind = || of_ingress.and_then(number).or_else(|| number(target.port)).or_else(|| spec.ports.first().cloned());
     let made = |port, shape| Ok(Door { object, service, kind: spec.service_type, port, ingress, shape: Some(shape) });
@@ -185,19 +186,20 @@ fn door<'s>(
     }
 }
 
-fn sends_to_pods(ingress: &Object) -> bool {
+/// Whether the AWS Load Balancer Controller makes of it a load balancer that goes to the pods themselves.
+pub(crate) fn sends_to_pods(ingress: &Object) -> bool {
     ingress.meta.annotations.get(TARGET_TYPE).is_some_and(|value| value == "ip")
 }
 
 /// Whether an Ingress names the Service, and the port of it.
-fn backend(ingress: &Object, service: &Service) -> Option<Option<u16>> {
-    if *ingress.id.namespace != *service.namespace {
+pub(crate) fn backend(ingress: &Object, namespace: &str, name: &str) -> Option<Option<u16>> {
+    if *ingress.id.namespace != *namespace {
         return None;
     }
     let spec: IngressSpec = ingress.read(&["spec"]);
     let paths = spec.rules.into_iter().flat_map(|rule| rule.http.paths).map(|path| path.backend);
     let backends = paths.chain(spec.default_backend).map(|backend| backend.service);
-    backends.filter(|named| named.name == service.name).map(|named| named.port.number).next()
+    backends.filter(|named| named.name == name).map(|named| named.port.number).next()
 }
 
 /// The fields of an Ingress that name Services.

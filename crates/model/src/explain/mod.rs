@@ -14,6 +14,7 @@ mod verdict;
 mod walk;
 
 pub use dump::DumpExplainer;
+pub(crate) use entry::{backend, sends_to_pods};
 pub use question::{OneOrMany, Question, QuestionError};
 pub use reach::{Wanted, Way};
 pub(crate) use trace::percent;

@@ -372,6 +372,7 @@ fn spec(kind: Kind, node: Node<'_>, findings: &Findings) -> Spec {
         | Kind::Telemetry
         | Kind::IstioOperator
         | Kind::MeshNetworks
+        | Kind::ChartValues
         | Kind::KubernetesGateway
         | Kind::HTTPRoute
         | Kind::GRPCRoute

@@ -88,6 +88,7 @@ kinds! {
         Telemetry "telemetry.istio.io" "telemetries" true;
         IstioOperator "install.istio.io" "istiooperators" true;
         MeshNetworks "" "meshnetworks" true;
+        ChartValues "" "chartvalues" true;
         KubernetesGateway "gateway.networking.k8s.io" "gateways" true;
         HTTPRoute "gateway.networking.k8s.io" "httproutes" true;
         GRPCRoute "gateway.networking.k8s.io" "grpcroutes" true;

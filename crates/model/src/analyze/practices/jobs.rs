@@ -4,19 +4,18 @@
 //! only where the pod or the control plane's settings say so.
 
 use super::injected::{asks_for_sidecar, has_sidecar, is_made_by_another};
+use super::installation::ControlPlane;
 use super::shell::{Ends, SHELLS, ends, script_of};
 use crate::analyze::pods::PodView;
 use crate::analyze::world::{World, about};
 use crate::diagnostic::{Diagnostic, codes};
-use crate::resource::{Kind, Spec};
+use crate::resource::Spec;
 use serde::Deserialize;
 
-pub(super) fn find(world: &World<'_>, found: &mut Vec<Diagnostic>) {
-    let mut native = None;
+pub(super) fn find(world: &World<'_>, planes: &[ControlPlane<'_>], found: &mut Vec<Diagnostic>) {
+    let are_native = planes.iter().any(|plane| plane.native_sidecars);
     for pod in world.pods.all().iter().filter(|pod| is_of_job(pod) && !is_made_by_another(world, pod)) {
-        if !has_sidecar(world, pod)
-            || is_native(pod).unwrap_or_else(|| *native.get_or_insert_with(|| are_native(world)))
-        {
+        if !has_sidecar(world, pod) || is_native(pod).unwrap_or(are_native) {
             continue;
         }
         let Some((index, problem)) = problem(world, pod) else { continue };
@@ -68,20 +67,6 @@ struct Running {
     command: Vec<String>,
     args: Vec<String>,
     env: Vec<Env>,
-}
-
-/// Whether a control plane of the input is told to make sidecars native.
-fn are_native(world: &World<'_>) -> bool {
-    const SETTING: &str = "ENABLE_NATIVE_SIDECARS";
-    let is_set = |env: &Env| env.name == SETTING && env.value == "true";
-    let control_plane = ["spec", "template", "spec", "containers"];
-    world.of(Kind::Deployment).iter().any(|object| {
-        let containers: Vec<Running> = object.read(&control_plane);
-        containers.iter().flat_map(|container| &container.env).any(is_set)
-    }) || world.of(Kind::IstioOperator).iter().any(|object| {
-        let values = object.read::<serde_json::Value>(&["spec", "values", "pilot", "env", SETTING]);
-        values == "true" || values == true
-    })
 }
 
 /// Which container, and why what it runs does not end the sidecar; none where it does, or nobody can tell.

@@ -1,7 +1,10 @@
 //! What works and is better done another way: the practices, a file each but for the short ones about VirtualServices. `analyze` calls it, unless practices are left out.
 
+mod control_planes;
 mod exported;
+mod gateway_services;
 mod injected;
+mod installation;
 mod jobs;
 mod monitoring;
 mod shared_gateway;
@@ -18,8 +21,11 @@ use crate::snapshot::Snapshot;
 use std::collections::{BTreeMap, BTreeSet};
 
 pub(super) fn find(world: &World<'_>, snapshot: &Snapshot, bindings: &Bindings<'_>, found: &mut Vec<Diagnostic>) {
+    let planes = installation::control_planes(world);
+    control_planes::find(&planes, found);
+    gateway_services::find(world, &planes, found);
     monitoring::find(world, found);
-    jobs::find(world, found);
+    jobs::find(world, &planes, found);
     shared_gateway::find(world, snapshot, bindings, found);
     exported::find(world, snapshot, bindings, found);
     several_subsets(world, found);

@@ -278,3 +278,132 @@ fn what_is_used_from_another_namespace_may_be_exported() {
     assert_eq!(told("AM-T7", &(delegate.clone() + &root)), here);
     assert_eq!(told("AM-T7", &(delegate + &to(root, "ops").replace("namespace: ops}}", "namespace: shop}}"))), none());
 }
+
+fn deployment(namespace: &str, name: &str, labels: &str, spec: &str) -> String {
+    format!(
+        "---\napiVersion: apps/v1\nkind: Deployment\nmetadata: {{name: {name}, namespace: {namespace}}}\nspec:\n  replicas: 2\n  \
+         selector: {{matchLabels: {{app: {name}}}}}\n  template:\n    metadata: {{labels: {{app: {name}, {labels}}}}}\n    spec: {{{spec}}}\n"
+    )
+}
+
+/// A control plane that nothing is to be said about.
+fn istiod(namespace: &str, name: &str, revision: &str) -> String {
+    let spread = format!(
+        "containers: [{{name: discovery, image: istio/pilot:1.27.0}}], topologySpreadConstraints: [{{maxSkew: 1, topologyKey: \
+         topology.kubernetes.io/zone, whenUnsatisfiable: DoNotSchedule, labelSelector: {{matchLabels: {{app: {name}}}}}}}]"
+    );
+    deployment(namespace, name, &format!("istio.io/rev: {revision}"), &spread)
+}
+
+#[test]
+fn control_planes_of_one_revision_are_told() {
+    let one = istiod("istio-system", "istiod", "default");
+    let told_of = |more: &str| told("AM-S1", &(one.clone() + more));
+    assert_eq!(told_of(&istiod("istio-system", "istiod-b", "default")), ["Deployment istio-system/istiod-b "]);
+    assert_eq!(told_of(&operator("namespace: mesh")), ["IstioOperator istio-system/mesh spec.components.pilot"]);
+    // Another revision, what made it, and what is scaled to nothing.
+    assert_eq!(told_of(&istiod("istio-system", "istiod-b", "canary")), none());
+    assert_eq!(told_of(&operator("")), none());
+    let off = istiod("istio-system", "istiod-b", "default").replace("replicas: 2", "replicas: 0");
+    assert_eq!(told_of(&off), none());
+}
+
+#[test]
+fn control_planes_that_a_node_or_a_zone_can_take_away_are_told() {
+    let good = istiod("istio-system", "istiod", "default");
+    let replicas = ["Deployment istio-system/istiod spec.replicas"];
+    let zones = ["Deployment istio-system/istiod spec.template.spec.topologySpreadConstraints"];
+    assert_eq!(told("AM-S2", &good), none());
+    assert_eq!(told("AM-S2", &good.replace("replicas: 2", "replicas: 1")), replicas);
+    assert_eq!(told("AM-S2", &good.replace("  replicas: 2\n", "")), replicas);
+    assert_eq!(told("AM-S2", &good.replace("topology.kubernetes.io/zone", "kubernetes.io/hostname")), zones);
+    assert_eq!(told("AM-S2", &good.replace("DoNotSchedule", "ScheduleAnyway")), zones);
+    assert_eq!(told("AM-S2", &good.replace("maxSkew: 1", "maxSkew: 2")), zones);
+    let scaler = |least: &str| {
+        format!(
+            "---\napiVersion: autoscaling/v2\nkind: HorizontalPodAutoscaler\nmetadata: {{name: istiod, namespace: istio-system}}\n\
+             spec: {{scaleTargetRef: {{kind: Deployment, name: istiod}}, {least}}}\n"
+        )
+    };
+    assert_eq!(told("AM-S2", &(good.clone() + &scaler("maxReplicas: 5"))), replicas);
+    assert_eq!(told("AM-S2", &(good + &scaler("minReplicas: 3"))), none());
+    assert_eq!(told("AM-S2", &operator("")), ["IstioOperator istio-system/mesh spec.values.pilot.autoscaleMin"]);
+    assert_eq!(told("AM-S2", &operator("profile: remote")), none());
+    let set = "components: {pilot: {k8s: {hpaSpec: {minReplicas: 2}, affinity: {podAntiAffinity: \
+               {requiredDuringSchedulingIgnoredDuringExecution: [{topologyKey: topology.kubernetes.io/zone, labelSelector: \
+               {matchLabels: {app: istiod}}}]}}}}}";
+    assert_eq!(told("AM-S2", &operator(set)), none());
+}
+
+fn operator(spec: &str) -> String {
+    format!(
+        "---\napiVersion: install.istio.io/v1alpha1\nkind: IstioOperator\nmetadata: {{name: mesh, namespace: istio-system}}\n\
+         spec: {{{spec}}}\n"
+    )
+}
+
+const ROUTER: &str = "containers: [{name: istio-proxy, image: auto}]";
+
+#[test]
+fn ingress_gateways_beside_the_control_plane_are_told() {
+    let gateway = |namespace: &str, labels: &str| deployment(namespace, "edge", labels, ROUTER);
+    let beside = |namespace: &str| vec![format!("Deployment {namespace}/edge metadata.namespace")];
+    assert_eq!(told("AM-T1", &gateway("istio-system", "a: b")), beside("istio-system"));
+    assert_eq!(told("AM-T1", &gateway("istio-ingress", "a: b")), none());
+    assert_eq!(told("AM-T1", &gateway("istio-system", "istio: egressgateway")), none());
+    // The control plane is where it is.
+    let elsewhere = istiod("mesh", "istiod", "default");
+    assert_eq!(told("AM-T1", &(gateway("mesh", "a: b") + &elsewhere)), beside("mesh"));
+    assert_eq!(told("AM-T1", &(gateway("istio-system", "a: b") + &elsewhere)), none());
+    let listed = |more: &str| {
+        operator(&format!("components: {{ingressGateways: [{{name: edge, enabled: true{more}}}]}}, profile: minimal"))
+    };
+    assert_eq!(told("AM-T1", &listed("")), ["IstioOperator istio-system/mesh spec.components.ingressGateways[0]"]);
+    assert_eq!(told("AM-T1", &listed(", namespace: edge")), none());
+    assert_eq!(told("AM-T1", &operator("")), ["IstioOperator istio-system/mesh spec.profile"]);
+    assert_eq!(told("AM-T1", &operator("profile: minimal")), none());
+}
+
+fn fronted(kind: &str) -> String {
+    deployment("edge", "edge", "istio: ingressgateway", ROUTER)
+        + &format!(
+            "---\napiVersion: v1\nkind: Service\nmetadata: {{name: edge, namespace: edge}}\nspec: {{type: {kind}, selector: {{app: \
+             edge}}, ports: [{{port: 80}}]}}\n"
+        )
+}
+
+fn ingress(target: &str) -> String {
+    format!(
+        "---\napiVersion: networking.k8s.io/v1\nkind: Ingress\nmetadata: {{name: alb, namespace: edge, annotations: \
+         {{alb.ingress.kubernetes.io/target-type: {target}}}}}\nspec: {{defaultBackend: {{service: {{name: edge, port: {{number: 80}}}}}}}}\n"
+    )
+}
+
+#[test]
+fn the_type_of_a_gateways_service_is_judged() {
+    let here = ["Service edge/edge spec.type"];
+    assert_eq!(told("AM-T2", &fronted("LoadBalancer")), here);
+    assert_eq!(told("AM-T2", &(fronted("NodePort") + &fronted("ClusterIP").replace("edge", "other"))), none());
+    assert_eq!(told("AM-T3", &fronted("ClusterIP")), here);
+    assert_eq!(told("AM-T3", &(fronted("ClusterIP") + &ingress("ip"))), none());
+    assert_eq!(told("AM-T3", &(fronted("ClusterIP") + &ingress("instance"))), here);
+    assert_eq!(told("AM-T3", &(fronted("NodePort") + &ingress("ip"))), here);
+    assert_eq!(told("AM-T3", &(fronted("NodePort") + &ingress("instance"))), none());
+    assert_eq!(told("AM-T3", &fronted("ClusterIP").replace("ingressgateway", "egressgateway")), none());
+    // Of an application.
+    let plain = fronted("LoadBalancer").replace("istio: ingressgateway", "a: b").replace("istio-proxy", "web");
+    assert_eq!(told("AM-T2", &plain), none());
+    // Of an IstioOperator: by default, as set, as its values say.
+    let listed = "spec.components.ingressGateways[0]";
+    let gateway = |more: &str| {
+        operator(&format!("components: {{ingressGateways: [{{name: istio-ingressgateway, namespace: edge{more}}}]}}"))
+    };
+    assert_eq!(told("AM-T2", &gateway("")), [format!("IstioOperator istio-system/mesh {listed}")]);
+    let set = |kind: &str| gateway(&format!(", k8s: {{service: {{type: {kind}}}}}"));
+    assert_eq!(told("AM-T2", &set("NodePort")), none());
+    assert_eq!(
+        told("AM-T3", &set("ClusterIP")),
+        [format!("IstioOperator istio-system/mesh {listed}.k8s.service.type")]
+    );
+    assert_eq!(told("AM-T2", &operator("values: {gateways: {istio-ingressgateway: {type: NodePort}}}")), none());
+}
