@@ -193,3 +193,31 @@ fn a_write_that_is_cut_off_leaves_the_old_file() {
     let now = std::fs::read_to_string(folder.path().join("web.yaml")).expect("a file");
     assert_eq!(now, long.replace("timeot", "timeout"));
 }
+
+#[test]
+fn values_of_charts_are_judged_by_what_the_charts_make_of_them() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let write = |name: &str, text: &str| std::fs::write(folder.path().join(name), text).expect("a file");
+    write("istiod.yaml", "autoscaleMin: 1\n");
+    write("gateway.yaml", "service:\n  type: LoadBalancer\n");
+    write("empty.yaml", "");
+    write("good.yaml", "service: {type: NodePort}\n");
+    let told = |args: &[&str]| {
+        let found = check(folder.path(), &[args, &["-o", "json"]].concat(), "");
+        let json: Value = serde_json::from_slice(&found.stdout).expect("JSON");
+        let all = json["diagnostics"].as_array().expect("a list").clone();
+        let told = |one: &Value| format!("{} {}", one["code"].as_str().unwrap_or(""), one["location"]);
+        all.iter().map(told).collect::<Vec<_>>()
+    };
+    let both = told(&["--values", "istiod=istiod.yaml", "--values", "gateway=gateway.yaml"]);
+    let at = |code: &str, file: &str, line: u32, column: u32| {
+        format!("{code} {}", serde_json::json!({"file": file, "line": line, "column": column}))
+    };
+    assert_eq!(both, [at("AM-T2", "gateway.yaml", 2, 9), at("AM-S2", "istiod.yaml", 1, 15)]);
+    // An empty file leaves the chart its defaults.
+    assert_eq!(told(&["--values", "gateway=empty.yaml"]), ["AM-T2 null"]);
+    assert!(told(&["--values", "gateway=good.yaml"]).is_empty());
+    for wrong in ["ztunnel=good.yaml", "gateway", "gateway=", "gateway=missing.yaml"] {
+        assert_eq!(check(folder.path(), &["--values", wrong], "").status.code(), Some(2), "{wrong}");
+    }
+}
